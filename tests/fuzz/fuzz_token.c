@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "ca/policy.h"
+#include "pki/token.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

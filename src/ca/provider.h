@@ -1,0 +1,50 @@
+/*
+ * A CA provider: who signs. `root` is built in (ca/root.c); others can be added (agent-protocol 7.1).
+ *
+ * A provider object is immutable once open and may be used from work threads. Which certificate somebody may have is
+ * decided before, in ca/policy.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "pki/cert.h"
+
+struct ca_request {
+	const char *csr_pem;     /* borrowed; NULL: the provider makes the key pair */
+	const char *common_name;
+	enum cert_role role;
+	const char *id;          /* guid of an agent, uuid of a server */
+	const struct str_list *ips, *dns;
+	int64_t validity_s;
+	int64_t wall_s;
+	uint8_t serial[16];      /* from entropy */
+};
+
+struct ca_issued {
+	char *certificate; /* PEM */
+	char *private_key; /* PEM, only when the provider made it */
+	char *chain;       /* PEM, all CA certificates */
+};
+void ca_issued_deinit(struct ca_issued *i);
+
+struct ca_provider;
+struct ca_provider_ops {
+	const char *name;
+	const char *description;
+	enum err (*issue)(struct ca_provider *p, struct ca_issued *out, const struct ca_request *r, struct why *why);
+	const char *(*chain)(struct ca_provider *p);  /* PEM of all CA certificates, belongs to the provider */
+	const char *(*fingerprint)(struct ca_provider *p); /* SHA-256 hex of the signing CA certificate */
+	bool (*can_issue)(struct ca_provider *p);     /* false: no key here (a server without the cluster key) */
+	void (*free)(struct ca_provider *p);
+};
+struct ca_provider {
+	const struct ca_provider_ops *ops;
+};
+
+enum err ca_issue(struct ca_provider *p, struct ca_issued *out, const struct ca_request *r, struct why *why) MUST_CHECK;
+struct ca_provider *ca_provider_free(struct ca_provider *p);
