@@ -1,0 +1,336 @@
+/*
+ * The store: what is remembered. Every server of a cluster uses the same one; it is the truth, memory is a cache.
+ *
+ * How it is used: the server collects small functions, each a change or a question, and runs them together on one
+ * thread inside one transaction (store_run()): each function gets a struct store_tx, does its reading and writing and
+ * returns ERR_OK, or an error, which undoes that function alone. When the transaction is committed, all of it
+ * survives kill -9 and power loss; when it can't be, every function of the group reports the error.
+ * No transaction waits for anything but the disk.
+ *
+ * Each change writes a row into the numbered `change` table in the same transaction, so that every other server finds
+ * out what to read again (store_changes_since()).
+ *
+ * Implementation: SQLite (store_sqlite.c), WAL, synchronous=FULL; on a file, or in memory for tests and simulation.
+ * Nothing above this header knows SQL. Time is given as Unix milliseconds by the caller.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "core/host_status.h"
+#include "core/server_status.h"
+
+struct store;    /* one connection; used by one thread at a time */
+struct store_tx; /* valid inside store_run() */
+
+/*
+ * Opens a store and brings its schema up to date. `where`: a path, or ":memory:NAME" - all opened in this process with
+ * the same NAME share one database, which lives while at least one is open. ERR_NEWER: made by a newer program;
+ * ERR_DAMAGED: with what to do. Never overwrites what it can't read.
+ */
+enum err store_open(struct store **out, const char *where, struct why *why) MUST_CHECK;
+struct store *store_close(struct store *s);
+
+struct store_call {
+	enum err (*run)(struct store_tx *tx, void *arg, struct why *why);
+	void *arg;
+	bool read_only;
+	enum err result; /* out */
+	struct why why;  /* out */
+};
+/* Runs all in one transaction. The result of each is in the call; returns ERR_OK when the commit worked. */
+enum err store_run(struct store *s, struct store_call **calls, size_t n, struct why *why);
+/*
+ * Did another connection, of this process or of another one, commit anything since the last call (or since the store
+ * was opened)? Our own commits don't count; pings and other writes without a change row do. When it can't tell it says
+ * yes, so that the caller's next store_run() meets the error. Cheap: for polling (every 100 ms).
+ */
+bool store_changed(struct store *s);
+
+/* ---- changes ---- */
+
+enum change_kind {
+	CHANGE_CONFIG = 1, /* id: 0; a new zone, pod or cluster too */
+	CHANGE_HOST,       /* id: host id; created, changed, removed */
+	CHANGE_SERVER,     /* id: msid */
+	CHANGE_CA,         /* CA, CRL */
+	CHANGE_TOKEN,
+	CHANGE_ACCOUNT,
+	CHANGE_JOB, /* id: job number */
+};
+struct change {
+	int64_t seq;
+	enum change_kind kind;
+	int64_t id;
+	int64_t by; /* msid of the server that made it */
+};
+/*
+ * Up to `room` changes after `seq`, oldest first. *gap: read everything, nothing is in `out`: older ones than asked for
+ * were trimmed away, or the store is behind `seq` (an older copy was restored).
+ */
+enum err store_changes_since(struct store_tx *tx, int64_t seq, struct change *out, size_t room, size_t *n, bool *gap)
+	MUST_CHECK;
+enum err store_change_last(struct store_tx *tx, int64_t *seq) MUST_CHECK;
+/* Every writing function below takes `by`, the writer's msid, from here; set once per tx. */
+void store_tx_by(struct store_tx *tx, int64_t msid, int64_t wall_ms);
+/* How many servers lists are made from: a new host gets a slot that keeps them even. Not said: the lowest hole. */
+void store_tx_servers(struct store_tx *tx, size_t n_servers);
+
+/* ---- configuration ---- */
+
+#define CONFIG_GLOBAL "" /* scope */
+struct config_row {
+	char *name;
+	char *scope; /* "" global, "cluster" */
+	int64_t scope_id;
+	char *value;
+};
+void config_row_deinit(struct config_row *r);
+/* Only rows that were set; defaults live in the program (server/config.def). */
+enum err store_config_list(struct store_tx *tx, struct config_row **rows, size_t *n) MUST_CHECK;
+/* value NULL: removes the row. Nothing is written and *changed is false when it was so already. Raises the version. */
+enum err store_config_set(struct store_tx *tx, const char *name, const char *scope, int64_t scope_id, const char *value,
+			  bool *changed) MUST_CHECK;
+enum err store_config_version(struct store_tx *tx, int64_t *version) MUST_CHECK;
+
+/* ---- zones, pods, clusters ---- */
+
+enum place_kind { PLACE_ZONE, PLACE_POD, PLACE_CLUSTER };
+struct place_row {
+	int64_t id;
+	enum place_kind kind;
+	int64_t parent; /* pod: its zone; cluster: its pod */
+	char uuid[UUID_TEXT];
+	char *name;
+};
+void place_row_deinit(struct place_row *r);
+enum err store_place_list(struct store_tx *tx, struct place_row **rows, size_t *n) MUST_CHECK;
+/* By name, or by id in decimal; made when missing (`uuid` is used then). Id 1, name "default", of each kind exists from
+ * the start. */
+enum err store_place_find_or_make(struct store_tx *tx, enum place_kind kind, int64_t parent, const char *name_or_id,
+				  const char *uuid, int64_t *id) MUST_CHECK;
+
+/* ---- hosts ---- */
+
+struct host_row {
+	int64_t id;
+	char uuid[UUID_TEXT];
+	char *guid; /* without the resource suffix; unique among those not removed */
+	char *name;
+	char *type; /* Routing, ConsoleProxy ... */
+	char *resource_name;
+	char *hypervisor;
+	char *version;
+	char *arch;
+	char *private_ip;
+	char *capabilities;
+	char *details; /* JSON object text of hostDetails and the numbers of the startup; NULL: none */
+	int64_t zone_id, pod_id, cluster_id;
+	uint64_t slot; /* in its zone (core/slots.h) */
+	enum host_status status;
+	enum resource_state resource_state;
+	int64_t owner; /* msid, 0: none */
+	int64_t last_owner;
+	int64_t epoch; /* grows with each change of owner, losing it included */
+	char *boot;    /* of the owner's link: boot id and link number of a muster agent */
+	int64_t link_number;
+	char *ms_list;       /* "M1,M2@algorithm": what the agent last reported or confirmed; NULL: never */
+	int64_t ms_interval; /* the interval that it was last told and confirmed, -1: never */
+	bool is_muster;      /* its last startup came over muster/1 */
+	bool secured;        /* connected with a verified certificate */
+	char *bound_key;     /* how its identity is bound: "uri" or "san" (decision 2), NULL: not yet */
+	bool allow_weaker;   /* an operator allowed a weaker identity, once */
+	char *cert_serial;   /* of the certificate on the current link */
+	int64_t cert_not_after_s;
+	int64_t created_ms, disconnected_ms, last_ping_ms, removed_ms; /* 0: never */
+};
+void host_row_deinit(struct host_row *r);
+enum err host_row_copy(struct host_row *to, const struct host_row *from) MUST_CHECK;
+
+enum err store_host_get(struct store_tx *tx, int64_t id, struct host_row *out) MUST_CHECK;           /* ERR_NOT_FOUND */
+enum err store_host_by_guid(struct store_tx *tx, const char *guid, struct host_row *out) MUST_CHECK; /* not removed */
+/* Calls `each` for all that are not removed, by id. */
+enum err store_host_list(struct store_tx *tx, enum err (*each)(void *user, const struct host_row *row), void *user)
+	MUST_CHECK;
+/*
+ * Inserts; id, slot (the lowest hole of its zone, else the end) and epoch 0 are filled in. ERR_EXISTS: the guid is
+ * taken.
+ */
+enum err store_host_create(struct store_tx *tx, struct host_row *row) MUST_CHECK;
+/* Writes the descriptive fields of a startup (name .. cluster, arch, details, is_muster, secured, bound_key, cert_*).
+ */
+enum err store_host_describe(struct store_tx *tx, const struct host_row *row) MUST_CHECK;
+
+struct host_claim {
+	int64_t host_id;
+	int64_t msid;
+	const char *boot; /* muster agents: boot id; NULL otherwise */
+	int64_t link_number;
+	int64_t epoch;          /* out: of this claim */
+	int64_t previous_owner; /* out */
+	bool superseded; /* out: a newer link of the same boot was claimed: this one is void, nothing is written */
+};
+/* Takes ownership: epoch + 1, status by AgentConnected (Connecting). ERR_NOT_FOUND for removed hosts. */
+enum err store_host_claim(struct store_tx *tx, struct host_claim *c) MUST_CHECK;
+/*
+ * A status event by the owner (epoch must be the current one, else ERR_CONFLICT and nothing is written; epoch 0:
+ * whoever owns it). Clears the owner where the status says so. *to: the new status; no transition: ERR_STATE.
+ */
+enum err store_host_event(struct store_tx *tx, int64_t host_id, int64_t epoch, enum host_event event,
+			  enum host_status *to) MUST_CHECK;
+enum err store_host_resource_event(struct store_tx *tx, int64_t host_id, enum resource_event event,
+				   enum resource_state *to) MUST_CHECK;
+/* What the agent confirmed; no change row (others need not hear of it). */
+enum err store_host_list_confirmed(struct store_tx *tx, int64_t host_id, const char *ms_list, int64_t interval)
+	MUST_CHECK;
+struct host_ping {
+	int64_t host_id;
+	int64_t wall_ms;
+};
+/* Many pings at once; no change rows. */
+enum err store_host_pings(struct store_tx *tx, const struct host_ping *pings, size_t n) MUST_CHECK;
+/* Marks removed, frees the slot and does what slots_repair() then wants for n_servers; *moved tells how many. */
+enum err store_host_remove(struct store_tx *tx, int64_t id, size_t n_servers, size_t *moved) MUST_CHECK;
+/* Slots of all zones repaired for a new number of servers; *moved: how many changed. */
+enum err store_slots_repair(struct store_tx *tx, size_t n_servers, size_t *moved) MUST_CHECK;
+/* All hosts of a dead or stopped server: ManagementServerDown. *n: how many. */
+enum err store_hosts_disown(struct store_tx *tx, int64_t msid, size_t *n) MUST_CHECK;
+enum err store_host_allow_weaker(struct store_tx *tx, int64_t id, bool allow) MUST_CHECK;
+
+/* ---- management servers ---- */
+
+struct server_row {
+	int64_t id;   /* order of registration */
+	int64_t msid; /* > 0, unique */
+	int64_t run_id;
+	char uuid[UUID_TEXT];
+	char *name;
+	char *address; /* advertised: as entry of a list, without port when it is the default */
+	int64_t port;
+	enum server_state state;
+	char *version;
+	int64_t last_update_ms; /* heartbeat */
+	int64_t started_ms, stopped_ms, removed_ms;
+};
+void server_row_deinit(struct server_row *r);
+/* Those not removed, by id. */
+enum err store_server_list(struct store_tx *tx, struct server_row **rows, size_t *n) MUST_CHECK;
+/* Inserts or takes over the row of this msid with a new run id; state by SERVER_EVENT_START; id is filled in. */
+enum err store_server_register(struct store_tx *tx, struct server_row *row) MUST_CHECK;
+/*
+ * ERR_CONFLICT: another run of this server has taken the row (we must stop). Writes no change row, but when it brings a
+ * server back that was Down or removed.
+ */
+enum err store_server_heartbeat(struct store_tx *tx, int64_t msid, int64_t run_id) MUST_CHECK;
+enum err store_server_event(struct store_tx *tx, int64_t msid, enum server_event event, enum server_state *to)
+	MUST_CHECK;
+/* ERR_STATE while it is Up. */
+enum err store_server_remove(struct store_tx *tx, int64_t msid) MUST_CHECK;
+struct peer_view {
+	int64_t owner, peer; /* msids */
+	char *view;          /* member_view_name() */
+	int64_t at_ms;
+};
+enum err store_peer_view_set(struct store_tx *tx, int64_t owner, int64_t peer, const char *view) MUST_CHECK;
+enum err store_peer_view_list(struct store_tx *tx, struct peer_view **rows, size_t *n) MUST_CHECK;
+void peer_view_deinit(struct peer_view *v);
+
+/* ---- CA, certificates, tokens ---- */
+
+/* Named blobs: "ca.certificate", "ca.sealed_key" ... */
+enum err store_secret_get(struct store_tx *tx, const char *name, char **value) MUST_CHECK; /* ERR_NOT_FOUND */
+enum err store_secret_set(struct store_tx *tx, const char *name, const char *value) MUST_CHECK;
+
+struct cert_row {
+	char *serial;
+	char *common_name;
+	char *role; /* agent, server, other */
+	char *subject_id;
+	int64_t not_before_s, not_after_s;
+	int64_t revoked_ms; /* 0: not */
+	char *pem;
+};
+void cert_row_deinit(struct cert_row *r);
+enum err store_cert_add(struct store_tx *tx, const struct cert_row *row) MUST_CHECK;
+enum err store_cert_list(struct store_tx *tx, struct cert_row **rows, size_t *n) MUST_CHECK;
+/* Also for serials that were never issued here. */
+enum err store_cert_revoke(struct store_tx *tx, const char *serial, const char *common_name) MUST_CHECK;
+enum err store_revoked_list(struct store_tx *tx, struct str_list *serials) MUST_CHECK;
+/* Revokes what was issued for this role and id. */
+enum err store_cert_revoke_subject(struct store_tx *tx, const char *role, const char *subject_id, size_t *n) MUST_CHECK;
+
+struct token_row {
+	char *id;
+	char *hash;
+	char *role;
+	int64_t created_ms, expires_ms;
+	int64_t uses_left, uses;
+	bool revoked;
+	char *bound_name, *bound_guid; /* NULL: any */
+	int64_t host_id;               /* reserved host (addHost), 0: none */
+};
+void token_row_deinit(struct token_row *r);
+enum err store_token_add(struct store_tx *tx, const struct token_row *row) MUST_CHECK;
+enum err store_token_get(struct store_tx *tx, const char *id, struct token_row *out) MUST_CHECK;
+enum err store_token_list(struct store_tx *tx, struct token_row **rows, size_t *n) MUST_CHECK;
+enum err store_token_use(struct store_tx *tx, const char *id)
+	MUST_CHECK; /* uses_left - 1; ERR_REFUSED at 0, ERR_EXPIRED, ERR_REVOKED */
+enum err store_token_revoke(struct store_tx *tx, const char *id) MUST_CHECK; /* ERR_NOT_FOUND */
+
+/* ---- accounts, jobs, events ---- */
+
+struct account_row {
+	char *name;
+	char *uuid;
+	char *role; /* admin */
+	char *api_key;
+	char *secret_key;
+	int64_t created_ms;
+};
+void account_row_deinit(struct account_row *r);
+enum err store_account_add(struct store_tx *tx, const struct account_row *row) MUST_CHECK; /* ERR_EXISTS */
+enum err store_account_by_key(struct store_tx *tx, const char *api_key, struct account_row *out) MUST_CHECK;
+enum err store_account_list(struct store_tx *tx, struct account_row **rows, size_t *n) MUST_CHECK;
+enum err store_account_remove(struct store_tx *tx, const char *name) MUST_CHECK;
+
+struct job_row {
+	int64_t id;
+	char uuid[UUID_TEXT];
+	char *command; /* reconnectHost */
+	char *account;
+	int64_t msid;   /* who runs it */
+	int64_t status; /* 0 running, 1 done, 2 failed */
+	int64_t result_code;
+	char *result; /* JSON object text, NULL while running */
+	char *instance_type, *instance_id;
+	int64_t created_ms, completed_ms;
+};
+void job_row_deinit(struct job_row *r);
+enum err store_job_add(struct store_tx *tx, struct job_row *row) MUST_CHECK; /* id is filled in */
+enum err store_job_finish(struct store_tx *tx, const char *uuid, int64_t status, int64_t code, const char *result)
+	MUST_CHECK;
+enum err store_job_get(struct store_tx *tx, const char *uuid, struct job_row *out) MUST_CHECK;
+/* Jobs still running at a server that died or restarted end as failed with this result. */
+enum err store_jobs_fail_of(struct store_tx *tx, int64_t msid, const char *result, size_t *n) MUST_CHECK;
+enum err store_jobs_trim(struct store_tx *tx, int64_t before_ms) MUST_CHECK;
+
+struct event_row {
+	int64_t id;
+	char uuid[UUID_TEXT];
+	char *type;  /* HOST.RECONNECT, AGENT.UP ... */
+	char *level; /* INFO, WARN, ERROR */
+	char *description;
+	char *account;
+	int64_t host_id; /* 0: none */
+	int64_t msid;
+	int64_t created_ms;
+};
+void event_row_deinit(struct event_row *r);
+enum err store_event_add(struct store_tx *tx, const struct event_row *row) MUST_CHECK;
+/* Newest first, at most `limit`. */
+enum err store_event_list(struct store_tx *tx, size_t limit, struct event_row **rows, size_t *n) MUST_CHECK;
+enum err store_events_trim(struct store_tx *tx, size_t keep) MUST_CHECK;

@@ -1,0 +1,285 @@
+/*
+ * Secrets, certificates, revocations, join tokens, accounts.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "store_test.h"
+
+/* Rows that are only read. */
+#define TEXT(literal) ((char *)(uintptr_t)(literal))
+
+TX_TEST(a_secret_is_set_and_replaced)
+{
+	char *value = NULL;
+
+	err_is(store_secret_get(tx, "ca.certificate", &value), ERR_NOT_FOUND);
+	assert_string_equal(why->text, "the store has no ca.certificate");
+	ok(store_secret_set(tx, "ca.certificate", "one"));
+	ok(store_secret_set(tx, "ca.certificate", "two"));
+	ok(store_secret_get(tx, "ca.certificate", &value));
+	assert_string_equal(value, "two");
+	mem_free(value);
+	return ERR_OK;
+}
+
+TX_TEST(setting_the_same_secret_changes_nothing)
+{
+	ok(store_secret_set(tx, "a", "one"));
+	host_made(tx, "between");
+	assert_int_equal(changes_so_far(tx), 2);
+	ok(store_secret_set(tx, "a", "one"));
+	assert_int_equal(changes_so_far(tx), 2);
+	ok(store_secret_set(tx, "a", "two"));
+	assert_int_equal(changes_so_far(tx), 3);
+	return ERR_OK;
+}
+
+static void cert_added(struct store_tx *tx, const char *serial, const char *role, const char *subject)
+{
+	struct cert_row row = {
+		.serial = TEXT(serial),
+		.common_name = TEXT("cn"),
+		.role = TEXT(role),
+		.subject_id = TEXT(subject),
+		.not_before_s = 1,
+		.not_after_s = 2,
+		.pem = TEXT("pem"),
+	};
+
+	ok(store_cert_add(tx, &row));
+}
+
+/* "serial" or "serial!" when revoked, in order of issue. */
+static void certs_are(struct store_tx *tx, const char *expected)
+{
+	struct cert_row *rows = NULL;
+	char text[100] = "";
+	size_t n;
+
+	ok(store_cert_list(tx, &rows, &n));
+	for (size_t i = 0; i < n; i++) {
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s ", rows[i].serial,
+			 rows[i].revoked_ms ? "!" : "");
+		assert_true(!rows[i].revoked_ms || rows[i].revoked_ms == WALL);
+		assert_string_equal(rows[i].pem, "pem");
+		assert_int_equal(rows[i].not_after_s, 2);
+		cert_row_deinit(&rows[i]);
+	}
+	mem_free(rows);
+	assert_string_equal(text, expected);
+}
+
+static void revoked_are(struct store_tx *tx, const char *expected)
+{
+	struct str_list serials = {0};
+	char *text;
+
+	ok(str_list_add(&serials, "what was there before"));
+	ok(store_revoked_list(tx, &serials));
+	text = str_list_join(&serials, " ");
+	assert_string_equal(text, expected);
+	mem_free(text);
+	str_list_deinit(&serials);
+}
+
+TX_TEST(certificates_are_issued_once)
+{
+	struct cert_row again = {.serial = TEXT("b2")};
+
+	cert_added(tx, "b2", "agent", "h1");
+	cert_added(tx, "a1", "server", "s1");
+	err_is(store_cert_add(tx, &again), ERR_EXISTS);
+	certs_are(tx, "b2 a1 ");
+	revoked_are(tx, "");
+	assert_int_equal(changes_so_far(tx), 0);
+	return ERR_OK;
+}
+
+TX_TEST(a_serial_is_revoked_once)
+{
+	cert_added(tx, "a", "agent", "h1");
+	cert_added(tx, "b", "agent", "h1");
+	ok(store_cert_revoke(tx, "b", "cn"));
+	host_made(tx, "between");
+	store_tx_by(tx, MS_A, WALL + 1);
+	ok(store_cert_revoke(tx, "b", "cn"));
+	assert_int_equal(changes_so_far(tx), 2);
+	certs_are(tx, "a b! ");
+	revoked_are(tx, "b");
+	return ERR_OK;
+}
+
+TX_TEST(a_foreign_serial_can_be_revoked_before_it_is_seen)
+{
+	ok(store_cert_revoke(tx, "f", NULL));
+	revoked_are(tx, "f");
+	certs_are(tx, "");
+	cert_added(tx, "f", "other", "x");
+	certs_are(tx, "f! ");
+	return ERR_OK;
+}
+
+TX_TEST(all_of_a_subject_is_revoked)
+{
+	size_t n = 9;
+
+	cert_added(tx, "a", "agent", "h1");
+	cert_added(tx, "b", "agent", "h2");
+	cert_added(tx, "c", "server", "h1");
+	cert_added(tx, "d", "agent", "h1");
+	cert_added(tx, "e", "agent", "h1");
+	ok(store_cert_revoke(tx, "d", "cn"));
+	ok(store_cert_revoke_subject(tx, "agent", "h1", &n));
+	assert_int_equal(n, 2);
+	certs_are(tx, "a! b c d! e! ");
+	revoked_are(tx, "d a e");
+	ok(store_cert_revoke_subject(tx, "agent", "h1", &n));
+	assert_int_equal(n, 0);
+	return ERR_OK;
+}
+
+/* ---- tokens ---- */
+
+static struct token_row token_like(const char *id)
+{
+	return (struct token_row){
+		.id = TEXT(id),
+		.hash = TEXT("hash"),
+		.role = TEXT("agent"),
+		.created_ms = WALL,
+		.expires_ms = WALL + 1000,
+		.uses_left = 2,
+		.bound_guid = TEXT("guid"),
+		.host_id = 7,
+	};
+}
+
+TX_TEST(a_token_is_used_up)
+{
+	struct token_row row = token_like("t");
+	struct token_row got;
+
+	ok(store_token_add(tx, &row));
+	err_is(store_token_add(tx, &row), ERR_EXISTS);
+	ok(store_token_use(tx, "t"));
+	ok(store_token_use(tx, "t"));
+	err_is(store_token_use(tx, "t"), ERR_REFUSED);
+	ok(store_token_get(tx, "t", &got));
+	assert_int_equal(got.uses_left, 0);
+	assert_int_equal(got.uses, 2);
+	assert_string_equal(got.hash, "hash");
+	assert_string_equal(got.bound_guid, "guid");
+	assert_null(got.bound_name);
+	assert_int_equal(got.host_id, 7);
+	assert_false(got.revoked);
+	token_row_deinit(&got);
+	return ERR_OK;
+}
+
+TX_TEST(a_token_that_is_over_is_refused_by_name)
+{
+	struct token_row forever = token_like("forever");
+	struct token_row old = token_like("old");
+	struct token_row gone = token_like("gone");
+	struct token_row got;
+
+	forever.expires_ms = 0;
+	ok(store_token_add(tx, &forever));
+	ok(store_token_add(tx, &old));
+	ok(store_token_add(tx, &gone));
+	ok(store_token_revoke(tx, "gone"));
+	ok(store_token_revoke(tx, "gone"));
+	store_tx_by(tx, MS_A, WALL + 1000);
+	ok(store_token_use(tx, "forever"));
+	err_is(store_token_use(tx, "old"), ERR_EXPIRED);
+	err_is(store_token_use(tx, "gone"), ERR_REVOKED);
+	err_is(store_token_use(tx, "none"), ERR_NOT_FOUND);
+	err_is(store_token_revoke(tx, "none"), ERR_NOT_FOUND);
+	err_is(store_token_get(tx, "none", &got), ERR_NOT_FOUND);
+	return ERR_OK;
+}
+
+TX_TEST(tokens_are_listed_and_their_changes_told_apart)
+{
+	struct token_row a = token_like("a");
+	struct token_row b = token_like("b");
+	struct token_row *rows;
+	struct change changes[4];
+	size_t n;
+	bool gap;
+
+	ok(store_token_add(tx, &b));
+	ok(store_token_add(tx, &a));
+	ok(store_token_use(tx, "b"));
+	ok(store_token_list(tx, &rows, &n));
+	assert_int_equal(n, 2);
+	assert_string_equal(rows[0].id, "b");
+	assert_string_equal(rows[1].id, "a");
+	token_row_deinit(&rows[0]);
+	token_row_deinit(&rows[1]);
+	mem_free(rows);
+	ok(store_changes_since(tx, 0, changes, ARRAY_SIZE(changes), &n, &gap));
+	assert_int_equal(n, 3);
+	assert_int_equal(changes[0].kind, CHANGE_TOKEN);
+	assert_int_equal(changes[0].id, changes[2].id);
+	assert_int_not_equal(changes[0].id, changes[1].id);
+	return ERR_OK;
+}
+
+/* ---- accounts ---- */
+
+TX_TEST(accounts_are_found_by_key)
+{
+	struct account_row row = {.name = TEXT("admin"),
+				  .uuid = TEXT("u1"),
+				  .role = TEXT("admin"),
+				  .api_key = TEXT("k1"),
+				  .secret_key = TEXT("s1"),
+				  .created_ms = WALL};
+	struct account_row got;
+	struct account_row *rows;
+	size_t n;
+
+	ok(store_account_add(tx, &row));
+	err_is(store_account_add(tx, &row), ERR_EXISTS);
+	row.name = TEXT("other");
+	row.uuid = TEXT("u2");
+	err_is(store_account_add(tx, &row), ERR_EXISTS); /* the key */
+	row.api_key = TEXT("k2");
+	ok(store_account_add(tx, &row));
+	ok(store_account_by_key(tx, "k1", &got));
+	assert_string_equal(got.name, "admin");
+	assert_string_equal(got.secret_key, "s1");
+	account_row_deinit(&got);
+	err_is(store_account_by_key(tx, "k", &got), ERR_NOT_FOUND);
+	ok(store_account_list(tx, &rows, &n));
+	assert_int_equal(n, 2);
+	account_row_deinit(&rows[0]);
+	account_row_deinit(&rows[1]);
+	mem_free(rows);
+	ok(store_account_remove(tx, "admin"));
+	err_is(store_account_remove(tx, "admin"), ERR_NOT_FOUND);
+	err_is(store_account_by_key(tx, "k1", &got), ERR_NOT_FOUND);
+	assert_int_equal(changes_so_far(tx), 3);
+	return ERR_OK;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_secret_is_set_and_replaced),
+		cmocka_unit_test(setting_the_same_secret_changes_nothing),
+		cmocka_unit_test(certificates_are_issued_once),
+		cmocka_unit_test(a_serial_is_revoked_once),
+		cmocka_unit_test(a_foreign_serial_can_be_revoked_before_it_is_seen),
+		cmocka_unit_test(all_of_a_subject_is_revoked),
+		cmocka_unit_test(a_token_is_used_up),
+		cmocka_unit_test(a_token_that_is_over_is_refused_by_name),
+		cmocka_unit_test(tokens_are_listed_and_their_changes_told_apart),
+		cmocka_unit_test(accounts_are_found_by_key),
+	};
+
+	return cmocka_run_group_tests_name("pki", tests, NULL, NULL);
+}
