@@ -1,0 +1,582 @@
+/*
+ * Which servers there are, and the hunt for one: dialling candidates beside each other until one has completed TLS.
+ *
+ * core/choice says which server is next, this file when. The next dial starts next_dial_ms after the last while TCP
+ * isn't there; a candidate that has TCP gets max(1 s, 4 x the last handshake) first (decision 27). Nobody but the
+ * first to complete TLS sends a startup, so that the others never show up as connections of this agent.
+ *
+ * While there is no link at all, the list that doesn't answer is joined by the last one that worked, then by the one
+ * the agent was installed with (decision 23). They are only tried after it, and nothing of this is written anywhere.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "client/engine.h"
+
+#define TLS_PATIENCE_MS 1000
+#define TLS_PATIENCE_TIMES 4
+#define MOST_FALLBACKS 2
+
+const char *hunt_name(enum hunt h)
+{
+	static const char *const names[] = {
+		[HUNT_NONE] = "none",         [HUNT_SEEK] = "seeking",        [HUNT_PREFERRED] = "preferred server",
+		[HUNT_MIGRATE] = "migration", [HUNT_SUSPECT] = "silent link", [HUNT_RENEW] = "new certificate",
+	};
+
+	return names[h];
+}
+
+/* ---- the candidates ---- */
+
+size_t candidates_find(const struct agent *a, const char *entry)
+{
+	for (size_t i = 0; i < a->n_candidates; i++) {
+		if (!strcmp(a->places[i].entry, entry))
+			return i;
+	}
+	return CHOICE_NONE;
+}
+
+static void candidates_free(struct candidate *c, struct place *places, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		mem_free(places[i].entry);
+	mem_free(places);
+	mem_free(c);
+}
+
+void candidates_deinit(struct agent *a)
+{
+	candidates_free(a->candidates, a->places, a->n_candidates);
+	a->candidates = NULL;
+	a->places = NULL;
+	a->n_candidates = 0;
+}
+
+/* The last address of a name, as muster.servers.addresses remembers it: "m1=10.0.0.1,m2:8251=10.0.0.2". */
+static void address_recall(struct place *p, const struct agent *a)
+{
+	CLEAN(str_list_deinit) struct str_list pairs = {0};
+	const char *value = agent_file_get(a->file, KEY_ADDRESSES);
+	size_t n = strlen(p->entry);
+
+	if (!value || str_list_split(&pairs, value, ',') != ERR_OK)
+		return;
+	for (size_t i = 0; i < pairs.n; i++) {
+		const char *pair = pairs.items[i];
+
+		if (!strncmp(pair, p->entry, n) && pair[n] == '=' &&
+		    !str_copy(p->last_ip, sizeof(p->last_ip), pair + n + 1))
+			p->last_ip[0] = '\0';
+	}
+}
+
+/* Arrays under construction. */
+struct places {
+	struct candidate *candidates;
+	struct place *places;
+	size_t n;
+};
+
+static bool places_have(const struct places *p, const char *entry)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		if (!strcmp(p->places[i].entry, entry))
+			return true;
+	}
+	return false;
+}
+
+/* What was learned about an entry stays with it. */
+static enum err places_add(struct places *to, const struct agent *a, const char *entry, bool is_fallback)
+{
+	size_t old = candidates_find(a, entry);
+	struct candidate *c = &to->candidates[to->n];
+	struct place *p = &to->places[to->n];
+
+	if (places_have(to, entry))
+		return ERR_OK;
+	if (old != CHOICE_NONE) {
+		*c = a->candidates[old];
+		*p = a->places[old];
+	}
+	p->entry = mem_strdup(entry);
+	if (!p->entry)
+		return ERR_NOMEM;
+	c->entry = p->entry;
+	p->is_fallback = is_fallback;
+	to->n++;
+	if (old == CHOICE_NONE) {
+		c->unusable = server_address_parse(&p->address, entry, NULL) != ERR_OK;
+		address_recall(p, a);
+	}
+	return ERR_OK;
+}
+
+static enum err places_add_list(struct places *to, const struct agent *a, const struct str_list *l, bool is_fallback)
+{
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; i < l->n && !e; i++)
+		e = places_add(to, a, l->items[i], is_fallback);
+	return e;
+}
+
+static enum err fallbacks_load(struct agent *a, struct str_list lists[MOST_FALLBACKS])
+{
+	static const char *const keys[MOST_FALLBACKS] = {KEY_HOST_LASTGOOD, KEY_HOST_BOOTSTRAP};
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; i < MOST_FALLBACKS && i < a->hunt.fallback && !e; i++) {
+		CLEAN(mem_freep) char *algorithm = NULL;
+		const char *value = agent_file_get(a->file, keys[i]);
+
+		if (value)
+			e = server_list_parse_reported(&lists[i], &algorithm, value);
+	}
+	return e;
+}
+
+static enum err places_build(struct places *to, struct agent *a, const struct str_list fallbacks[MOST_FALLBACKS])
+{
+	const struct session *in_use[] = {a->current, a->next};
+	size_t most = a->list.n + fallbacks[0].n + fallbacks[1].n + ARRAY_SIZE(in_use);
+	enum err e;
+
+	to->candidates = mem_zalloc_array(most, sizeof(*to->candidates));
+	to->places = mem_zalloc_array(most, sizeof(*to->places));
+	if (!to->candidates || !to->places)
+		return ERR_NOMEM;
+	e = places_add_list(to, a, &a->list, false);
+	for (size_t i = 0; i < MOST_FALLBACKS && !e; i++)
+		e = places_add_list(to, a, &fallbacks[i], true);
+	/* The server that we are on is always among them, also when a new list doesn't name it. */
+	for (size_t i = 0; i < ARRAY_SIZE(in_use) && !e; i++) {
+		if (in_use[i])
+			e = places_add(to, a, in_use[i]->entry, true);
+	}
+	return e;
+}
+
+static void attempt_free(struct attempt *at)
+{
+	link_close(at->link);
+	list_remove(&at->in);
+	at->agent->hunt.n_attempts--;
+	mem_free(at->entry);
+	mem_free(at);
+}
+
+/* Dialling a server that is no candidate any more would end on it. */
+static void attempts_drop_strangers(struct agent *a)
+{
+	list_for (at, &a->hunt.attempts, struct attempt, in) {
+		if (candidates_find(a, at->entry) == CHOICE_NONE)
+			attempt_free(at);
+	}
+}
+
+enum err candidates_rebuild(struct agent *a)
+{
+	struct str_list fallbacks[MOST_FALLBACKS] = {0};
+	struct places made = {0};
+	enum err e = fallbacks_load(a, fallbacks);
+
+	if (!e)
+		e = places_build(&made, a, fallbacks);
+	for (size_t i = 0; i < MOST_FALLBACKS; i++)
+		str_list_deinit(&fallbacks[i]);
+	if (e) {
+		candidates_free(made.candidates, made.places, made.n);
+		return e;
+	}
+	candidates_deinit(a);
+	a->candidates = made.candidates;
+	a->places = made.places;
+	a->n_candidates = made.n;
+	attempts_drop_strangers(a);
+	return ERR_OK;
+}
+
+static bool is_dialing(const struct agent *a, const char *entry)
+{
+	list_for (at, &a->hunt.attempts, struct attempt, in) {
+		if (!strcmp(at->entry, entry))
+			return true;
+	}
+	return false;
+}
+
+void candidates_refresh(struct agent *a)
+{
+	for (size_t i = 0; i < a->n_candidates; i++) {
+		struct candidate *c = &a->candidates[i];
+
+		c->avoided = list_avoids(a, &a->places[i]);
+		c->connected = a->current && !strcmp(a->current->entry, c->entry);
+		c->dialing = is_dialing(a, c->entry) || (a->next && !strcmp(a->next->entry, c->entry));
+	}
+}
+
+void candidate_failed(struct agent *a, const char *entry, enum err why)
+{
+	size_t i = candidates_find(a, entry);
+
+	if (i == CHOICE_NONE)
+		return;
+	a->candidates[i].last_error = why;
+	backoff_failed(&a->candidates[i].backoff, &a->p.backoff, world_now(a->world), &a->world->rng);
+	agent_changed(a);
+}
+
+void candidate_worked(struct agent *a, const char *entry)
+{
+	size_t i = candidates_find(a, entry);
+
+	if (i == CHOICE_NONE)
+		return;
+	/* Behind the same entry there may be a muster server next time. */
+	a->places[i].is_compat = false;
+	a->candidates[i].last_error = ERR_OK;
+	backoff_worked(&a->candidates[i].backoff);
+}
+
+/* ---- attempts ---- */
+
+static bool hunt_is_move(enum hunt h)
+{
+	return h == HUNT_PREFERRED || h == HUNT_MIGRATE || h == HUNT_RENEW;
+}
+
+/*
+ * An unknown server is asked as a muster server first and, if TLS itself is what failed, as CloudStack's next: its
+ * certificate isn't one for TLS, which only the other profile lets pass. Known ones are never asked the weaker way.
+ * Returns whether the entry may be dialled again at once.
+ */
+static bool profile_switch(struct place *p, enum tls_profile used, enum err why)
+{
+	if (used == TLS_CLIENT_COMPAT) {
+		p->is_compat = false;
+		return false;
+	}
+	p->is_compat = used == TLS_CLIENT_UNKNOWN && (why == ERR_TLS || why == ERR_UNTRUSTED);
+	return p->is_compat;
+}
+
+static enum tls_profile profile_of(const struct agent *a, const struct place *p)
+{
+	if (str_list_has(&a->known_muster, p->entry))
+		return TLS_CLIENT_MUSTER;
+	return p->is_compat ? TLS_CLIENT_COMPAT : TLS_CLIENT_UNKNOWN;
+}
+
+static enum err attempt_dial(struct attempt *at, const struct place *p, struct why *why);
+
+/* The end of an attempt that didn't become a session. */
+static void attempt_failed(struct attempt *at, enum err error, const char *sentence, bool may_switch)
+{
+	struct agent *a = at->agent;
+	size_t i = candidates_find(a, at->entry);
+	struct place *p;
+
+	assert(i != CHOICE_NONE);
+	p = &a->places[i];
+	log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(error)),
+		 KV_S("reason", sentence));
+	if (may_switch && profile_switch(p, at->profile, error)) {
+		a->candidates[i].last_error = error;
+		p->was_tried = false;
+	} else {
+		/* A look at the preferred server every few seconds must not make it one that is waited for when it is
+		 * needed. */
+		if (hunt_is_move(a->hunt.purpose))
+			backoff_worked(&a->candidates[i].backoff);
+		candidate_failed(a, at->entry, error);
+	}
+	attempt_free(at);
+	hunt_step(a);
+}
+
+static void attempt_connected(struct link *l, void *user)
+{
+	struct attempt *at = user;
+	struct agent *a = at->agent;
+	size_t i = candidates_find(a, at->entry);
+	int64_t patience = i == CHOICE_NONE ? 0 : a->places[i].handshake_ms * TLS_PATIENCE_TIMES;
+
+	at->next_at = mono_add_ms(world_now(a->world), patience > TLS_PATIENCE_MS ? patience : TLS_PATIENCE_MS);
+	hunt_step(a);
+}
+
+static void attempt_up(struct link *l, void *user)
+{
+	struct attempt *at = user;
+	struct agent *a = at->agent;
+	enum hunt purpose = a->hunt.purpose;
+	struct why why = WHY_NONE;
+	struct link *won;
+	char *entry;
+	size_t i;
+
+	if (!trust_server(link_peer(l), link_is_muster(l), a->trust_all, &why)) {
+		attempt_failed(at, ERR_UNTRUSTED, why.text, false);
+		return;
+	}
+	won = at->link;
+	entry = at->entry;
+	at->link = NULL;
+	at->entry = NULL;
+	attempt_free(at);
+	hunt_stop(a);
+
+	i = candidates_find(a, entry);
+	if (i != CHOICE_NONE) {
+		a->places[i].handshake_ms = link_handshake_took_ms(won);
+		if (!str_copy(a->places[i].last_ip, sizeof(a->places[i].last_ip), link_peer_ip(won)))
+			a->places[i].last_ip[0] = '\0';
+	}
+	move_arrived(a, won, entry, purpose);
+	mem_free(entry);
+}
+
+static void attempt_closed(struct link *l, void *user, enum err why, const char *sentence)
+{
+	struct attempt *at = user;
+	size_t i = candidates_find(at->agent, at->entry);
+	struct why said;
+
+	why_set(&said, "%s", sentence ? sentence : err_text(why)); /* it may belong to the link */
+	at->link = NULL;
+	/* While names can't be asked, where the name led to last time is better than nothing. */
+	if (why == ERR_NO_NAME && !at->by_last_ip && i != CHOICE_NONE && at->agent->places[i].last_ip[0]) {
+		at->by_last_ip = true;
+		if (attempt_dial(at, &at->agent->places[i], &said) == ERR_OK)
+			return;
+	}
+	attempt_failed(at, why, said.text, true);
+}
+
+static const struct link_events attempt_events = {
+	.connected = attempt_connected,
+	.up = attempt_up,
+	.closed = attempt_closed,
+};
+
+static enum err attempt_dial(struct attempt *at, const struct place *p, struct why *why)
+{
+	struct agent *a = at->agent;
+	struct link_params params = {
+		.world = a->world,
+		.log = a->log,
+		.tls = {.profile = at->profile,
+			.creds = a->creds,
+			.trust_all = a->trust_all,
+			.wall_s = world_wall_ms(a->world) / 1000},
+		.connect_ms = a->p.connect_ms,
+		.handshake_ms = a->p.handshake_ms,
+		.offload = true,
+		.message_limit = LINK_MESSAGE_LIMIT_ANONYMOUS,
+		.events = &attempt_events,
+		.user = at,
+	};
+
+	at->next_at = mono_add_ms(world_now(a->world), a->p.next_dial_ms);
+	return link_dial(&at->link, &params, at->by_last_ip ? p->last_ip : p->address.host,
+			 p->address.port ? p->address.port : a->p.port, a->p.source_ip, why);
+}
+
+static void attempt_start(struct agent *a, size_t i)
+{
+	struct place *p = &a->places[i];
+	struct attempt *at = mem_zalloc(sizeof(*at));
+	struct why why = WHY_NONE;
+	enum err e = ERR_NOMEM;
+
+	p->was_tried = true;
+	if (!at || !(at->entry = mem_strdup(p->entry))) {
+		mem_free(at);
+		candidate_failed(a, p->entry, e);
+		return;
+	}
+	at->agent = a;
+	at->profile = profile_of(a, p);
+	list_append(&a->hunt.attempts, &at->in);
+	a->hunt.n_attempts++;
+	log_debug(a->log, "dialling", KV_S("server", at->entry), KV_S("for", hunt_name(a->hunt.purpose)));
+	e = attempt_dial(at, p, &why);
+	if (e) {
+		log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(e)),
+			 KV_S("reason", why_text(&why, e)));
+		candidate_failed(a, at->entry, e);
+		attempt_free(at);
+	}
+}
+
+/* ---- the hunt ---- */
+
+/* Which candidates a hunt is for. A planned move is not held up by a back-off: it has one try of each. */
+static bool hunt_allows(const struct agent *a, enum hunt h, size_t i)
+{
+	const struct candidate *c = &a->candidates[i];
+	size_t current = a->current ? candidates_find(a, a->current->entry) : CHOICE_NONE;
+
+	switch (h) {
+	case HUNT_PREFERRED:
+		return !a->places[i].was_tried && a->list.n && !strcmp(c->entry, a->list.items[0]);
+	case HUNT_MIGRATE:
+		if (a->places[i].was_tried || c->avoided || c->connected || a->places[i].is_fallback)
+			return false;
+		/* Not to a server that stands behind the one we are on, unless we are to leave that. */
+		return current == CHOICE_NONE || a->candidates[current].avoided || i < current;
+	case HUNT_SUSPECT:
+		return !c->connected;
+	case HUNT_RENEW:
+		return !a->places[i].was_tried && c->connected;
+	default:
+		return true;
+	}
+}
+
+bool hunt_has_target(struct agent *a, enum hunt h)
+{
+	candidates_refresh(a);
+	for (size_t i = 0; i < a->n_candidates; i++) {
+		if (!a->candidates[i].unusable && hunt_allows(a, h, i))
+			return true;
+	}
+	return false;
+}
+
+/* Asks core/choice about those that the hunt is for. */
+static size_t hunt_choose(struct agent *a, struct mono now, struct mono *look_again)
+{
+	CLEAN(mem_freep) struct candidate *some = mem_zalloc_array(a->n_candidates, sizeof(*some));
+	CLEAN(mem_freep) size_t *index = mem_zalloc_array(a->n_candidates, sizeof(*index));
+	size_t n = 0;
+	size_t chosen;
+
+	*look_again = mono_add_ms(now, a->p.backoff.cap_ms);
+	if (!some || !index)
+		return CHOICE_NONE;
+	candidates_refresh(a);
+	for (size_t i = 0; i < a->n_candidates; i++) {
+		if (!hunt_allows(a, a->hunt.purpose, i))
+			continue;
+		some[n] = a->candidates[i];
+		some[n].connected = false;
+		if (hunt_is_move(a->hunt.purpose))
+			some[n].backoff = (struct backoff){0};
+		index[n++] = i;
+	}
+	chosen = choice_make(some, n, now, look_again);
+	return chosen == CHOICE_NONE ? CHOICE_NONE : index[chosen];
+}
+
+/* When the next dial may start beside those that are under way. */
+static struct mono hunt_next_at(const struct agent *a, struct mono now)
+{
+	struct mono at = now;
+
+	if (a->hunt.n_attempts >= a->p.max_dials)
+		return MONO_NEVER;
+	list_for (one, &a->hunt.attempts, struct attempt, in) {
+		if (mono_before(at, one->next_at))
+			at = one->next_at;
+	}
+	return at;
+}
+
+static struct mono fallback_at(const struct agent *a)
+{
+	if (a->hunt.purpose != HUNT_SEEK || a->hunt.fallback >= MOST_FALLBACKS)
+		return MONO_NEVER;
+	return mono_add_ms(a->hunt.seeking_since, a->p.fallback_ms * (a->hunt.fallback + 1));
+}
+
+static void fallback_step(struct agent *a, struct mono now)
+{
+	static const char *const keys[MOST_FALLBACKS] = {KEY_HOST_LASTGOOD, KEY_HOST_BOOTSTRAP};
+
+	while (mono_reached(now, fallback_at(a))) {
+		const char *value = agent_file_get(a->file, keys[a->hunt.fallback]);
+
+		a->hunt.fallback++;
+		log_warn(a->log, "no server of the list answers, trying an older list too",
+			 KV_S("key", keys[a->hunt.fallback - 1]), KV_S("list", value ? value : "none"));
+		if (candidates_rebuild(a) != ERR_OK)
+			log_warn(a->log, "an older list can't be used now", KV_S("error", err_name(ERR_NOMEM)));
+		agent_changed(a);
+	}
+}
+
+static void hunt_show_state(struct agent *a)
+{
+	if (a->hunt.purpose == HUNT_SEEK)
+		agent_move(a, a->hunt.n_attempts ? AGENT_DIALING : AGENT_SEEKING, "looking for a server");
+}
+
+/* Dials what may be dialled now; returns when to look again. */
+static struct mono hunt_dial(struct agent *a, struct mono now)
+{
+	struct mono look_again = MONO_NEVER;
+
+	/* Each round takes a candidate out of the choice; the bound is for a back-off of nothing. */
+	for (size_t round = 0; round < a->n_candidates; round++) {
+		struct mono at = hunt_next_at(a, now);
+		size_t i;
+
+		if (!mono_reached(now, at))
+			return at;
+		i = hunt_choose(a, now, &look_again);
+		if (i == CHOICE_NONE)
+			return look_again;
+		attempt_start(a, i);
+	}
+	return a->hunt.n_attempts ? hunt_next_at(a, now) : mono_add_ms(now, a->p.next_dial_ms);
+}
+
+void hunt_step(struct agent *a)
+{
+	struct mono now = world_now(a->world);
+	struct mono again;
+
+	if (a->hunt.purpose == HUNT_NONE)
+		return;
+	if (a->hunt.purpose == HUNT_SUSPECT && a->current && !liveness_is_silent(a->current)) {
+		move_abandon(a, "the link in use is alive after all");
+		return;
+	}
+	fallback_step(a, now);
+	again = hunt_dial(a, now);
+	if (hunt_is_move(a->hunt.purpose) && !a->hunt.n_attempts && mono_is_never(again)) {
+		move_abandon(a, "no server that could be moved to answers");
+		return;
+	}
+	hunt_show_state(a);
+	timer_set(a->world, &a->hunt.timer, mono_min(again, fallback_at(a)));
+}
+
+void hunt_fired(struct timer *t)
+{
+	hunt_step(container_of(t, struct agent, hunt.timer));
+}
+
+void hunt_start(struct agent *a, enum hunt h)
+{
+	assert(a->hunt.purpose == HUNT_NONE && h != HUNT_NONE);
+
+	a->hunt.purpose = h;
+	hunt_step(a);
+}
+
+void hunt_stop(struct agent *a)
+{
+	a->hunt.purpose = HUNT_NONE;
+	timer_stop(a->world, &a->hunt.timer);
+	list_for (at, &a->hunt.attempts, struct attempt, in)
+		attempt_free(at);
+	for (size_t i = 0; i < a->n_candidates; i++)
+		a->places[i].was_tried = false;
+}

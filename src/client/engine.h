@@ -1,0 +1,296 @@
+/*
+ * What the files of the agent engine share. Nothing outside src/client includes it.
+ *
+ *   agent.c         one agent's life: states, start, stop, what its host program hears
+ *   candidates.c    which servers there are, and dialling them beside each other until one has completed TLS
+ *   session.c       one link from its startup on: startup, pings, what comes in
+ *   move.c          from one session to the next: make before break, promotion, loss
+ *   liveness.c      is the other side still there?
+ *   check.c         am I on my preferred server?
+ *   list.c          a received list, avoid list and interval
+ *   own_commands.c  the commands that the engine answers itself
+ *   requests.c      batches of commands and their answers, across links
+ *   cron.c          commands that are repeated
+ *   trust.c         may this be my server?
+ *
+ * Two rules keep it freeable at any moment. What the host program hears about (changed, stopped, command) is called
+ * from the end of a turn, never from the middle of the engine; after such a call the agent may be gone. And a session
+ * that ends is only put aside (agent.ended) until the end of the turn, because its own callback may still be running.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "client/agent.h"
+#include "core/server_list.h"
+#include "net/link.h"
+
+/* ---- candidates ---- */
+
+/* Parallel to agent.candidates: what the engine knows of an entry that can be dialled. */
+struct place {
+	char *entry; /* owned; candidates[i].entry is this */
+	struct server_address address;
+	bool is_fallback;      /* not of the list in force */
+	bool is_compat;        /* a TLS handshake as muster's failed: the next one is as CloudStack's */
+	bool was_tried;        /* in the current hunt */
+	int64_t handshake_ms;  /* of the last one that worked; 0: none yet */
+	char last_ip[IP_TEXT]; /* where the name led to when it last worked; "": not known */
+};
+
+struct attempt {
+	struct list in; /* agent.hunt.attempts */
+	struct agent *agent;
+	struct link *link; /* owned */
+	char *entry;       /* owned */
+	enum tls_profile profile;
+	bool by_last_ip;
+	struct mono next_at; /* when another server may be dialled beside it */
+};
+
+/* What a new link is wanted for. */
+enum hunt {
+	HUNT_NONE,
+	HUNT_SEEK,      /* there is no link */
+	HUNT_PREFERRED, /* back to the first of the list */
+	HUNT_MIGRATE,   /* a server asked us to go */
+	HUNT_SUSPECT,   /* the link in use is silent */
+	HUNT_RENEW,     /* the same server with a new certificate */
+};
+const char *hunt_name(enum hunt h);
+
+enum err candidates_rebuild(struct agent *a) MUST_CHECK;
+/* Writes avoided, connected and dialing into the candidates. */
+void candidates_refresh(struct agent *a);
+size_t candidates_find(const struct agent *a, const char *entry); /* CHOICE_NONE: not there */
+void candidates_deinit(struct agent *a);
+void candidate_failed(struct agent *a, const char *entry, enum err why);
+void candidate_worked(struct agent *a, const char *entry);
+void hunt_start(struct agent *a, enum hunt h);
+void hunt_stop(struct agent *a); /* closes what is being dialled */
+void hunt_step(struct agent *a); /* looks again now */
+void hunt_fired(struct timer *t);
+
+/* ---- sessions ---- */
+
+enum session_state { SESSION_STARTING, SESSION_ANSWERED, SESSION_READY, SESSION_RETIRING, SESSION_ENDED };
+
+struct session {
+	struct list in; /* agent.sessions, agent.ended at the end */
+	struct agent *agent;
+	struct link *link; /* owned; NULL once ended */
+	char *entry;       /* owned */
+	enum session_state state;
+	enum hunt purpose;
+	bool is_muster;
+	bool is_transferred;       /* the next startup says so */
+	unsigned creds_generation; /* of the certificate it was made with */
+	bool is_suspect;
+	struct timer startup_timer;
+	struct timer ping_timer;
+	struct timer retire_timer;
+	struct timer liveness_timer;
+	int64_t ping_ms;      /* 0: not known yet */
+	struct mono ping_at;  /* the next one, valid while ping_ms is set */
+	int64_t heartbeat_ms; /* 0: none */
+	struct mono excused;  /* silence before this doesn't count: we were not listening ourselves */
+	struct mono look_at;  /* when liveness_timer was meant to fire */
+	unsigned pings_unanswered;
+	struct mono ready_at;
+	struct mono heard; /* valid when the link has closed */
+	struct list crons;
+};
+
+enum err session_new(struct session **out, struct agent *a, struct link *take_link, const char *entry,
+		     enum hunt purpose) MUST_CHECK;
+enum err session_send_startup(struct session *s) MUST_CHECK;
+void session_ready(struct session *s, const msg_i64 *heartbeat_ms);
+/* Takes no part in anything any more but finishes what came on it; closes after a moment. */
+void session_retire(struct session *s);
+/* Closes the link and puts the session aside. Nobody is told. */
+void session_close(struct session *s);
+void session_ping(struct session *s, bool out_of_band);
+void session_stop_tasks(struct session *s); /* no pings, no cron */
+/* ERR_CLOSED when the session has ended. */
+enum err session_send(struct session *s, struct header *h, const struct batch *b) MUST_CHECK;
+bool session_is_alive(const struct session *s);
+void sessions_free_ended(struct agent *a);
+
+void liveness_start(struct session *s);
+void liveness_stop(struct session *s);
+bool liveness_is_silent(const struct session *s);
+void liveness_look(struct timer *t);
+
+bool trust_server(const struct tls_peer *p, bool is_muster, bool trust_all, struct why *why);
+
+/* ---- from one session to the next ---- */
+
+/* false: not now (no link, another move is under way). */
+bool move_begin(struct agent *a, enum hunt h);
+/* A server asks us to go. ERR_NOT_FOUND with a sentence: there is nowhere to go. */
+enum err move_plan_migration(struct session *s, struct why *why) MUST_CHECK;
+/* Begins what had to wait for another move to end. */
+void move_due(struct agent *a);
+void move_abandon(struct agent *a, const char *reason);
+/* A dialled link has completed TLS with a server that we trust. */
+void move_arrived(struct agent *a, struct link *take_link, const char *entry, enum hunt purpose);
+void move_session_ready(struct session *s);
+/* The session's link is gone or is given up; `s` must not be used afterwards. */
+void move_session_lost(struct session *s, enum err why, const char *sentence);
+/* The server turned us away on this session. */
+void move_session_refused(struct session *s, const char *sentence);
+void move_migrate_fired(struct timer *t);
+/* No reconnects any more, no moves: the host was deleted, or the agent stops. */
+void move_forbid(struct agent *a);
+bool hunt_has_target(struct agent *a, enum hunt h);
+
+/* ---- lists ---- */
+
+struct received_list {
+	const struct opt_texts *list;
+	const struct opt_texts *avoid;
+	const char *algorithm;   /* NULL: none came */
+	const msg_i64 *interval; /* NULL: the message says nothing about it */
+	bool trigger;
+};
+
+/* Persists, then uses. On an error (with a sentence for the answer) the last good list stays in force. */
+enum err list_received(struct agent *a, const struct received_list *r, struct why *why) MUST_CHECK;
+enum err list_load(struct agent *a, struct why *why) MUST_CHECK; /* from the file */
+void list_set_avoid(struct agent *a, const struct opt_texts *avoid);
+bool list_avoids(const struct agent *a, const struct place *p);
+
+void check_plan(struct agent *a, bool has_new_list); /* (re)starts or stops the timer */
+void check_now(struct agent *a);
+void check_fired(struct timer *t);
+bool check_is_on_preferred(const struct agent *a);
+
+/* ---- commands ---- */
+
+struct requests {
+	struct list open;     /* being worked on or waiting for their turn, oldest first */
+	struct list waiting;  /* of those: for the host program to take the next command */
+	struct list finished; /* answered or to be answered, remembered for answer_hold_ms, oldest first */
+	struct list crons;    /* of ended sessions, whose run hasn't been answered yet */
+	struct later run;
+	struct timer forget_timer;
+	bool is_flush_due;
+	size_t n_open;
+	size_t open_bytes;
+	size_t n_finished;
+	size_t finished_bytes;
+	size_t n_running; /* given to the host program and not answered yet */
+};
+
+void requests_init(struct agent *a);
+void requests_deinit(struct agent *a);
+void requests_received(struct session *s, const struct header *h, const char *body, size_t n);
+/* The session has ended: what came on it is answered elsewhere or, towards CloudStack, not at all. */
+void requests_session_ended(struct session *s, struct mono heard);
+/* There is a link again: sends what waited for one. */
+void requests_flush(struct agent *a);
+/* Runs a command of the host program; false: the agent is gone. */
+bool requests_give(struct agent *a, struct agent_command *c);
+
+enum own_outcome {
+	OWN_NOT_OURS, /* the host program's */
+	OWN_ANSWERED,
+	OWN_SILENT, /* no answer is due; the session may be gone */
+};
+enum own_outcome own_command(struct session *s, const struct element *e, struct batch *answer);
+/* Is it answered by the engine? */
+bool own_command_is(const struct element *e);
+/* One plain Answer, or of another class; NULL details: none. */
+enum err answer_put(struct batch *b, enum msg_type type, bool result, const char *details) MUST_CHECK;
+
+/* UnsupportedAnswer in the reference's words. */
+enum err unsupported_put(struct batch *b, const struct element *e) MUST_CHECK;
+
+#define CRON_INDEX ((size_t)-1) /* agent_command.index of a repeated command */
+enum err cron_start(struct session *s, const struct header *h, struct element *take_element) MUST_CHECK;
+void cron_answered(struct agent_command *c, struct batch *take_b);
+void crons_stop(struct session *s);
+void crons_run_due(struct agent *a); /* at the end of the turn; the agent may be gone afterwards */
+void crons_deinit(struct agent *a);
+
+/* ---- the agent ---- */
+
+struct agent {
+	struct agent_params p; /* its texts are the owned ones below */
+	char *guid, *resource_name, *name, *zone, *pod, *cluster, *source_ip, *version;
+	struct world *world;
+	const struct log *log;
+	struct agent_file *file;
+	struct tls_creds *creds; /* referenced, never NULL once made */
+	unsigned creds_generation;
+	bool trust_all;
+
+	enum agent_state state;
+	struct mono since;
+	bool is_started;
+	bool no_reconnect; /* the host was deleted */
+	char boot[UUID_TEXT];
+	uint64_t links;
+	int64_t next_seq;
+	int64_t host_id;
+	char *host_uuid; /* owned; NULL: not known */
+
+	/* the list in force */
+	struct str_list list;
+	char *algorithm; /* owned, never NULL */
+	struct str_list avoid;
+	struct str_list known_muster;
+	bool list_worked; /* a server of it has made us Ready */
+	int64_t received_interval;
+
+	/* candidates and the hunt for a link */
+	struct candidate *candidates;
+	struct place *places;
+	size_t n_candidates;
+	struct {
+		enum hunt purpose;
+		struct list attempts;
+		size_t n_attempts;
+		struct timer timer;
+		struct mono seeking_since; /* without a Ready link; valid while not UP */
+		unsigned fallback;         /* 0: the list alone, 1: with lastgood, 2: with bootstrap too */
+	} hunt;
+
+	/* sessions */
+	struct list sessions;
+	struct list ended;
+	struct session *current; /* in sessions; NULL: none */
+	struct session *next;    /* a move's second link */
+	struct later sweep;
+	struct timer migrate_timer;
+	bool migrate_due; /* waits for the move that is under way */
+	bool renew_due;
+
+	/* the preferred server */
+	struct timer check_timer;
+	bool check_is_once;
+	int64_t check_interval; /* that the timer was set for, seconds */
+
+	struct requests requests;
+
+	/* what the host program is told at the end of the turn */
+	struct later notify;
+	bool has_changed;
+	bool has_stopped;
+	enum err stop_error;
+	struct why stop_sentence;
+	bool *is_gone; /* set to true by agent_free() when the host program calls it from one of our calls */
+
+	/* agent_stop() */
+	struct timer stop_timer;
+	struct mono stop_by;
+	void (*gone)(void *user);
+	void *gone_user;
+};
+
+void agent_move(struct agent *a, enum agent_state to, const char *reason);
+void agent_changed(struct agent *a);
+/* Stops for good and tells the host program why. */
+void agent_give_up(struct agent *a, enum err why, const char *sentence);
+/* Sees to it that ended sessions are freed at the end of the turn. */
+void agent_sweep(struct agent *a);
+bool agent_is_stopped(const struct agent *a);

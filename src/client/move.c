@@ -1,0 +1,328 @@
+/*
+ * From one session to the next.
+ *
+ * Between muster servers a move makes before it breaks: the new link sends its startup, is made Ready and takes the
+ * old one's place; the old one stays for a moment to finish what came on it. Towards CloudStack the old link is
+ * closed first, as the reference does, because its servers know only one link of a host - but not before the other
+ * server has completed TLS: a port that accepts and says nothing must not cost a link that works.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "client/engine.h"
+
+#define MIGRATE_LATER_MS 3000 /* what the reference waits between its answer and the move */
+#define PROVEN_MS 10000       /* a link that is lost earlier counts as a failure of its server */
+
+/* ---- begin and end of a move ---- */
+
+static bool move_is_possible(const struct agent *a)
+{
+	return a->state == AGENT_UP && !a->next && !a->no_reconnect && !a->gone;
+}
+
+bool move_begin(struct agent *a, enum hunt h)
+{
+	if (!move_is_possible(a) || a->hunt.purpose == h)
+		return false;
+	if (a->hunt.purpose != HUNT_NONE) {
+		/* Getting off a silent link, and off a server that asks for it, go before what is merely better. */
+		if (h != HUNT_SUSPECT && h != HUNT_MIGRATE)
+			return false;
+		hunt_stop(a);
+	}
+	log_info(a->log, "looking for another server", KV_S("server", a->current->entry), KV_S("for", hunt_name(h)));
+	hunt_start(a, h);
+	agent_changed(a);
+	return true;
+}
+
+void move_due(struct agent *a)
+{
+	if (!move_is_possible(a) || a->hunt.purpose != HUNT_NONE)
+		return;
+	if (a->migrate_due) {
+		a->migrate_due = false;
+		move_begin(a, HUNT_MIGRATE);
+	} else if (a->renew_due) {
+		a->renew_due = false;
+		if (a->current->creds_generation != a->creds_generation)
+			move_begin(a, HUNT_RENEW);
+	}
+}
+
+void move_abandon(struct agent *a, const char *reason)
+{
+	log_info(a->log, "staying on this server", KV_S("server", a->current ? a->current->entry : "-"),
+		 KV_S("looked_for", hunt_name(a->hunt.purpose)), KV_S("reason", reason));
+	hunt_stop(a);
+	agent_changed(a);
+	move_due(a);
+}
+
+void move_forbid(struct agent *a)
+{
+	a->no_reconnect = true;
+	a->migrate_due = false;
+	a->renew_due = false;
+	hunt_stop(a);
+	timer_stop(a->world, &a->migrate_timer);
+	timer_stop(a->world, &a->check_timer);
+	if (a->next)
+		session_close(a->next);
+	a->next = NULL;
+}
+
+/* ---- migration ---- */
+
+enum err move_plan_migration(struct session *s, struct why *why)
+{
+	struct agent *a = s->agent;
+	size_t here;
+
+	/* A server that we have left already has what it asked for. */
+	if (s->state == SESSION_RETIRING)
+		return ERR_OK;
+	here = a->current ? candidates_find(a, a->current->entry) : CHOICE_NONE;
+	if (!hunt_has_target(a, HUNT_MIGRATE)) {
+		if (here != CHOICE_NONE && !a->candidates[here].avoided)
+			return ERR_OK; /* we are where we should go */
+		why_set(why, "no server of the list is left to go to");
+		return ERR_NOT_FOUND;
+	}
+	timer_set_in(a->world, &a->migrate_timer, s->is_muster ? 0 : MIGRATE_LATER_MS);
+	return ERR_OK;
+}
+
+void move_migrate_fired(struct timer *t)
+{
+	struct agent *a = container_of(t, struct agent, migrate_timer);
+
+	/* A return to the preferred server that is still dialling has to give way, another move is waited for. */
+	a->migrate_due = !move_begin(a, HUNT_MIGRATE) && a->hunt.purpose != HUNT_MIGRATE;
+	move_due(a);
+}
+
+/* ---- a new link ---- */
+
+static bool move_is_wanted(struct agent *a, enum hunt purpose)
+{
+	if (agent_is_stopped(a) || a->no_reconnect || a->next)
+		return false;
+	return purpose != HUNT_SUSPECT || !a->current || liveness_is_silent(a->current);
+}
+
+static void move_take(struct agent *a, struct session *s)
+{
+	struct session *old = a->current;
+	enum err e;
+
+	if (old && old->is_muster && s->is_muster) {
+		a->next = s;
+	} else {
+		a->current = s;
+		if (old)
+			session_close(old);
+		agent_move(a, AGENT_STARTING, hunt_name(s->purpose));
+	}
+	agent_changed(a);
+	e = session_send_startup(s);
+	if (e)
+		move_session_lost(s, e, "the startup can't be sent");
+}
+
+void move_arrived(struct agent *a, struct link *take_link, const char *entry, enum hunt purpose)
+{
+	struct session *s;
+	enum err e;
+
+	if (!move_is_wanted(a, purpose)) {
+		link_close(take_link);
+		log_info(a->log, "staying on this server", KV_S("looked_for", hunt_name(purpose)));
+		move_due(a);
+		return;
+	}
+	e = session_new(&s, a, take_link, entry, purpose);
+	if (!e) {
+		move_take(a, s);
+		return;
+	}
+	candidate_failed(a, entry, e);
+	if (!a->current)
+		hunt_start(a, HUNT_SEEK);
+}
+
+/* ---- Ready ---- */
+
+static void known_muster_add(struct agent *a, const char *entry)
+{
+	CLEAN(mem_freep) char *value = NULL;
+	struct why why = WHY_NONE;
+	enum err e;
+
+	if (str_list_has(&a->known_muster, entry))
+		return;
+	e = str_list_add(&a->known_muster, entry);
+	if (!e && !(value = str_list_join(&a->known_muster, ",")))
+		e = ERR_NOMEM;
+	if (!e)
+		e = agent_file_change(a->file, &(struct agent_change){KEY_KNOWN_MUSTER, value}, 1, &why);
+	if (e)
+		log_warn(a->log, "not remembered that this server is muster's", KV_S("server", entry),
+			 KV_S("reason", why_text(&why, e)));
+}
+
+/* Where the names of the list led to, for when they can't be asked (decision 23). */
+static enum err addresses_format(const struct agent *a, struct buf *out)
+{
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; i < a->n_candidates && !e; i++) {
+		const struct place *p = &a->places[i];
+
+		if (!p->last_ip[0] || a->candidates[i].unusable || !strcmp(p->last_ip, p->address.host))
+			continue;
+		e = buf_printf(out, "%s%s=%s", out->len ? "," : "", p->entry, p->last_ip);
+	}
+	return e;
+}
+
+static void addresses_save(struct agent *a)
+{
+	CLEAN(buf_deinit) struct buf value = {0};
+	struct agent_change change = {.key = KEY_ADDRESSES};
+	struct why why = WHY_NONE;
+	enum err e = addresses_format(a, &value);
+
+	if (!e && value.len && !(change.value = buf_str(&value)))
+		e = ERR_NOMEM;
+	if (!e)
+		e = agent_file_change(a->file, &change, 1, &why);
+	if (e)
+		log_warn(a->log, "the servers' addresses are not remembered", KV_S("reason", why_text(&why, e)));
+}
+
+static void list_has_worked(struct agent *a)
+{
+	bool had_fallback = a->hunt.fallback > 0;
+
+	a->list_worked = true;
+	a->hunt.fallback = 0;
+	if (had_fallback && candidates_rebuild(a) != ERR_OK)
+		log_warn(a->log, "older lists are still tried", KV_S("error", err_name(ERR_NOMEM)));
+}
+
+static void promote(struct agent *a)
+{
+	struct session *old = a->current;
+
+	a->current = a->next;
+	a->next = NULL;
+	log_info(a->log, "moved to another link", KV_S("from", old->entry), KV_S("to", a->current->entry),
+		 KV_S("for", hunt_name(a->current->purpose)));
+	session_retire(old);
+	agent_changed(a);
+}
+
+void move_session_ready(struct session *s)
+{
+	struct agent *a = s->agent;
+
+	if (s == a->next)
+		promote(a);
+	assert(s == a->current);
+	if (a->state != AGENT_UP)
+		agent_move(a, AGENT_UP, "ready");
+	if (str_list_has(&a->list, s->entry))
+		list_has_worked(a);
+	if (s->is_muster)
+		known_muster_add(a, s->entry);
+	addresses_save(a);
+	requests_flush(a);
+	move_due(a);
+}
+
+/* ---- loss ---- */
+
+static bool is_proven(const struct session *s)
+{
+	return s->ready_at.us && mono_reached(world_now(s->agent->world), mono_add_ms(s->ready_at, PROVEN_MS));
+}
+
+/* The startup may have made the other server our owner: the one we stay on has to hear that we are still here. */
+static void claim_back(struct agent *a)
+{
+	if (a->current->state == SESSION_READY && session_send_startup(a->current) != ERR_OK)
+		log_warn(a->log, "startup not sent again", KV_S("server", a->current->entry));
+}
+
+static void next_lost(struct agent *a, struct session *s, enum err why, bool claims)
+{
+	a->next = NULL;
+	candidate_failed(a, s->entry, why);
+	if (claims)
+		claim_back(a);
+	move_due(a);
+}
+
+static void current_lost(struct agent *a, struct session *s, enum err why, const char *sentence)
+{
+	bool worked = is_proven(s);
+
+	a->current = a->next;
+	a->next = NULL;
+	timer_stop(a->world, &a->migrate_timer);
+	a->migrate_due = false;
+	if (worked)
+		candidate_worked(a, s->entry);
+	if (!worked || why != ERR_CLOSED)
+		candidate_failed(a, s->entry, why);
+	if (a->current) {
+		agent_move(a, AGENT_STARTING, sentence);
+		return;
+	}
+	agent_move(a, AGENT_SEEKING, sentence);
+	if (a->gone)
+		return; /* the server has read our farewell */
+	if (a->no_reconnect) {
+		agent_give_up(a, ERR_STOPPED, "the host was deleted");
+		return;
+	}
+	/* What was being dialled for a move is as good a server as any. */
+	if (a->hunt.purpose != HUNT_NONE) {
+		a->hunt.purpose = HUNT_SEEK;
+		hunt_step(a);
+	} else {
+		hunt_start(a, HUNT_SEEK);
+	}
+}
+
+void move_session_lost(struct session *s, enum err why, const char *sentence)
+{
+	struct agent *a = s->agent;
+	bool was_retiring = s->state == SESSION_RETIRING;
+
+	if (!was_retiring)
+		log_warn(a->log, "link lost", KV_S("server", s->entry), KV_S("error", err_name(why)),
+			 KV_S("reason", sentence));
+	session_close(s);
+	if (s == a->next)
+		next_lost(a, s, why, true);
+	else if (s == a->current)
+		current_lost(a, s, why, sentence);
+}
+
+void move_session_refused(struct session *s, const char *sentence)
+{
+	struct agent *a = s->agent;
+
+	if (s == a->current) {
+		agent_give_up(a, ERR_REFUSED, sentence);
+		return;
+	}
+	log_warn(a->log, "refused by the server", KV_S("server", s->entry), KV_S("reason", sentence));
+	session_close(s);
+	if (s == a->next)
+		next_lost(a, s, ERR_REFUSED, false);
+}

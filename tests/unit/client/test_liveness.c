@@ -1,0 +1,146 @@
+/* A silent link: suspect, a candidate elsewhere, then committed or given up (decision 26). */
+#include <string.h>
+
+#include "base/mem.h"
+#include "bench.h"
+#include "check.h"
+
+static void up_with_heartbeats(struct bench *b)
+{
+	bench_setup(b, M1 "," M2 "," M3, NULL);
+	b->m1 = fake_server_new(b->f, M1, FAKE_MUSTER);
+	b->m2 = fake_server_new(b->f, M2, FAKE_MUSTER);
+	b->m1->heartbeat_ms = b->m2->heartbeat_ms = 1000;
+	bench_start(b);
+	bench_run(b, 100);
+	assert_string_equal(bench_connected(b), M1);
+}
+
+static void a_quiet_link_stays(void **state)
+{
+	struct bench b;
+
+	up_with_heartbeats(&b);
+	bench_run(&b, 3600000);
+	assert_int_equal(b.m1->n_links, 1);
+	assert_int_equal(b.m2->n_links, 0);
+	assert_string_equal(bench_connected(&b), M1);
+	bench_teardown(&b);
+}
+
+static void a_black_hole_is_noticed_within_six_seconds(void **state)
+{
+	struct bench b;
+
+	up_with_heartbeats(&b);
+	bench_run(&b, 10000);
+	fake_cut(b.f, M1, true);
+	bench_run(&b, 1400);
+	assert_int_equal(b.m2->n_links, 0);
+	bench_run(&b, 2600);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	bench_teardown(&b);
+}
+
+static void one_that_speaks_again_is_kept(void **state)
+{
+	struct bench b;
+
+	up_with_heartbeats(&b);
+	b.m2->kind = FAKE_MUTE;
+	bench_run(&b, 10000);
+	fake_cut(b.f, M1, true);
+	bench_run(&b, 4000);
+	assert_true(bench_look(&b).moving);
+	assert_string_equal(bench_connected(&b), M1);
+	fake_cut(b.f, M1, false);
+	bench_run(&b, 5000);
+	assert_false(bench_look(&b).moving);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.m1->n_links, 1);
+	bench_teardown(&b);
+}
+
+/* The candidate completes TLS in the very moment in which the old link is heard again. */
+static void a_candidate_is_dropped_when_the_link_is_back_before_it(void **state)
+{
+	struct bench b;
+
+	up_with_heartbeats(&b);
+	bench_run(&b, 10000);
+	fake_cut(b.f, M1, true);
+	fake_cut(b.f, M2, true);
+	bench_run(&b, 3600); /* suspect, M2 is being dialled */
+	assert_true(bench_look(&b).moving);
+	fake_cut(b.f, M1, false);
+	bench_run(&b, 1);
+	fake_cut(b.f, M2, false);
+	bench_run(&b, 5000);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(fake_server_count(b.m2, MSG_STARTUP_ROUTING), 0);
+	bench_teardown(&b);
+}
+
+static void with_nowhere_to_go_it_is_dead_after_ten_seconds(void **state)
+{
+	struct bench b;
+
+	up_with_heartbeats(&b);
+	fake_server_stop(b.m2);
+	bench_run(&b, 10000);
+	fake_cut(b.f, M1, true);
+	bench_run(&b, 8800);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	bench_run(&b, 1500);
+	assert_int_not_equal(bench_look(&b).state, AGENT_UP);
+	fake_cut(b.f, M1, false);
+	bench_run(&b, 35000);
+	assert_string_equal(bench_connected(&b), M1);
+	bench_teardown(&b);
+}
+
+static void a_suspended_agent_gives_the_server_a_chance(void **state)
+{
+	struct bench b;
+
+	up_with_heartbeats(&b);
+	bench_run(&b, 10000);
+	fake_world_sleep(b.f, 3600000);
+	bench_run(&b, 10000);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.m1->n_links, 1);
+	bench_teardown(&b);
+}
+
+static void cloudstack_servers_are_not_judged_by_silence(void **state)
+{
+	struct bench b;
+
+	bench_setup(&b, M1 "," M2, NULL);
+	b.m1 = fake_server_new(b.f, M1, FAKE_CLOUDSTACK);
+	b.m1->heartbeat_ms = 0;
+	bench_start(&b);
+	bench_run(&b, 100);
+	fake_server_ask_text(b.m1, 0,
+			     "[{\"com.cloud.agent.api.ReadyCommand\":{\"hostId\":7,\"musterHeartbeatMs\":1000}}]");
+	bench_run(&b, 59000);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_false(bench_look(&b).moving);
+	bench_teardown(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_quiet_link_stays),
+		cmocka_unit_test(a_black_hole_is_noticed_within_six_seconds),
+		cmocka_unit_test(one_that_speaks_again_is_kept),
+		cmocka_unit_test(a_candidate_is_dropped_when_the_link_is_back_before_it),
+		cmocka_unit_test(with_nowhere_to_go_it_is_dead_after_ten_seconds),
+		cmocka_unit_test(a_suspended_agent_gives_the_server_a_chance),
+		cmocka_unit_test(cloudstack_servers_are_not_judged_by_silence),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

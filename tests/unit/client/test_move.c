@@ -1,0 +1,411 @@
+/* The preferred server, migration and other planned moves: make before break, and CloudStack's order. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "bench.h"
+#include "check.h"
+
+/* On M1, with M2 the preferred one. */
+static void up_beside_preferred(struct bench *b, int64_t interval, const char *algorithm)
+{
+	bench_up(b, M1, NULL);
+	bench_send_list(b->m1,
+			&(struct list_fill){.servers = M2 "," M1 "," M3, .algorithm = algorithm, .interval = interval});
+	bench_run(b, 10);
+	assert_string_equal(bench_connected(b), M1);
+}
+
+static void the_interval_brings_it_home(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 20, "static");
+	bench_run(&b, 17900);
+	assert_string_equal(bench_connected(&b), M1);
+	bench_run(&b, 4200); /* 20 s and 10 % jitter each way */
+	assert_string_equal(bench_connected(&b), M2);
+	assert_int_equal(fake_server_count(b.m2, MSG_STARTUP_ROUTING), 1);
+	bench_teardown(&b);
+}
+
+static void no_interval_never_looks(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	assert_true(mono_is_never(bench_look(&b).next_check));
+	bench_run(&b, 3600000);
+	assert_string_equal(bench_connected(&b), M1);
+	bench_teardown(&b);
+}
+
+static void an_operators_own_interval_is_used(void **state)
+{
+	struct bench b;
+
+	bench_setup(&b, M2 "," M1, "host.lb.check.interval=5\n");
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	b.m1->interval = 3600;
+	bench_start(&b);
+	bench_run(&b, 100);
+	b.m2 = fake_server_new(b.f, M2, FAKE_MUSTER);
+	assert_true(bench_look(&b).interval_is_own);
+	bench_run(&b, 5600);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
+static void shuffle_looks_once_after_each_new_list(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 20, "shuffle");
+	fake_server_stop(b.m2);
+	bench_run(&b, 23000);
+	fake_server_start(b.m2);
+	bench_run(&b, 600000);
+	assert_string_equal(bench_connected(&b), M1);
+	bench_send_list(b.m1, &(struct list_fill){.servers = M3 "," M1, .algorithm = "shuffle", .interval = 20});
+	bench_run(&b, 23000);
+	assert_string_equal(bench_connected(&b), M3);
+	bench_teardown(&b);
+}
+
+static void a_trigger_looks_at_once(void **state)
+{
+	struct bench b;
+
+	bench_up(&b, M1, NULL);
+	bench_send_list(b.m1, &(struct list_fill){.servers = M2 "," M1, .algorithm = "static", .trigger = true});
+	bench_run(&b, 100);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
+static void a_preferred_server_that_is_avoided_is_left_alone(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 20, "static");
+	bench_send_list(b.m1, &(struct list_fill){.avoid = M2, .interval = 20});
+	assert_int_equal(str_list_add(&b.m1->avoid, M2), ERR_OK); /* in its answers to pings too */
+	bench_run(&b, 100000);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.m2->n_links, 0);
+	bench_teardown(&b);
+}
+
+/* However long it was away: home within the interval (and its jitter) after it is back. */
+static void a_server_that_was_long_away_is_returned_to_in_time(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 2, "static");
+	fake_server_stop(b.m2);
+	bench_run(&b, 600000);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.m1->n_links, 1);
+	fake_server_start(b.m2);
+	bench_run(&b, 2300);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
+static void the_new_link_is_ready_before_the_old_one_closes(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	b.m2->sends_ready = false;
+	agent_check_preferred(b.agent);
+	bench_run(&b, 20000);
+	assert_true(bench_look(&b).moving);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.m1->n_open, 1);
+	assert_int_equal(fake_server_count(b.m2, MSG_STARTUP_ROUTING), 1);
+	fake_server_ask_text(b.m2, FLAG_STOP_ON_ERROR | FLAG_IN_SEQUENCE,
+			     "[{\"com.cloud.agent.api.ReadyCommand\":{\"hostId\":7,\"lbCheckInterval\":0}}]");
+	bench_run(&b, 100);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_false(bench_look(&b).moving);
+	assert_int_equal(b.m1->n_open, 1); /* for what is still coming on it */
+	bench_run(&b, 3000);
+	assert_int_equal(b.m1->n_open, 0);
+	assert_int_equal(b.n_stopped, 0);
+	bench_teardown(&b);
+}
+
+static const struct msg_startup_common *startup_of(const struct fake_server *s, size_t n)
+{
+	const struct fake_message *m = fake_server_got(s, MSG_STARTUP_ROUTING, n);
+
+	assert_non_null(m);
+	return &((const struct msg_startup_routing *)m->batch.elements[0].fields)->startup;
+}
+
+static void the_link_number_grows(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	agent_check_preferred(b.agent);
+	bench_run(&b, 100);
+	assert_int_equal(startup_of(b.m2, 0)->musterLink.value, 2);
+	assert_string_equal(startup_of(b.m2, 0)->musterBoot, startup_of(b.m1, 0)->musterBoot);
+	assert_int_equal(bench_look(&b).links, 2);
+	bench_teardown(&b);
+}
+
+static void a_move_that_fails_costs_nothing(void **state)
+{
+	static const enum fake_kind kinds[] = {FAKE_MUTE, FAKE_AGENT, FAKE_STRANGER};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct bench b;
+
+		up_beside_preferred(&b, 0, "static");
+		b.m2->kind = kinds[i];
+		agent_check_preferred(b.agent);
+		bench_run(&b, 60000);
+		assert_string_equal(bench_connected(&b), M1);
+		assert_int_equal(b.m1->n_links, 1);
+		assert_int_equal(fake_server_count(b.m1, MSG_STARTUP_ROUTING), 1);
+		assert_false(bench_look(&b).moving);
+		bench_teardown(&b);
+	}
+}
+
+static void a_target_that_dies_after_the_startup_is_claimed_back_from(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	b.m2->sends_ready = false;
+	agent_check_preferred(b.agent);
+	bench_run(&b, 100);
+	fake_server_stop(b.m2);
+	bench_run(&b, 100);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	assert_int_equal(b.m1->n_links, 1);
+	/* M2 may have become the owner: M1 hears a newer link number on the link it has. */
+	assert_int_equal(fake_server_count(b.m1, MSG_STARTUP_ROUTING), 2);
+	assert_int_equal(startup_of(b.m1, 1)->musterLink.value, 3);
+	bench_teardown(&b);
+}
+
+static void a_target_that_refuses_is_not_the_end(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	b.m2->sends_ready = false;
+	agent_check_preferred(b.agent);
+	bench_run(&b, 100);
+	fake_server_ask_text(b.m2, FLAG_STOP_ON_ERROR | FLAG_IN_SEQUENCE,
+			     "[{\"com.cloud.agent.api.ReadyCommand\":{\"_details\":\"full\"}}]");
+	bench_run(&b, 1000);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.n_stopped, 0);
+	assert_int_equal(b.m2->n_open, 0);
+	bench_teardown(&b);
+}
+
+static void the_old_server_dying_during_a_move_is_no_loss(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	b.m2->sends_ready = false;
+	agent_check_preferred(b.agent);
+	bench_run(&b, 100);
+	fake_server_stop(b.m1);
+	bench_run(&b, 100);
+	assert_int_equal(bench_look(&b).state, AGENT_STARTING);
+	fake_server_ask_text(b.m2, FLAG_STOP_ON_ERROR | FLAG_IN_SEQUENCE,
+			     "[{\"com.cloud.agent.api.ReadyCommand\":{\"hostId\":7}}]");
+	bench_run(&b, 100);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_int_equal(b.m3->n_links, 0);
+	bench_teardown(&b);
+}
+
+static void a_dial_for_a_move_serves_when_the_link_is_lost(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	fake_cut(b.f, M2, true);
+	agent_check_preferred(b.agent);
+	bench_run(&b, 100);
+	fake_server_stop(b.m1);
+	fake_cut(b.f, M2, false);
+	bench_run(&b, 100);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
+/* ---- migration ---- */
+
+static void migration_goes_at_once_between_muster_servers(void **state)
+{
+	struct bench b;
+	int64_t seq;
+
+	bench_up(&b, M1 "," M2 "," M3, NULL);
+	seq = bench_migrate(b.m1, M1 "," M2);
+	bench_run(&b, 100);
+	assert_true(bench_answer_result(b.m1, seq));
+	assert_string_equal(bench_connected(&b), M3);
+	assert_int_equal(b.m2->n_links, 0);
+	assert_true(startup_of(b.m3, 0)->connectionTransferred.value);
+	fake_server_hang_up(b.m3);
+	bench_run(&b, 5000);
+	/* Only that one startup says so. */
+	assert_false(startup_of(b.m1, 0)->connectionTransferred.value);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	bench_teardown(&b);
+}
+
+static void migration_takes_the_next_when_the_first_is_dead(void **state)
+{
+	struct bench b;
+
+	bench_up(&b, M1 "," M2 "," M3, NULL);
+	fake_server_stop(b.m2);
+	bench_migrate(b.m1, M1);
+	bench_run(&b, 100);
+	assert_string_equal(bench_connected(&b), M3);
+	bench_teardown(&b);
+}
+
+static void migration_to_nowhere_is_answered_false(void **state)
+{
+	struct bench b;
+	int64_t seq;
+
+	bench_up(&b, M1 "," M2, NULL);
+	seq = bench_migrate(b.m1, M1 "," M2);
+	bench_run(&b, 10000);
+	assert_false(bench_answer_result(b.m1, seq));
+	assert_non_null(strstr(bench_answer_details(b.m1, seq), "no server"));
+	assert_string_equal(bench_connected(&b), M1);
+	bench_teardown(&b);
+}
+
+static void migration_to_where_it_is_moves_nothing(void **state)
+{
+	struct bench b;
+	int64_t seq;
+
+	bench_up(&b, M1 "," M2, NULL);
+	seq = bench_migrate(b.m1, "");
+	bench_run(&b, 10000);
+	assert_true(bench_answer_result(b.m1, seq));
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.m1->n_links, 1);
+	assert_int_equal(b.m2->n_links, 0);
+	bench_teardown(&b);
+}
+
+/* ---- CloudStack's order ---- */
+
+static void cloudstack_up(struct bench *b)
+{
+	bench_setup(b, M1 "," M2, NULL);
+	b->m1 = fake_server_new(b->f, M1, FAKE_CLOUDSTACK);
+	b->m2 = fake_server_new(b->f, M2, FAKE_CLOUDSTACK);
+	bench_start(b);
+	bench_run(b, 100);
+	assert_string_equal(bench_connected(b), M1);
+}
+
+static void towards_cloudstack_the_old_link_closes_first(void **state)
+{
+	struct bench b;
+	int64_t seq;
+
+	cloudstack_up(&b);
+	b.m2->answers_startup = false;
+	seq = bench_migrate(b.m1, M1);
+	bench_run(&b, 2900);
+	assert_true(bench_answer_result(b.m1, seq));
+	assert_int_equal(b.m1->n_open, 1);
+	assert_int_equal(b.m2->n_links, 0); /* 3 s after its answer, as the reference */
+	bench_run(&b, 200);
+	assert_int_equal(b.m1->n_open, 0);
+	assert_int_equal(fake_server_count(b.m2, MSG_STARTUP_ROUTING), 1);
+	assert_true(startup_of(b.m2, 0)->connectionTransferred.value);
+	assert_int_equal(bench_look(&b).state, AGENT_STARTING);
+	bench_teardown(&b);
+}
+
+static void a_port_that_never_completes_tls_costs_no_link(void **state)
+{
+	struct bench b;
+	unsigned n_links;
+
+	cloudstack_up(&b);
+	n_links = b.m1->n_links;
+	b.m2->kind = FAKE_MUTE;
+	bench_send_list(b.m1, &(struct list_fill){.servers = M2 "," M1, .algorithm = "static", .trigger = true});
+	bench_run(&b, 60000);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.m1->n_links, n_links);
+	assert_int_equal(b.m1->n_open, 1);
+	bench_teardown(&b);
+}
+
+/* ---- certificates ---- */
+
+static void a_new_certificate_moves_to_a_new_link_of_the_same_server(void **state)
+{
+	struct tls_creds *fresh;
+	struct bench b;
+
+	bench_up(&b, M1 "," M2, NULL);
+	fresh = fake_creds(b.f);
+	assert_int_equal(agent_set_creds(b.agent, fresh, true), ERR_OK);
+	bench_run(&b, 5000);
+	assert_int_equal(b.m1->n_links, 1);
+	assert_int_equal(agent_set_creds(b.agent, fresh, false), ERR_OK);
+	bench_run(&b, 100);
+	assert_int_equal(b.m1->n_links, 2);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	bench_run(&b, 5000);
+	assert_int_equal(b.m1->n_open, 1);
+	assert_int_equal(b.m2->n_links, 0);
+	tls_creds_unref(fresh);
+	bench_teardown(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_interval_brings_it_home),
+		cmocka_unit_test(no_interval_never_looks),
+		cmocka_unit_test(an_operators_own_interval_is_used),
+		cmocka_unit_test(shuffle_looks_once_after_each_new_list),
+		cmocka_unit_test(a_trigger_looks_at_once),
+		cmocka_unit_test(a_preferred_server_that_is_avoided_is_left_alone),
+		cmocka_unit_test(a_server_that_was_long_away_is_returned_to_in_time),
+		cmocka_unit_test(the_new_link_is_ready_before_the_old_one_closes),
+		cmocka_unit_test(the_link_number_grows),
+		cmocka_unit_test(a_move_that_fails_costs_nothing),
+		cmocka_unit_test(a_target_that_dies_after_the_startup_is_claimed_back_from),
+		cmocka_unit_test(a_target_that_refuses_is_not_the_end),
+		cmocka_unit_test(the_old_server_dying_during_a_move_is_no_loss),
+		cmocka_unit_test(a_dial_for_a_move_serves_when_the_link_is_lost),
+		cmocka_unit_test(migration_goes_at_once_between_muster_servers),
+		cmocka_unit_test(migration_takes_the_next_when_the_first_is_dead),
+		cmocka_unit_test(migration_to_nowhere_is_answered_false),
+		cmocka_unit_test(migration_to_where_it_is_moves_nothing),
+		cmocka_unit_test(towards_cloudstack_the_old_link_closes_first),
+		cmocka_unit_test(a_port_that_never_completes_tls_costs_no_link),
+		cmocka_unit_test(a_new_certificate_moves_to_a_new_link_of_the_same_server),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
