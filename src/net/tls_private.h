@@ -1,0 +1,35 @@
+/*
+ * What the two files of TLS on GnuTLS share: credentials (tls_gnutls.c) and the sessions made with them
+ * (tls_session.c).
+ */
+#pragma once
+
+#include <string.h>
+
+#include <gnutls/gnutls.h>
+
+#include "net/tls_gnutls.h"
+#include "net/tls_trust.h"
+
+#define CHAIN_MAX 16 /* certificates one side presents */
+
+/* Parsed once for each set of credentials and shared: a session of its own would hold kilobytes. */
+enum priority { ONLY_12, ONLY_12_COMPAT, ONLY_13, BOTH, N_PRIORITIES };
+
+struct creds {
+	struct tls_creds base;
+	gnutls_certificate_credentials_t own;   /* with our certificates as given */
+	gnutls_certificate_credentials_t whole; /* with the chain up to the root, for those who join */
+	gnutls_certificate_credentials_t none;  /* no certificate */
+	gnutls_priority_t priorities[N_PRIORITIES];
+	struct trust trust;
+};
+
+enum err tls_session_new(struct tls_creds *base, struct tls **out, const struct tls_params *p, struct why *why)
+	MUST_CHECK;
+
+/* A text, borrowed, as GnuTLS wants it. */
+static inline gnutls_datum_t text_datum(const char *text)
+{
+	return (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)text, .size = (unsigned)strlen(text)};
+}

@@ -1,0 +1,610 @@
+/*
+ * TLS sessions on GnuTLS, without a socket.
+ *
+ * GnuTLS pulls from `in` and pushes to `out`, both set only for the length of one call. It takes no byte more than
+ * the record it reads, so what the other side sent behind its last handshake message is still in the caller's buffer
+ * when the handshake is done: it belongs to the framed stream. Without a place to push to, nothing can leave: after
+ * the handshake only tls_seal() gives one.
+ *
+ * A server doesn't know whom it talks to until it has read the hello, so protocol versions, ALPN, credentials and
+ * the certificate request are set from a hook that reads the hello first. GnuTLS verifies nobody by itself; what a
+ * peer presents is judged in judge_peer(), and a handshake in which that did not happen is a failed one.
+ *
+ * The only handshake message taken after the handshake is TLS 1.3's KeyUpdate: GnuTLS sends it in front of the data
+ * when a key has sealed 2^24 records, inside the same packet, and a link between servers gets there.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "net/tls_private.h"
+#include "wire/frame.h"
+
+#define RECORD_HEADER 5
+#define RECORD_APPLICATION_DATA 23
+#define EXTENSION_ALPN 16
+
+struct session {
+	struct tls tls;
+	struct creds *creds; /* referenced */
+	gnutls_session_t gnutls;
+	struct tls_params params; /* `pin` owned, `creds` not used */
+	char *pin;
+	struct tls_peer peer;
+	bool judged;   /* judge_peer() has passed what the peer presented */
+	bool surprise; /* a handshake message other than KeyUpdate was read after the handshake */
+	/* Valid during one call: */
+	struct bytes in;
+	struct buf *out; /* NULL: nothing may be sent */
+	enum err error;
+	struct why *why;
+};
+
+static struct session *session_of(const struct tls *t)
+{
+	return container_of(t, struct session, tls);
+}
+
+/* ---- the transport: two buffers ---- */
+
+static ssize_t pull(gnutls_transport_ptr_t p, void *data, size_t n)
+{
+	struct session *s = p;
+	struct bytes view;
+
+	if (s->in.len == 0) {
+		gnutls_transport_set_errno(s->gnutls, EAGAIN);
+		return -1;
+	}
+	if (n > s->in.len)
+		n = s->in.len;
+	if (!bytes_get(&s->in, n, &view))
+		return -1;
+	memcpy(data, view.data, n);
+	return (ssize_t)n;
+}
+
+/* GnuTLS asks so when it would rather not wait. */
+static int pull_timeout(gnutls_transport_ptr_t p, unsigned ms)
+{
+	struct session *s = p;
+
+	return s->in.len > 0;
+}
+
+static ssize_t push(gnutls_transport_ptr_t p, const void *data, size_t n)
+{
+	struct session *s = p;
+
+	if (!s->out || buf_put(s->out, data, n) != ERR_OK) {
+		gnutls_transport_set_errno(s->gnutls, EIO);
+		return -1;
+	}
+	return (ssize_t)n;
+}
+
+/* ---- judging the peer ---- */
+
+static bool is_server(const struct session *s)
+{
+	return s->params.profile == TLS_SERVER;
+}
+
+static bool is_joining(const struct session *s)
+{
+	return str_equal(s->peer.alpn, ALPN_JOIN);
+}
+
+static enum err need_server_role(struct session *s)
+{
+	if (s->peer.cert.role == CERT_ROLE_SERVER && s->peer.cert.eku_server)
+		return ERR_OK;
+	why_set(s->why, "the certificate is not for a server");
+	return ERR_UNTRUSTED;
+}
+
+static enum err judge_client(struct session *s, const struct presented *p)
+{
+	struct why problem = WHY_NONE;
+	enum err e = trust_judge(&s->creds->trust, p, s->params.wall_s, s->params.expired_grace_s,
+				 &s->peer.is_ca_itself, &problem);
+
+	s->peer.chain_ok = e == ERR_OK;
+	if (e == ERR_OK)
+		return ERR_OK;
+	str_copy(s->peer.chain_problem, sizeof(s->peer.chain_problem), why_text(&problem, e));
+	if (!s->params.require_cert && e != ERR_NOMEM)
+		return ERR_OK;
+	why_set(s->why, "%s", why_text(&problem, e));
+	return e;
+}
+
+static enum err judge_server(struct session *s, const struct presented *p)
+{
+	enum err e;
+
+	if (s->params.trust_all) {
+		str_copy(s->peer.chain_problem, sizeof(s->peer.chain_problem), "not verified: there is no CA here");
+		return ERR_OK;
+	}
+	if (s->params.profile == TLS_CLIENT_JOIN)
+		e = trust_judge_pinned(p, s->pin, s->params.wall_s, s->why);
+	else
+		e = trust_judge(&s->creds->trust, p, s->params.wall_s, 0, &s->peer.is_ca_itself, s->why);
+	if (e != ERR_OK)
+		return e;
+	s->peer.chain_ok = true;
+	/* An agent must not be able to pose as a server; CloudStack's servers can't be told apart so. */
+	if (s->params.profile == TLS_CLIENT_JOIN || s->params.profile == TLS_CLIENT_MUSTER)
+		return need_server_role(s);
+	return ERR_OK;
+}
+
+static enum err judge_presented(struct session *s, const gnutls_datum_t *ders, unsigned n)
+{
+	struct presented p;
+	enum err e;
+
+	s->peer.has_cert = true;
+	/* A second handshake message with certificates is not possible, but must not leak if it were. */
+	cert_info_deinit(&s->peer.cert);
+	e = cert_info_parse_der(&s->peer.cert, ders[0].data, ders[0].size, s->why);
+	if (e != ERR_OK) {
+		s->peer.has_cert = false;
+		return e == ERR_NOMEM ? e : ERR_UNTRUSTED;
+	}
+	e = presented_init(&p, ders, n, s->why);
+	if (e != ERR_OK)
+		return e;
+	e = is_server(s) ? judge_client(s, &p) : judge_server(s, &p);
+	presented_deinit(&p);
+	return e;
+}
+
+/* Called by GnuTLS when the peer's certificate message has come. */
+static int judge_peer(gnutls_session_t g)
+{
+	struct session *s = gnutls_session_get_ptr(g);
+	const gnutls_datum_t *ders;
+	unsigned n = 0;
+
+	ders = gnutls_certificate_get_peers(g, &n);
+	if (!ders || n == 0)
+		return is_server(s) ? 0 : GNUTLS_E_CERTIFICATE_ERROR; /* finish() says what is missing */
+	if (n > CHAIN_MAX) {
+		why_set(s->why, "%u certificates were presented", n);
+		s->error = ERR_TOO_BIG;
+		return GNUTLS_E_CERTIFICATE_ERROR;
+	}
+	s->error = judge_presented(s, ders, n);
+	s->judged = s->error == ERR_OK;
+	return s->judged ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
+}
+
+/* ---- the server reads the hello first ---- */
+
+struct hello {
+	bool muster, join;
+};
+
+static bool names_alpn(struct bytes name, const char *alpn)
+{
+	return name.len == strlen(alpn) && memcmp(name.data, alpn, name.len) == 0;
+}
+
+/* Called for each extension of the hello. A broken one is not ours to complain about: GnuTLS parses it again. */
+static int read_extension(void *ctx, unsigned type, const unsigned char *data, unsigned n)
+{
+	struct bytes in = {.data = data, .len = n}, name;
+	struct hello *h = ctx;
+	uint16_t total;
+	uint8_t len;
+
+	if (type != EXTENSION_ALPN || !bytes_get_u16(&in, &total))
+		return 0;
+	while (bytes_get_u8(&in, &len) && bytes_get(&in, len, &name)) {
+		h->muster |= names_alpn(name, ALPN_MUSTER);
+		h->join |= names_alpn(name, ALPN_JOIN);
+	}
+	return 0;
+}
+
+static int select_alpn(gnutls_session_t g, const char *alpn)
+{
+	gnutls_datum_t name = text_datum(alpn);
+
+	return gnutls_alpn_set_protocols(g, &name, 1, 0);
+}
+
+static int decide_by_hello(gnutls_session_t g, unsigned type, unsigned when, unsigned incoming,
+			   const gnutls_datum_t *message)
+{
+	struct session *s = gnutls_session_get_ptr(g);
+	struct hello h = {0};
+	int status;
+
+	if (!incoming)
+		return 0;
+	status = gnutls_ext_raw_parse(&h, read_extension, message, GNUTLS_EXT_RAW_FLAG_TLS_CLIENT_HELLO);
+	/* A hello without any extension is TLS 1.2's right. */
+	if (status < 0 && status != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+		return status;
+	if (!h.muster && !h.join)
+		return gnutls_priority_set(g, s->creds->priorities[ONLY_12]);
+
+	status = gnutls_priority_set(g, s->creds->priorities[BOTH]);
+	if (status >= 0)
+		status = select_alpn(g, h.muster ? ALPN_MUSTER : ALPN_JOIN);
+	if (status >= 0 && !h.muster) {
+		gnutls_certificate_server_set_request(g, GNUTLS_CERT_IGNORE);
+		status = gnutls_credentials_set(g, GNUTLS_CRD_CERTIFICATE, s->creds->whole);
+	}
+	return status;
+}
+
+/* After the handshake: which handshake messages still come. */
+static int note_late_message(gnutls_session_t g, unsigned type, unsigned when, unsigned incoming,
+			     const gnutls_datum_t *message)
+{
+	struct session *s = gnutls_session_get_ptr(g);
+
+	if (incoming && type != GNUTLS_HANDSHAKE_KEY_UPDATE)
+		s->surprise = true;
+	return 0;
+}
+
+/* ---- sessions ---- */
+
+static int prepare_server(struct session *s)
+{
+	int status = gnutls_priority_set(s->gnutls, s->creds->priorities[BOTH]);
+
+	if (status >= 0)
+		status = gnutls_credentials_set(s->gnutls, GNUTLS_CRD_CERTIFICATE, s->creds->own);
+	gnutls_certificate_server_set_request(s->gnutls,
+					      s->params.require_cert ? GNUTLS_CERT_REQUIRE : GNUTLS_CERT_REQUEST);
+	/*
+	 * No names of CAs in the request: a client whose certificate another CA signed would then present none, and we
+	 * could only say that one is missing.
+	 */
+	gnutls_certificate_send_x509_rdn_sequence(s->gnutls, 1);
+	gnutls_handshake_set_hook_function(s->gnutls, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE, decide_by_hello);
+	return status;
+}
+
+static int prepare_client(struct session *s)
+{
+	static const struct {
+		enum priority priority;
+		const char *alpn;
+	} rows[] = {
+		[TLS_CLIENT_MUSTER] = {.priority = ONLY_13, .alpn = ALPN_MUSTER},
+		[TLS_CLIENT_UNKNOWN] = {.priority = ONLY_12, .alpn = ALPN_MUSTER},
+		[TLS_CLIENT_COMPAT] = {.priority = ONLY_12_COMPAT},
+		[TLS_CLIENT_JOIN] = {.priority = ONLY_13, .alpn = ALPN_JOIN},
+	};
+	enum tls_profile profile = s->params.profile;
+	int status = gnutls_priority_set(s->gnutls, s->creds->priorities[rows[profile].priority]);
+
+	if (status >= 0 && rows[profile].alpn)
+		status = select_alpn(s->gnutls, rows[profile].alpn);
+	if (status >= 0)
+		status = gnutls_credentials_set(s->gnutls, GNUTLS_CRD_CERTIFICATE,
+						profile == TLS_CLIENT_JOIN ? s->creds->none : s->creds->own);
+	return status;
+}
+
+static int prepare(struct session *s)
+{
+	/* No tickets at all yet: an automatic one would leave unframed (docs/protocol.md "TLS"). */
+	const unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_AUTO_SEND_TICKET | GNUTLS_NO_TICKETS |
+			       GNUTLS_KEY_SHARE_TOP;
+	int status = gnutls_init(&s->gnutls, flags | (is_server(s) ? GNUTLS_SERVER : GNUTLS_CLIENT));
+
+	if (status < 0) {
+		s->gnutls = NULL;
+		return status;
+	}
+	gnutls_session_set_ptr(s->gnutls, s);
+	gnutls_transport_set_ptr(s->gnutls, s);
+	gnutls_transport_set_pull_function(s->gnutls, pull);
+	gnutls_transport_set_pull_timeout_function(s->gnutls, pull_timeout);
+	gnutls_transport_set_push_function(s->gnutls, push);
+	gnutls_handshake_set_timeout(s->gnutls, GNUTLS_INDEFINITE_TIMEOUT); /* whoever drives it has a timer */
+	gnutls_session_set_verify_function(s->gnutls, judge_peer);
+	return is_server(s) ? prepare_server(s) : prepare_client(s);
+}
+
+static void op_free(struct tls *t)
+{
+	struct session *s = session_of(t);
+
+	if (s->gnutls)
+		gnutls_deinit(s->gnutls);
+	tls_creds_unref(&s->creds->base);
+	cert_info_deinit(&s->peer.cert);
+	mem_free(s->pin);
+	mem_free(s);
+}
+
+static const struct tls_ops session_ops;
+
+enum err tls_session_new(struct tls_creds *base, struct tls **out, const struct tls_params *p, struct why *why)
+{
+	struct session *s;
+	int status;
+
+	if (p->profile == TLS_CLIENT_JOIN && str_is_blank(p->pin)) {
+		why_set(why, "joining needs the fingerprint of the CA");
+		return ERR_INVALID;
+	}
+	s = mem_zalloc(sizeof(*s));
+	if (!s)
+		return ERR_NOMEM;
+	tls_creds_ref(base);
+	s->tls.ops = &session_ops;
+	s->creds = container_of(base, struct creds, base);
+	s->params = *p;
+	s->params.pin = NULL;
+	s->params.creds = NULL;
+	if (p->pin && !(s->pin = mem_strdup(p->pin))) {
+		op_free(&s->tls);
+		return ERR_NOMEM;
+	}
+	status = prepare(s);
+	if (status < 0) {
+		why_set(why, "TLS session: %s", gnutls_strerror(status));
+		op_free(&s->tls);
+		return status == GNUTLS_E_MEMORY_ERROR ? ERR_NOMEM : ERR_TLS;
+	}
+	*out = &s->tls;
+	return ERR_OK;
+}
+
+/* ---- the handshake ---- */
+
+static void learn_alpn(struct session *s)
+{
+	gnutls_datum_t name;
+
+	if (gnutls_alpn_get_selected_protocol(s->gnutls, &name) < 0 || name.size >= sizeof(s->peer.alpn))
+		return;
+	memcpy(s->peer.alpn, name.data, name.size);
+	s->peer.alpn[name.size] = '\0';
+}
+
+static void learn_peer(struct session *s)
+{
+	const char *version = gnutls_protocol_get_name(gnutls_protocol_get_version(s->gnutls));
+	const char *cipher = gnutls_ciphersuite_get(s->gnutls);
+
+	learn_alpn(s);
+	str_copy(s->peer.version, sizeof(s->peer.version), version ? version : "?");
+	str_copy(s->peer.cipher, sizeof(s->peer.cipher), cipher ? cipher : "?");
+}
+
+static enum err finish_server(struct session *s)
+{
+	if (is_joining(s) || s->judged)
+		return ERR_OK;
+	if (s->params.require_cert) {
+		why_set(s->why, "no client certificate was presented");
+		return ERR_UNTRUSTED;
+	}
+	str_copy(s->peer.chain_problem, sizeof(s->peer.chain_problem), "no client certificate was presented");
+	return ERR_OK;
+}
+
+static enum err finish_client(struct session *s)
+{
+	const char *alpn = s->params.profile == TLS_CLIENT_MUSTER ? ALPN_MUSTER
+			   : s->params.profile == TLS_CLIENT_JOIN ? ALPN_JOIN
+								  : NULL;
+
+	/* Not reached without a verdict; if it ever were, nobody would have been verified. */
+	if (!s->judged) {
+		why_set(s->why, "the server's certificate was not verified");
+		return ERR_UNTRUSTED;
+	}
+	if (alpn && !str_equal(s->peer.alpn, alpn)) {
+		why_set(s->why, "the server does not speak %s", alpn);
+		return ERR_TLS;
+	}
+	return ERR_OK;
+}
+
+static enum tls_outcome finish(struct session *s, enum err *error)
+{
+	learn_peer(s);
+	*error = is_server(s) ? finish_server(s) : finish_client(s);
+	gnutls_handshake_set_hook_function(s->gnutls, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE, note_late_message);
+	return *error == ERR_OK ? TLS_DONE : TLS_FAILED;
+}
+
+static enum err why_failed(struct session *s, int status)
+{
+	/* What judge_peer() said is the reason for what GnuTLS says. */
+	if (s->error != ERR_OK)
+		return s->error;
+	switch (status) {
+	case GNUTLS_E_MEMORY_ERROR:
+		return ERR_NOMEM;
+	case GNUTLS_E_NO_CERTIFICATE_FOUND:
+	case GNUTLS_E_CERTIFICATE_REQUIRED:
+		why_set(s->why, "no %s certificate was presented", is_server(s) ? "client" : "server");
+		return ERR_UNTRUSTED;
+	case GNUTLS_E_FATAL_ALERT_RECEIVED:
+	case GNUTLS_E_WARNING_ALERT_RECEIVED:
+		why_set(s->why, "the other side says: %s", gnutls_alert_get_name(gnutls_alert_get(s->gnutls)));
+		return ERR_TLS;
+	case GNUTLS_E_UNEXPECTED_PACKET:
+	case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
+	case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
+		why_set(s->why, "TLS handshake: %s (is it TLS at all?)", gnutls_strerror(status));
+		return ERR_TLS;
+	default:
+		why_set(s->why, "TLS handshake: %s", gnutls_strerror(status));
+		return ERR_TLS;
+	}
+}
+
+static void call_begins(struct session *s, struct bytes in, struct buf *out, struct why *why)
+{
+	s->in = in;
+	s->out = out;
+	s->why = why;
+	s->error = ERR_OK;
+}
+
+static void call_ends(struct session *s)
+{
+	s->in = (struct bytes){0};
+	s->out = NULL;
+	s->why = NULL;
+}
+
+static enum tls_outcome op_handshake(struct tls *t, struct buf *in, struct buf *out, enum err *error, struct why *why)
+{
+	struct session *s = session_of(t);
+	enum tls_outcome outcome;
+	int status;
+
+	*error = ERR_OK;
+	call_begins(s, (struct bytes){.data = in->data, .len = in->len}, out, why);
+	do
+		status = gnutls_handshake(s->gnutls);
+	while (status < 0 && !gnutls_error_is_fatal(status) && s->in.len > 0);
+	buf_consume(in, in->len - s->in.len);
+
+	if (status == GNUTLS_E_SUCCESS) {
+		outcome = finish(s, error);
+	} else if (!gnutls_error_is_fatal(status)) {
+		outcome = TLS_WANT;
+	} else {
+		*error = why_failed(s, status);
+		outcome = TLS_FAILED;
+	}
+	call_ends(s);
+	return outcome;
+}
+
+/* ---- records ---- */
+
+static enum err op_seal(struct tls *t, const void *plain, size_t n, struct buf *out)
+{
+	struct session *s = session_of(t);
+	const uint8_t *p = plain;
+	enum err e = ERR_OK;
+
+	assert(n > 0 && n <= FRAME_PLAIN_MAX);
+	call_begins(s, (struct bytes){0}, out, NULL);
+	/* One record, unless the peer has asked for smaller ones in its hello. */
+	while (n > 0 && e == ERR_OK) {
+		ssize_t sealed = gnutls_record_send(s->gnutls, p, n);
+
+		if (sealed <= 0) {
+			e = sealed == GNUTLS_E_MEMORY_ERROR ? ERR_NOMEM : ERR_TLS;
+		} else {
+			p += sealed;
+			n -= (size_t)sealed;
+		}
+	}
+	call_ends(s);
+	return e;
+}
+
+/* Cuts the next record off. */
+static enum err next_record(struct bytes *records, struct bytes *out, struct why *why)
+{
+	struct bytes rest = *records;
+	uint16_t version, n;
+	uint8_t type;
+
+	if (!bytes_get_u8(&rest, &type) || !bytes_get_u16(&rest, &version) || !bytes_get_u16(&rest, &n)) {
+		why_set(why, "a TLS record is cut off");
+		return ERR_TLS;
+	}
+	if (type != RECORD_APPLICATION_DATA) {
+		why_set(why, "a TLS record of type %u, not data (%s)", type,
+			type == 21   ? "an alert"
+			: type == 22 ? "a handshake message"
+				     : "unknown");
+		return ERR_TLS;
+	}
+	if (!bytes_get(records, (size_t)RECORD_HEADER + n, out)) {
+		why_set(why, "a TLS record is cut off");
+		return ERR_TLS;
+	}
+	return ERR_OK;
+}
+
+static enum err no_data(struct session *s, ssize_t status, struct why *why)
+{
+	/*
+	 * Nothing in the record. In TLS 1.2 it was empty data; in TLS 1.3 it may have been something else, and of that
+	 * only a KeyUpdate is taken.
+	 */
+	if (status == GNUTLS_E_AGAIN && !s->surprise)
+		return ERR_OK;
+	if (status == GNUTLS_E_AGAIN)
+		why_set(why, "a TLS handshake message after the handshake");
+	else if (status == 0)
+		why_set(why, "the other side ended TLS inside the stream");
+	else if (status == GNUTLS_E_FATAL_ALERT_RECEIVED || status == GNUTLS_E_WARNING_ALERT_RECEIVED)
+		why_set(why, "the other side says: %s", gnutls_alert_get_name(gnutls_alert_get(s->gnutls)));
+	else
+		why_set(why, "TLS record: %s", gnutls_strerror((int)status));
+	return status == GNUTLS_E_MEMORY_ERROR ? ERR_NOMEM : ERR_TLS;
+}
+
+static enum err open_record(struct session *s, struct bytes record, struct buf *plain, struct why *why)
+{
+	enum err e = buf_reserve(plain, record.len);
+	ssize_t n;
+
+	if (e != ERR_OK)
+		return e;
+	call_begins(s, record, NULL, why);
+	n = gnutls_record_recv(s->gnutls, plain->data + plain->len, record.len);
+	if (n > 0)
+		plain->len += (size_t)n;
+	else
+		e = no_data(s, n, why);
+	/* Plaintext is never longer than its record, so there is nothing left over. */
+	if (e == ERR_OK && (s->in.len > 0 || gnutls_record_check_pending(s->gnutls) > 0)) {
+		why_set(why, "TLS record: not all of it was taken");
+		e = ERR_TLS;
+	}
+	call_ends(s);
+	return e;
+}
+
+static enum err op_open(struct tls *t, struct bytes records, struct buf *plain, struct why *why)
+{
+	struct session *s = session_of(t);
+	enum err e = ERR_OK;
+
+	while (records.len > 0 && e == ERR_OK) {
+		struct bytes record;
+
+		e = next_record(&records, &record, why);
+		if (e == ERR_OK)
+			e = open_record(s, record, plain, why);
+	}
+	return e;
+}
+
+static const struct tls_peer *op_peer(const struct tls *t)
+{
+	return &session_of(t)->peer;
+}
+
+static const struct tls_ops session_ops = {
+	.handshake = op_handshake,
+	.seal = op_seal,
+	.open = op_open,
+	.peer = op_peer,
+	.free = op_free,
+};
