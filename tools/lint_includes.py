@@ -24,7 +24,7 @@ FLOORS = {
     "client": {"base", "wire", "core", "pki", "net"},
     "server": {"base", "wire", "core", "pki", "store", "ca", "net", "client"},
     "agent": {"base", "wire", "core", "pki", "net", "client"},
-    "cli": {"base", "wire", "client"},
+    "cli": {"base", "wire", "core", "client"},  # core: the offline plan
     "sim": {"base", "wire", "core", "pki", "store", "ca", "net", "client", "server", "agent", "cli"},
 }
 

@@ -29,6 +29,8 @@ enum admit {
 const char *admit_name(enum admit a);  /* "address not in certificate" */
 bool admit_is_yes(enum admit a);       /* ADMIT_YES or ADMIT_UNSECURED */
 
+#define ADMIT_EXPIRED_LIMIT_S (30LL * 24 * 3600) /* decision 8 */
+
 struct admit_question {
 	bool has_cert;
 	bool chain_ok;                /* signatures lead to our CA; the certificate's own dates are judged here */

@@ -251,29 +251,38 @@ static enum err setting_check_next(const struct str_list *l, const char *entry, 
 	return e;
 }
 
+/* Without blanks at both ends, in place; line ends count as blanks here: the value may come from a file. */
+static char *strip(char *text)
+{
+	size_t n;
+
+	while (is_space(*text))
+		text++;
+	n = strlen(text);
+	while (n && is_space(text[n - 1]))
+		text[--n] = '\0';
+	return text;
+}
+
 enum err server_list_parse_setting(struct str_list *out, const char *value, struct why *why)
 {
 	CLEAN(str_list_deinit) struct str_list parts = {0}, list = {0};
 	CLEAN(mem_freep) char *text = mem_strdup(value ? value : "");
-	char *to = text;
 	enum err e;
 
 	if (!text)
 		return ERR_NOMEM;
-	/* Lists 1. Blanks anywhere are dropped, then commas separate. */
-	for (const char *from = text; *from; from++) {
-		if (!is_space(*from))
-			*to++ = *from;
-	}
-	*to = '\0';
-	if (!*text) {
+	/* Lists 1. Commas separate; blanks around an entry don't belong to it. One inside is a mistake that must show. */
+	if (str_is_blank(strip(text))) {
 		why_set(why, "the list of servers is empty");
 		return ERR_INVALID;
 	}
 	if ((e = str_list_split(&parts, text, ',')))
 		return e;
 	for (size_t i = 0; i < parts.n; i++) {
-		if ((e = setting_check_next(&list, parts.items[i], why)) || (e = str_list_add(&list, parts.items[i])))
+		const char *entry = strip(parts.items[i]);
+
+		if ((e = setting_check_next(&list, entry, why)) || (e = str_list_add(&list, entry)))
 			return e;
 	}
 	str_list_move(out, &list);

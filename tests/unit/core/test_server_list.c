@@ -168,7 +168,8 @@ static void settings_are_read_or_refused(void **state)
 	} rows[] = {
 		{ "the usual", "M1,M2,M3", "M1,M2,M3", NULL },
 		{ "one server", "M1", "M1", NULL },
-		{ "Lists 1: blanks are dropped wherever they are", " M1, M2 ,\tM 3\n", "M1,M2,M3", NULL },
+		{ "Lists 1: blanks around entries are dropped", " M1, M2 ,\tM3\n", "M1,M2,M3", NULL },
+		{ "Lists 1: a blank inside an entry is a forgotten comma", "M1 M2,M3", NULL, "entry 1, \"M1 M2\"" },
 		{ "Lists 2: all kinds of entries, spelled as they were", "ms.Example:1,10.0.0.1,[fe80::1]:8250,fe80::2",
 		  "ms.Example:1,10.0.0.1,[fe80::1]:8250,fe80::2", NULL },
 		{ "Lists 2: a bad entry is named", "M1,M2:99999,M3", NULL,

@@ -1,0 +1,542 @@
+/*
+ * muster's own questions: getMusterStatus (the cluster at a glance), explainHost (why a host is where it is) and
+ * rebalanceHosts.
+ *
+ * Any server answers for all. What agents of other servers have confirmed is not told from server to server, so hosts
+ * that look outdated in memory and are elsewhere are read again from the store before they are counted.
+ */
+#include "server/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK 500
+
+/* ---- getMusterStatus ---- */
+
+struct counts {
+	const struct member_server *of;
+	size_t agents, outdated, off_preferred;
+};
+
+struct status {
+	int64_t *suspects; /* hosts elsewhere that look outdated */
+	size_t n, at;
+	struct host_row rows[CHUNK];
+	size_t n_rows;
+	struct peer_view *views;
+	size_t n_views;
+};
+
+static void rows_clear(struct status *st)
+{
+	for (size_t i = 0; i < st->n_rows; i++)
+		host_row_deinit(&st->rows[i]);
+	memset(st->rows, 0, sizeof(st->rows));
+	st->n_rows = 0;
+}
+
+static void views_clear(struct status *st)
+{
+	for (size_t i = 0; i < st->n_views; i++)
+		peer_view_deinit(&st->views[i]);
+	st->views = mem_free(st->views);
+	st->n_views = 0;
+}
+
+static void status_free(void *state)
+{
+	struct status *st = state;
+
+	rows_clear(st);
+	views_clear(st);
+	mem_free(st->suspects);
+	mem_free(st);
+}
+
+static struct counts *counts_of(struct counts *counts, size_t n, int64_t msid)
+{
+	for (size_t i = 0; i < n; i++)
+		if (counts[i].of->row.msid == msid)
+			return &counts[i];
+	return NULL;
+}
+
+static const char *view_from(const struct status *st, struct server *s, const struct member_server *by,
+			     const struct member_server *of)
+{
+	/* What we see is known here; of the others the last that they wrote down. */
+	if (by->row.msid == s->msid)
+		return member_view_name(of->member.view);
+	for (size_t i = 0; i < st->n_views; i++)
+		if (st->views[i].owner == by->row.msid && st->views[i].peer == of->row.msid)
+			return st->views[i].view;
+	return member_view_name(MEMBER_UNKNOWN);
+}
+
+static json_t *views_of(const struct status *st, struct server *s, const struct member_server *by)
+{
+	json_t *views = json_array();
+
+	if (by->row.state == SERVER_DOWN)
+		return views; /* it sees nothing any more */
+	list_for (m, &s->servers, struct member_server, in_servers) {
+		json_t *o;
+
+		if (m == by)
+			continue;
+		o = json_object();
+		api_put_text(o, "of", m->row.name);
+		api_put_text(o, "address", m->row.address);
+		api_put_text(o, "view", view_from(st, s, by, m));
+		json_array_append_new(views, o);
+	}
+	return views;
+}
+
+static json_t *server_object(const struct status *st, struct server *s, const struct counts *n)
+{
+	const struct server_row *row = &n->of->row;
+	json_t *o = json_object();
+
+	api_put_text(o, "id", row->uuid);
+	api_put_text(o, "name", row->name);
+	api_put_text(o, "address", row->address);
+	api_put_number(o, "port", row->port);
+	api_put_text(o, "state", server_state_name(row->state));
+	api_put_text(o, "version", row->version);
+	api_put_number(o, "agents", (int64_t)n->agents);
+	api_put_number(o, "outdated", (int64_t)n->outdated);
+	api_put_number(o, "offpreferred", (int64_t)n->off_preferred);
+	api_put_date(o, "lastupdate", row->last_update_ms);
+	json_object_set_new(o, "views", views_of(st, s, n->of));
+	return o;
+}
+
+struct host_counts {
+	size_t total, up, disconnected, alert, other, unsecured, outdated, off_preferred;
+};
+
+static void count_host(struct server *s, const struct host *h, struct counts *counts, size_t n, struct host_counts *all)
+{
+	struct counts *of = h->row.owner ? counts_of(counts, n, h->row.owner) : NULL;
+	struct host_view v;
+
+	host_view_make(&v, s, &h->row);
+	all->total++;
+	all->up += h->row.status == HOST_UP;
+	all->disconnected += h->row.status == HOST_DISCONNECTED;
+	all->alert += h->row.status == HOST_ALERT;
+	all->other += h->row.status != HOST_UP && h->row.status != HOST_DISCONNECTED && h->row.status != HOST_ALERT;
+	all->unsecured += v.is_up && !h->row.secured;
+	all->outdated += v.is_outdated;
+	all->off_preferred += v.is_off_preferred;
+	if (of) {
+		of->agents++;
+		of->outdated += v.is_outdated;
+		of->off_preferred += v.is_off_preferred;
+	}
+}
+
+static json_t *hosts_object(const struct host_counts *n)
+{
+	json_t *o = json_object();
+
+	api_put_number(o, "total", (int64_t)n->total);
+	api_put_number(o, "up", (int64_t)n->up);
+	api_put_number(o, "disconnected", (int64_t)n->disconnected);
+	api_put_number(o, "alert", (int64_t)n->alert);
+	api_put_number(o, "other", (int64_t)n->other);
+	return o;
+}
+
+static json_t *store_object(struct server *s)
+{
+	struct mono since;
+	bool failing = ledger_is_failing(s, &since);
+	json_t *o = json_object();
+
+	api_put_flag(o, "ok", !failing);
+	api_put_number(o, "failingseconds", failing ? mono_ms_between(since, world_now(s->world)) / 1000 : 0);
+	api_put_number(o, "waiting", (int64_t)ledger_waiting(s));
+	return o;
+}
+
+static void put_settings(json_t *o, struct server *s)
+{
+	api_put_text(o, "algorithm", algorithm_name(lists_algorithm(s)));
+	api_put_texts(o, "host", lists_servers(s));
+	api_put_flag(o, "hostset", config_text(s, "host", 0) != NULL);
+	api_put_number(o, "interval", lists_interval(s, 0));
+	api_put_number(o, "configversion", s->config_version);
+	json_object_set_new(o, "store", store_object(s));
+	api_put_text(o, "answeredby", s->p.name);
+	api_put_flag(o, "strictness", config_bool(s, "ca.plugin.root.auth.strictness"));
+}
+
+static void status_answer(struct api_call *c)
+{
+	struct server *s = c->server;
+	struct host_counts all = {0};
+	struct counts *counts;
+	size_t n = 0, cursor = 0;
+	json_t *o, *servers;
+	struct host *h;
+
+	list_for (m, &s->servers, struct member_server, in_servers)
+		n++;
+	counts = mem_zalloc_array(n + 1, sizeof(*counts));
+	if (!counts) {
+		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
+		return;
+	}
+	n = 0;
+	list_for (m, &s->servers, struct member_server, in_servers)
+		counts[n++].of = m;
+	while ((h = roster_next(s, &cursor)))
+		count_host(s, h, counts, n, &all);
+
+	o = json_object();
+	servers = json_array();
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(servers, server_object(c->state, s, &counts[i]));
+	mem_free(counts);
+	json_object_set_new(o, "servers", servers);
+	json_object_set_new(o, "hosts", hosts_object(&all));
+	api_put_number(o, "outdated", (int64_t)all.outdated);
+	api_put_number(o, "offpreferred", (int64_t)all.off_preferred);
+	put_settings(o, s);
+	api_put_number(o, "unsecured", (int64_t)all.unsecured);
+	api_answer_object(c, "musterstatus", o);
+}
+
+static size_t chunk_end(const struct status *st)
+{
+	return st->n - st->at > CHUNK ? st->at + CHUNK : st->n;
+}
+
+static enum err status_run(struct store_tx *tx, struct api_call *c, struct why *why)
+{
+	struct status *st = c->state;
+	enum err e = ERR_OK;
+
+	rows_clear(st);
+	for (size_t i = st->at; i < chunk_end(st); i++) {
+		e = store_host_get(tx, st->suspects[i], &st->rows[st->n_rows++]);
+		if (e && e != ERR_NOT_FOUND)
+			return e;
+	}
+	views_clear(st);
+	return store_peer_view_list(tx, &st->views, &st->n_views);
+}
+
+static void status_then(struct api_call *c, enum err result, const char *sentence)
+{
+	struct status *st = c->state;
+
+	if (result) {
+		log_debug(c->server->log, "the status is told from memory", KV_S("error", sentence));
+		status_answer(c);
+		return;
+	}
+	for (size_t i = 0; i < st->n_rows; i++)
+		if (st->rows[i].id && !st->rows[i].removed_ms)
+			host_learn(c->server, &st->rows[i]);
+	st->at = chunk_end(st);
+	if (st->at < st->n)
+		api_read(c, status_run, status_then);
+	else
+		status_answer(c);
+}
+
+static enum err find_suspects(struct status *st, struct server *s)
+{
+	struct host *h;
+	size_t cursor = 0;
+
+	st->suspects = mem_zalloc_array(roster_n_hosts(s) + 1, sizeof(*st->suspects));
+	if (!st->suspects)
+		return ERR_NOMEM;
+	while ((h = roster_next(s, &cursor))) {
+		struct host_view v;
+
+		if (h->session || h->row.status != HOST_UP)
+			continue;
+		host_view_make(&v, s, &h->row);
+		if (v.is_outdated)
+			st->suspects[st->n++] = h->row.id;
+	}
+	return ERR_OK;
+}
+
+static void get_muster_status(struct api_call *c)
+{
+	struct status *st = mem_zalloc(sizeof(*st));
+
+	c->state = st;
+	c->state_free = status_free;
+	if (!st || find_suspects(st, c->server))
+		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
+	else if (ledger_is_failing(c->server, NULL))
+		status_answer(c); /* the one question that must be answered then */
+	else
+		api_read(c, status_run, status_then);
+}
+
+/* ---- explainHost ---- */
+
+static const struct member_server *server_of_entry(struct server *s, const struct host_row *row, const char *entry)
+{
+	/* Exactly this one, if there is one; several on one machine differ by port only. */
+	list_for (m, &s->servers, struct member_server, in_servers)
+		if (lists_entry_is(entry, &m->row))
+			return m;
+	list_for (m, &s->servers, struct member_server, in_servers)
+		if (host_entry_is(row, entry, &m->row))
+			return m;
+	return NULL;
+}
+
+static json_t *verdict_object(const struct host_view *v, const char *entry, const struct member_server *m, bool first)
+{
+	json_t *o = json_object();
+	char verdict[64], sentence[256];
+	const char *state = m ? server_state_name(m->row.state) : NULL;
+
+	if (!m) {
+		str_copy(verdict, sizeof(verdict), "unknown server");
+		snprintf(sentence, sizeof(sentence), "No registered management server has the address %.100s.", entry);
+	} else if (v->owner == m) {
+		str_copy(verdict, sizeof(verdict), "connected");
+		snprintf(sentence, sizeof(sentence), "It is connected to this one%s.",
+			 first ? ", its preferred server" : "");
+	} else if (m->row.state != SERVER_UP) {
+		snprintf(verdict, sizeof(verdict), "avoided (%s)", state);
+		snprintf(sentence, sizeof(sentence), "The server is %s: it is tried last.", state);
+	} else {
+		str_copy(verdict, sizeof(verdict), "could be taken");
+		snprintf(sentence, sizeof(sentence), "%s",
+			 !first	      ? "The server is Up: taken when those before it can't be."
+			 : v->owner ? "Its preferred server, and Up: it goes there with its next look."
+				    : "Its preferred server, and Up: it is tried first.");
+	}
+	api_put_text(o, "entry", entry);
+	api_put_text(o, "server", m ? m->row.name : NULL);
+	api_put_text(o, "state", state);
+	api_put_text(o, "verdict", verdict);
+	api_put_text(o, "sentence", sentence);
+	return o;
+}
+
+static void put_why(json_t *o, struct server *s, const struct host_row *row, const struct host_view *v,
+		    const struct member_server *preferred)
+{
+	char text[512];
+
+	if (row->status == HOST_CREATING)
+		snprintf(text, sizeof(text), "%s is reserved; its agent has not joined yet.", row->name);
+	else if (!v->owner)
+		snprintf(text, sizeof(text), "%s is %s: it is connected to no management server.", row->name,
+			 host_status_name(row->status));
+	else if (v->reconnecting)
+		snprintf(text, sizeof(text), "%s lost its link to %s a moment ago and may come back anywhere.",
+			 row->name, v->owner->row.name);
+	else if (!v->is_up)
+		snprintf(text, sizeof(text), "%s is %s at %s.", row->name, host_status_name(row->status),
+			 v->owner->row.name);
+	else if (!v->preferred[0])
+		snprintf(text, sizeof(text), "%s is connected to %s and has reported no list.", row->name,
+			 v->owner->row.name);
+	else if (!v->is_off_preferred)
+		snprintf(text, sizeof(text), "%s is connected to %s, the first of its list: it is where it should be.",
+			 row->name, v->owner->row.name);
+	else if (preferred && preferred->row.state == SERVER_UP)
+		snprintf(text, sizeof(text), "%s is connected to %s, but prefers %s, which is Up.", row->name,
+			 v->owner->row.name, v->preferred);
+	else
+		snprintf(text, sizeof(text), "%s is connected to %s, because %s, which it prefers, is %s.", row->name,
+			 v->owner->row.name, v->preferred,
+			 preferred ? server_state_name(preferred->row.state) : "not a registered server");
+	api_put_text(o, "why", text);
+	if (!v->is_up)
+		return;
+	if (v->interval <= 0 || lists_algorithm(s) == ALGORITHM_SHUFFLE)
+		snprintf(text, sizeof(text), "It does not look by itself: %s. rebalanceHosts makes it look now.",
+			 lists_algorithm(s) == ALGORITHM_SHUFFLE ? "with shuffle an agent looks once after a new list"
+								 : "indirect.agent.lb.check.interval is 0");
+	else
+		snprintf(text, sizeof(text), "Every %lld seconds it looks whether it is on its preferred server.",
+			 (long long)v->interval);
+	api_put_text(o, "nextlook", text);
+}
+
+static void explain_free(void *state)
+{
+	host_row_deinit(state);
+	mem_free(state);
+}
+
+static enum err explain_run(struct store_tx *tx, struct api_call *c, struct why *why)
+{
+	host_row_deinit(c->state);
+	memset(c->state, 0, sizeof(struct host_row));
+	return store_host_get(tx, api_number(c, "id", 0), c->state);
+}
+
+static void explain_answer(struct api_call *c, const struct host_row *row)
+{
+	struct server *s = c->server;
+	const struct member_server *preferred = NULL;
+	json_t *o = host_object(s, row, DETAIL_PLACE), *verdicts = json_array();
+	CLEAN(mem_freep) char *algorithm = NULL;
+	struct str_list list = {0};
+	struct host_view v;
+	enum err e;
+
+	host_view_make(&v, s, row);
+	/* Without a list of its own: the one that it is going to get. */
+	e = v.list ? server_list_parse_reported(&list, &algorithm, v.list) : lists_for_host(s, row, &list);
+	for (size_t i = 0; !e && i < list.n; i++) {
+		const struct member_server *m = server_of_entry(s, row, list.items[i]);
+
+		if (i == 0)
+			preferred = m;
+		json_array_append_new(verdicts, verdict_object(&v, list.items[i], m, i == 0));
+	}
+	json_object_set_new(o, "verdicts", verdicts);
+	put_why(o, s, row, &v, preferred);
+	str_list_deinit(&list);
+	api_answer_object(c, "explainhost", o);
+}
+
+static void explain_then(struct api_call *c, enum err result, const char *sentence)
+{
+	struct host *h = roster_host(c->server, api_number(c, "id", 0));
+	struct host_row *row = c->state;
+
+	if (!result && row->id && !row->removed_ms) {
+		host_learn(c->server, row);
+		explain_answer(c, row);
+	} else if (h) {
+		explain_answer(c, &h->row);
+	} else {
+		api_fail(c, API_BAD_PARAM, CS_API, "The host is gone");
+	}
+}
+
+static void explain_host(struct api_call *c)
+{
+	c->state = mem_zalloc(sizeof(struct host_row));
+	c->state_free = explain_free;
+	if (!c->state)
+		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
+	else if (ledger_is_failing(c->server, NULL))
+		explain_then(c, ERR_STORE, "");
+	else
+		api_read(c, explain_run, explain_then);
+}
+
+/* ---- rebalanceHosts ---- */
+
+struct rebalancing {
+	size_t n_servers, moved;
+};
+
+static void rebalancing_free(void *state)
+{
+	mem_free(state);
+}
+
+static enum err rebalance_run(struct store_tx *tx, struct api_call *c, struct why *why)
+{
+	struct rebalancing *r = c->state;
+
+	return store_slots_repair(tx, r->n_servers, &r->moved);
+}
+
+static void rebalance_then(struct api_call *c, enum err result, const char *sentence)
+{
+	struct server *s = c->server;
+	struct rebalancing *r = c->state;
+
+	if (result) {
+		api_fail_err(c, result, sentence);
+		return;
+	}
+	event_add(s, "HOST.REBALANCE", "INFO", 0,
+		  "%s told all agents to look for their preferred server; slots changed: %zu", c->account,
+		  r ? r->moved : 0);
+	spreading_trigger_all(s);
+	list_for (m, &s->servers, struct member_server, in_servers)
+		if (m->row.msid != s->msid && m->row.state == SERVER_UP &&
+		    peer_change_agent(s, m->row.msid, 0, EVENT_START_AGENT_REBALANCE, NULL))
+			log_warn(s->log, "a server can't be told to rebalance its agents", KV_S("server", m->row.name));
+	api_answer_success(c);
+}
+
+static void rebalance_hosts(struct api_call *c)
+{
+	struct rebalancing *r;
+
+	if (!api_flag(c, "rerank")) {
+		rebalance_then(c, ERR_OK, "");
+		return;
+	}
+	r = mem_zalloc(sizeof(*r));
+	c->state = r;
+	c->state_free = rebalancing_free;
+	if (!r) {
+		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
+		return;
+	}
+	r->n_servers = lists_servers(c->server)->n;
+	api_write(c, rebalance_run, rebalance_then);
+}
+
+/* ---- the tables ---- */
+
+/* clang-format off */
+static const struct api_param_spec no_params[] = {
+	{"keyword", API_STRING, false, "Not used", ENTITY_NONE, 0, true},
+};
+static const struct api_param_spec id_params[] = {
+	{"id", API_UUID, true, "The host", ENTITY_HOST, 0, false},
+};
+static const struct api_param_spec rebalance_params[] = {
+	{"rerank", API_BOOLEAN, false, "First even out the slots of roundrobin", ENTITY_NONE, 0, false},
+};
+static const struct api_field status_fields[] = {
+	{"servers", "list", "Each management server: state, agents, and how it sees the others"},
+	{"hosts", "map", "How many hosts are in which status"},
+	{"outdated", "integer", "Connected agents with a list or an interval that they should not have any more"},
+	{"offpreferred", "integer", "Agents that are not on the first server of their list"},
+	{"algorithm", "string", "indirect.agent.lb.algorithm"},
+	{"host", "list", "The servers that lists are made from"},
+	{"hostset", "boolean", "They come from the setting `host`"},
+	{"interval", "integer", "indirect.agent.lb.check.interval"},
+	{"configversion", "integer", "Grows with each change of a setting"},
+	{"store", "map", "Does the store work?"},
+	{"answeredby", "string", "The server that tells this"},
+	{"strictness", "boolean", "Agents must present a certificate"},
+	{"unsecured", "integer", "Agents connected without a verified certificate"},
+};
+static const struct api_field explain_fields[] = {
+	{"id", "string", "Id of the host; and all other members of listHosts"},
+	{"verdicts", "list", "Each server of its list and what holds for it"},
+	{"why", "string", "Why it is where it is"},
+	{"nextlook", "string", "When it looks for its preferred server"},
+};
+static const struct api_field success_fields[] = {
+	{"success", "boolean", "true"},
+	{"displaytext", "string", "More about it"},
+};
+static const struct api_route routes[] = {
+	{.name = "getMusterStatus", .handle = get_muster_status, .right = RIGHT_ADMIN, .is_read = true,
+	 .description = "Tells how the cluster stands", ROUTE_PARAMS(no_params), ROUTE_FIELDS(status_fields)},
+	{.name = "explainHost", .handle = explain_host, .right = RIGHT_ADMIN,
+	 .is_read = true, .description = "Tells why a host is connected where it is", ROUTE_PARAMS(id_params), ROUTE_FIELDS(explain_fields)},
+	{.name = "rebalanceHosts", .handle = rebalance_hosts, .right = RIGHT_ADMIN,
+	 .description = "Makes every agent look for its preferred server now", ROUTE_PARAMS(rebalance_params), ROUTE_FIELDS(success_fields)},
+};
+/* clang-format on */
+const struct api_routes api_status_routes = {routes, ARRAY_SIZE(routes)};

@@ -1,0 +1,62 @@
+/*
+ * Events: what an operator may ask for later (listEvents). Written in groups with everything else; nothing waits.
+ */
+#include "server/internal.h"
+
+#include <stdio.h>
+
+struct event_write {
+	struct entry entry;
+	struct event_row row;
+};
+
+static enum err event_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	return store_event_add(tx, &container_of(entry, struct event_write, entry)->row);
+}
+
+static void event_free(struct event_write *w)
+{
+	event_row_deinit(&w->row);
+	mem_free(w);
+}
+
+static void event_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct event_write *w = container_of(entry, struct event_write, entry);
+
+	/* It stands in the log in any case. */
+	if (result)
+		log_debug(s->log, "an event could not be stored", KV_S("type", w->row.type), KV_S("error", sentence));
+	event_free(w);
+}
+
+void event_add(struct server *s, const char *type, const char *level, int64_t host_id, const char *format, ...)
+{
+	struct event_write *w = mem_zalloc(sizeof(*w));
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	str_make_printable(text);
+	log_at(s->log, str_equal(level, "ERROR") ? LOG_ERROR : str_equal(level, "WARN") ? LOG_WARN : LOG_INFO, text,
+	       KV_S("event", type));
+	if (!w)
+		return;
+	w->entry.run = event_run;
+	w->entry.done = event_done;
+	world_uuid(s->world, w->row.uuid);
+	w->row.type = mem_strdup(type);
+	w->row.level = mem_strdup(level);
+	w->row.description = mem_strdup(text);
+	w->row.account = mem_strdup("system");
+	w->row.host_id = host_id;
+	w->row.msid = s->msid;
+	w->row.created_ms = world_wall_ms(s->world);
+	if (!w->row.type || !w->row.level || !w->row.description || !w->row.account)
+		event_free(w);
+	else
+		ledger_add(s, &w->entry);
+}

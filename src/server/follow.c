@@ -1,0 +1,345 @@
+/*
+ * Follow: what changed in the store, by whomever, comes into memory.
+ *
+ * One way for all changes, our own included: the numbered `change` table is read from where we stopped, what it names
+ * is read again, and what follows from it is done (new lists, superseded sessions, new credentials). Runs every
+ * 100 ms when the store says that somebody committed, at once after our own commits and on a hint from a peer; a lost
+ * hint costs 100 ms, never a change.
+ */
+#include "server/internal.h"
+
+#define FOLLOW_POLL_MS 100
+#define FOLLOW_ROOM 256
+
+struct follow_read {
+	struct entry entry;
+	bool everything;
+	bool only_if_changed; /* a poll: reads nothing when nobody else has committed */
+	bool nothing;
+	int64_t from;
+	/* out */
+	int64_t seq;
+	bool more;
+	bool config, servers, ca;
+	struct host_row *hosts;
+	size_t n_hosts, cap_hosts;
+	struct config_row *config_rows;
+	size_t n_config_rows;
+	int64_t config_version;
+	struct server_row *server_rows;
+	size_t n_server_rows;
+	struct place_row *places;
+	size_t n_places;
+	void (*loaded)(struct server *s, enum err result, const char *sentence);
+};
+
+static void read_free(struct follow_read *r)
+{
+	for (size_t i = 0; i < r->n_hosts; i++)
+		host_row_deinit(&r->hosts[i]);
+	mem_free(r->hosts);
+	for (size_t i = 0; i < r->n_config_rows; i++)
+		config_row_deinit(&r->config_rows[i]);
+	mem_free(r->config_rows);
+	for (size_t i = 0; i < r->n_server_rows; i++)
+		server_row_deinit(&r->server_rows[i]);
+	mem_free(r->server_rows);
+	for (size_t i = 0; i < r->n_places; i++)
+		place_row_deinit(&r->places[i]);
+	mem_free(r->places);
+	mem_free(r);
+}
+
+/* ---- on the store lane ---- */
+
+static enum err add_host(struct follow_read *r, struct host_row *take_row)
+{
+	if (r->n_hosts == r->cap_hosts) {
+		size_t cap = r->cap_hosts ? r->cap_hosts * 2 : 64;
+		void *grown = mem_grow_array(r->hosts, cap, sizeof(*r->hosts));
+
+		if (!grown) {
+			host_row_deinit(take_row);
+			return ERR_NOMEM;
+		}
+		r->hosts = grown;
+		r->cap_hosts = cap;
+	}
+	take_row->details = mem_free(take_row->details);
+	r->hosts[r->n_hosts++] = *take_row;
+	return ERR_OK;
+}
+
+static enum err add_listed_host(void *user, const struct host_row *row)
+{
+	struct host_row copy = {0};
+	enum err e = host_row_copy(&copy, row);
+
+	return e ? e : add_host(user, &copy);
+}
+
+static bool has_host(const struct follow_read *r, int64_t id)
+{
+	for (size_t i = r->n_hosts; i-- > 0;)
+		if (r->hosts[i].id == id)
+			return true;
+	return false;
+}
+
+static enum err read_host(struct store_tx *tx, struct follow_read *r, int64_t id)
+{
+	struct host_row row = {0};
+	enum err e;
+
+	if (has_host(r, id))
+		return ERR_OK;
+	e = store_host_get(tx, id, &row);
+	if (e == ERR_NOT_FOUND)
+		return ERR_OK;
+	return e ? e : add_host(r, &row);
+}
+
+static enum err read_changes(struct store_tx *tx, struct follow_read *r)
+{
+	struct change changes[FOLLOW_ROOM];
+	size_t n = 0;
+	bool gap = false;
+	enum err e = store_changes_since(tx, r->from, changes, FOLLOW_ROOM, &n, &gap);
+
+	if (e)
+		return e;
+	if (gap) {
+		r->everything = true;
+		return ERR_OK;
+	}
+	for (size_t i = 0; i < n; i++) {
+		r->seq = changes[i].seq;
+		switch (changes[i].kind) {
+		case CHANGE_CONFIG:
+			r->config = true;
+			break;
+		case CHANGE_SERVER:
+			r->servers = true;
+			break;
+		case CHANGE_CA:
+			r->ca = true;
+			break;
+		case CHANGE_HOST:
+			e = read_host(tx, r, changes[i].id);
+			if (e)
+				return e;
+			break;
+		case CHANGE_TOKEN:
+		case CHANGE_ACCOUNT:
+		case CHANGE_JOB:
+			break; /* read when they are used */
+		}
+	}
+	r->more = n == FOLLOW_ROOM;
+	return ERR_OK;
+}
+
+static enum err read_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct follow_read *r = container_of(entry, struct follow_read, entry);
+	enum err e = ERR_OK;
+
+	if (r->only_if_changed && !store_changed(entry->server->p.store)) {
+		r->nothing = true;
+		return ERR_OK;
+	}
+	r->seq = r->from;
+	if (!r->everything)
+		e = read_changes(tx, r);
+	if (!e && r->everything) {
+		e = store_change_last(tx, &r->seq);
+		if (!e)
+			e = store_host_list(tx, add_listed_host, r);
+		r->config = r->servers = r->ca = true;
+	}
+	if (!e && r->config) {
+		e = store_config_list(tx, &r->config_rows, &r->n_config_rows);
+		if (!e)
+			e = store_config_version(tx, &r->config_version);
+	}
+	if (!e && (r->servers || r->n_hosts)) /* a new host may have made a zone */
+		e = store_place_list(tx, &r->places, &r->n_places);
+	if (!e && r->servers)
+		e = store_server_list(tx, &r->server_rows, &r->n_server_rows);
+	return e;
+}
+
+/* ---- on the loop ---- */
+
+static void take_places(struct server *s, struct follow_read *r)
+{
+	if (!r->places)
+		return;
+	for (size_t i = 0; i < s->n_places; i++)
+		place_row_deinit(&s->places[i]);
+	mem_free(s->places);
+	s->places = STEAL(r->places);
+	s->n_places = r->n_places;
+	r->n_places = 0;
+}
+
+/* Somebody removed the host of an attached agent: it is told, and let go (agent-protocol 4.2.8). */
+static void host_was_removed(struct session *x)
+{
+	struct batch b = {0};
+	struct msg_shutdown *m = batch_add(&b, MSG_SHUTDOWN);
+	struct request_params p = {.wait_ms = 5000};
+
+	if (m)
+		msg_set_bool(&m->removeHost, false);
+	if (!m || msg_set_text(&m->reason, "deleteHost") || request_to_host(x->server, x->host, &b, &p))
+		log_warn(x->server->log, "could not tell an agent that its host is gone", KV_I("host", x->host_id));
+	batch_deinit(&b);
+	requests_fail(x->host, ERR_NOT_FOUND, "the host was deleted");
+	session_end(x, ERR_NOT_FOUND, "host deleted", EVENT_N);
+}
+
+static void take_host(struct server *s, struct host_row *row)
+{
+	struct host *h = roster_host(s, row->id);
+	struct session *x = h ? h->session : NULL;
+	enum host_status before = h ? h->row.status : HOST_UNKNOWN;
+	enum err e;
+
+	if (x && row->removed_ms) {
+		host_was_removed(x);
+	} else if (x && x->claim) {
+		/* Our claim is on its way; its result decides. */
+	} else if (x && row->epoch > x->epoch && row->owner && row->owner != s->msid) {
+		session_supersede(x, "another server has the agent");
+	} else if (x && row->epoch > x->epoch && !row->owner) {
+		/* Another server took us for dead and gave our hosts up; we are not, and the agent is here. */
+		startup_claim_again(x);
+	}
+	e = roster_put_host(s, row, &h);
+	if (e) {
+		log_error(s->log, "a changed host could not be taken over, reading again later", KV_S("error", err_text(e)));
+		s->follow_again = true;
+		return;
+	}
+	if (!h)
+		return;
+	if (h->row.owner && h->row.status == HOST_UP && before != HOST_UP)
+		watch_found(s, h);
+	if (h->session)
+		spreading_compare(s, h);
+	else if (h->row.status == HOST_UP)
+		requests_resend(h);
+}
+
+static void take(struct server *s, struct follow_read *r)
+{
+	bool lists = false;
+
+	s->change_seq = r->seq;
+	take_places(s, r);
+	if (r->servers) {
+		bool avoid_changed = false;
+
+		if (roster_put_servers(s, r->server_rows, r->n_server_rows, &avoid_changed))
+			s->follow_again = true;
+		lists |= avoid_changed;
+		if (s->running)
+			peer_update(s);
+	}
+	if (r->config) {
+		bool changed = false;
+
+		if (config_load(s, r->config_rows, r->n_config_rows, r->config_version, &changed))
+			s->follow_again = true;
+		lists |= changed;
+	}
+	for (size_t i = 0; i < r->n_hosts; i++)
+		take_host(s, &r->hosts[i]);
+	if (lists)
+		lists_changed(s);
+	if (r->ca && s->running)
+		authority_reload(s);
+}
+
+static void follow_begin(struct server *s, bool only_if_changed);
+
+static void read_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct follow_read *r = container_of(entry, struct follow_read, entry);
+
+	s->follow_busy = false;
+	if (!result && !r->nothing)
+		take(s, r);
+	if (!result && r->more)
+		s->follow_again = true;
+	if (r->loaded)
+		r->loaded(s, result, sentence);
+	read_free(r);
+	if (s->follow_again && !s->stopping && !result) {
+		s->follow_again = false;
+		follow_begin(s, false);
+	}
+}
+
+static void follow_begin(struct server *s, bool only_if_changed)
+{
+	struct follow_read *r;
+
+	if (s->follow_busy) {
+		s->follow_again |= !only_if_changed;
+		return;
+	}
+	r = mem_zalloc(sizeof(*r));
+	if (!r)
+		return; /* the next poll tries again */
+	r->entry.run = read_run;
+	r->entry.done = read_done;
+	r->entry.read_only = true;
+	r->from = s->change_seq;
+	r->only_if_changed = only_if_changed;
+	s->follow_busy = true;
+	ledger_add(s, &r->entry);
+}
+
+void follow_now(struct server *s)
+{
+	if (s->running)
+		follow_begin(s, false);
+}
+
+static void follow_tick(struct timer *t)
+{
+	struct server *s = container_of(t, struct server, follow_timer);
+
+	follow_begin(s, true);
+	timer_set_in(s->world, t, FOLLOW_POLL_MS);
+}
+
+void follow_start(struct server *s)
+{
+	timer_init(&s->follow_timer, follow_tick);
+	timer_set_in(s->world, &s->follow_timer, FOLLOW_POLL_MS);
+}
+
+void follow_stop(struct server *s)
+{
+	timer_stop(s->world, &s->follow_timer);
+}
+
+void follow_load_all(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence))
+{
+	struct follow_read *r = mem_zalloc(sizeof(*r));
+
+	if (!r) {
+		done(s, ERR_NOMEM, err_text(ERR_NOMEM));
+		return;
+	}
+	r->entry.run = read_run;
+	r->entry.done = read_done;
+	r->entry.read_only = true;
+	r->everything = true;
+	r->loaded = done;
+	s->follow_busy = true;
+	ledger_add(s, &r->entry);
+}

@@ -1,0 +1,419 @@
+/*
+ * What the files of a management server share. Read from top to bottom: it is the table of contents of the engine.
+ *
+ *   ledger    groups of small store functions -> transactions, off the loop
+ *   follow    what others changed in the store -> memory
+ *   config    the cluster's settings, from config.def and the store
+ *   roster    hosts and servers as the store knows them, in memory
+ *   lists     which list a host should have, which servers to avoid now
+ *   session   one agent's link: startup, claim, ready, ping, requests
+ *   spreading new lists -> agents (core/spread)
+ *   watch     silence, grace, dead servers (core/member)
+ *   peer      links between servers: hints, forwarding, liveness
+ *   authority CA, own certificate, revocations, credentials
+ *   join      muster-join/1
+ *   api       commands of the query API
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/props.h"
+#include "ca/policy.h"
+#include "ca/root.h"
+#include "core/algorithm.h"
+#include "core/member.h"
+#include "core/server_list.h"
+#include "core/spread.h"
+#include "net/link.h"
+#include "server/server.h"
+#include "wire/message.h"
+
+/* ---- ledger.c ---- */
+
+/* One request to the store: embed it in what it is for. */
+struct entry {
+	/* On the store lane, inside the group's transaction. May run again after an undone group: keep it idempotent. */
+	enum err (*run)(struct store_tx *tx, struct entry *e, struct why *why);
+	/* On the loop. ERR_STORE, ERR_BUSY ...: the whole group failed and nothing of it is written. Frees the entry if it is on the heap. */
+	void (*done)(struct server *s, struct entry *e, enum err result, const char *sentence);
+	bool read_only;
+	/* private */
+	struct list queued;
+	struct store_call call;
+	struct ledger_group *group;
+	struct server *server;
+};
+/* Queues it; groups form by themselves while one is being written (at most 512 entries). Takes no memory. */
+void ledger_add(struct server *s, struct entry *e);
+void ledger_deinit(struct server *s);
+size_t ledger_waiting(const struct server *s);
+/* Has the store failed since its last success? Since when; for status and case 14 of the decisions. */
+bool ledger_is_failing(const struct server *s, struct mono *since);
+
+/* ---- config.c, config.def ---- */
+
+enum config_type { CONFIG_TEXT, CONFIG_NUMBER, CONFIG_BOOL, CONFIG_SELECT, CONFIG_REAL, CONFIG_SERVERS };
+struct config_key {
+	const char *name;
+	enum config_type type;
+	const char *fallback;    /* default; NULL: none */
+	int64_t min, max;        /* numbers */
+	const char *options;     /* select, comma separated */
+	bool per_cluster;        /* may be overridden per cluster */
+	bool dynamic;
+	const char *group, *subgroup, *component, *category;
+	const char *description;
+};
+extern const struct config_key config_keys[];
+extern const size_t config_n_keys;
+const struct config_key *config_find(const char *name); /* NULL: unknown */
+/* Judges a new value; *normal gets the form that is stored (trimmed, booleans lower case), new string. */
+enum err config_check(const struct config_key *k, const char *value, char **normal, struct why *why) MUST_CHECK;
+
+/* Values in force. cluster_id 0: global. The texts are valid until the next turn. */
+const char *config_text(const struct server *s, const char *name, int64_t cluster_id); /* NULL: unset without default */
+int64_t config_number(const struct server *s, const char *name, int64_t cluster_id);
+bool config_bool(const struct server *s, const char *name);
+double config_real(const struct server *s, const char *name);
+/* The cluster's values from the store replace what is in memory; says whether something agents are told has changed. */
+enum err config_load(struct server *s, const struct config_row *rows, size_t n, int64_t version, bool *lists_changed) MUST_CHECK;
+void config_deinit(struct server *s);
+
+/* ---- roster.c ---- */
+
+struct session;
+
+struct host {
+	struct host_row row;     /* details are left out; as the store had it last */
+	struct session *session; /* attached here; NULL: not */
+	struct list requests;    /* ours, waiting for its answers, wherever it is connected: requests.c */
+	struct mono lost_at;     /* our session ended without a word, grace runs (decision 16); {0}: no */
+	struct timer grace;
+	struct server *server;
+};
+struct host *roster_host(const struct server *s, int64_t id);
+struct host *roster_by_guid(const struct server *s, const char *guid); /* without suffix */
+/* Takes over the content of row (row is empty afterwards); makes, updates or (removed_ms != 0) drops the host. *out may be NULL. */
+enum err roster_put_host(struct server *s, struct host_row *take_row, struct host **out) MUST_CHECK;
+size_t roster_n_hosts(const struct server *s);
+/* Walks all hosts, no particular order; cursor starts at 0. */
+struct host *roster_next(const struct server *s, size_t *cursor);
+
+struct member_server { /* a management server as we know it, ourselves included */
+	struct server_row row;
+	struct member member;    /* liveness; not used for ourselves */
+	struct peer *peer;       /* our link to it; NULL for ourselves */
+	struct list in_servers;  /* s->servers, by id */
+};
+struct member_server *roster_server(const struct server *s, int64_t msid);
+struct member_server *roster_server_by_uuid(const struct server *s, const char *uuid);
+void roster_deinit(struct server *s);
+enum err roster_put_servers(struct server *s, struct server_row *take_rows, size_t n, bool *avoid_changed) MUST_CHECK;
+
+/* ---- lists.c ---- */
+
+/* The servers that lists are made from: the `host` setting, or the registered servers (decision 20). Belongs to the server. */
+const struct str_list *lists_servers(const struct server *s);
+enum algorithm lists_algorithm(const struct server *s);
+int64_t lists_interval(const struct server *s, int64_t cluster_id);
+/* The list for one host. A CloudStack agent gets entries without ports. */
+enum err lists_for_host(struct server *s, const struct host_row *h, struct str_list *out) MUST_CHECK;
+/* Is what it reported what it should have (list, algorithm)? */
+bool lists_is_current(struct server *s, const struct host_row *h, const char *reported);
+/* Entries of the list whose server isn't Up, spelled as in the list. */
+enum err lists_avoid(struct server *s, const struct host_row *h, struct str_list *out) MUST_CHECK;
+/* An entry of our own making for a registered server (decision 20); `out` needs SERVER_HOST_MAX + 9 bytes. */
+enum err lists_entry_of(const struct server_row *row, char *out, size_t size) MUST_CHECK;
+/* Does this entry of a list mean that server? By address, or by the name it registered with. */
+bool lists_entry_is(const char *entry, const struct server_row *row);
+/* Called when config or servers changed: recomputes, and has outdated agents told. */
+void lists_changed(struct server *s);
+
+/* ---- session.c, startup.c, requests.c: one agent's (or peer's, or joiner's) link ---- */
+
+/*
+ *   TLS --up--> ANONYMOUS --startup--> STARTED --claimed--> ATTACHED --ReadyAnswer--> READY
+ *                    |                    |                    |                        |
+ *                    +--------------------+--------------------+--> CLOSED <-- SUPERSEDED <--+
+ *   Links of role server become PEER, those of muster-join/1 JOINING, instead of STARTED.
+ */
+enum session_state {
+	SESSION_TLS, SESSION_ANONYMOUS, SESSION_STARTED, SESSION_ATTACHED, SESSION_READY, SESSION_SUPERSEDED,
+	SESSION_PEER, SESSION_JOINING, SESSION_CLOSED
+};
+const char *session_state_name(enum session_state st);
+
+struct request; /* sent by us, waiting for its answer: requests.c */
+struct claim;
+struct joining;
+struct ledger_group;
+struct start;
+
+struct session {
+	struct server *server;
+	struct link *link;          /* owned; NULL once closed */
+	enum session_state state;
+	struct mono since;
+	struct list in_sessions;    /* s->sessions */
+	struct timer deadline;      /* of the state */
+	bool counted_anonymous;
+	/* from STARTED on */
+	struct host *host;          /* borrowed; NULL before ATTACHED and after the host is gone */
+	int64_t host_id;
+	int64_t epoch;              /* of our claim */
+	char *guid;                 /* stripped */
+	char *boot;                 /* muster agents */
+	int64_t link_number;
+	char *reported;             /* the list it has: from the startup, then what it confirmed */
+	int64_t interval_told;      /* -1: not yet */
+	struct mono last_ping;
+	bool trigger;               /* its next list tells it to look for its preferred server at once */
+	bool checking_health;
+	bool provisional;           /* accepted without the store (decision 14) */
+	struct claim *claim;        /* under way in the store: startup.c */
+	struct timer claim_again;   /* provisional: when to try again */
+	/* requests.c */
+	struct list in_sequence;    /* waiting to be sent, one in-sequence request at a time */
+	bool in_sequence_busy;
+	int64_t in_sequence_seq;
+	int64_t in_sequence_mgmt;
+	struct timer in_sequence_timer;
+	size_t n_queued;
+	struct later free_later;
+	struct joining *joining;    /* SESSION_JOINING: join.c */
+	struct peer *peer;          /* SESSION_PEER; NULL until its hello, and until we have read who it is */
+	int64_t peer_msid;
+};
+
+/* An accepted stream becomes a session. */
+void session_accept(struct server *s, struct stream *take_stream);
+/* The only place where the state changes. */
+void session_move(struct session *x, enum session_state to, const char *reason);
+/* Ends it: link closed, host detached, waiting requests answered with `why`; `event` is what the store is told (EVENT_N: nothing, a grace period decides). */
+void session_end(struct session *x, enum err why, const char *sentence, enum host_event event);
+/* Another link of the same host has taken over: keeps the link until answers in flight have come, 30 s at most, then closes. */
+void session_supersede(struct session *x, const char *reason);
+void session_stop_all(struct server *s); /* says goodbye to all */
+void session_free_all(struct server *s); /* without a word */
+/* A status event goes to the store, guarded by the epoch. */
+void host_store_event(struct server *s, int64_t host_id, int64_t epoch, enum host_event event);
+/* A message of an attached agent. Called by session.c's link events; handlers live in handle_*.c. */
+void session_message(struct session *x, const struct header *h, const char *body, size_t n);
+
+/* startup.c: the first request of an anonymous link. */
+void startup_begin(struct session *x, const struct header *h, struct batch *b);
+/* The session ends while its claim is on its way: the claim is void. */
+void startup_abandon(struct session *x);
+/*
+ * A startup on a link that has had one: a muster agent has come back to it. true: everything is done and answered;
+ * false: answer it (the claim, if one is needed, is on its way).
+ */
+bool startup_again(struct session *x, const struct header *h, struct batch *b);
+/* The store says that nobody owns a host whose agent we hold: claimed again. */
+void startup_claim_again(struct session *x);
+
+/* requests.c */
+struct request_params {
+	bool continue_on_error;
+	int64_t wait_ms;      /* 0: setting `wait` */
+	bool this_link_only;  /* about the link itself (Ready, a list): ends with it */
+	/* On the loop, exactly once. ERR_OK: `answers` has the batch; otherwise the reason. May be NULL. */
+	void (*done)(void *user, enum err result, const char *sentence, const struct batch *answers);
+	void *user;
+};
+/*
+ * Sends a batch (taken over, empty afterwards) to a host wherever it is connected: here, or through its owner
+ * (decision 17). In-sequence commands of one host wait for each other. When the link of a muster agent changes, the
+ * request goes on: it is sent again over the new one, the agent answers each once. ERR_UNREACHABLE: it has no link.
+ */
+enum err request_to_host(struct server *s, struct host *h, struct batch *take_batch, const struct request_params *p) MUST_CHECK;
+/* An answer of ours has come, over whatever link. false: nobody waits for it. */
+bool request_answered(struct server *s, const struct header *h, const char *body, size_t n);
+/* The owner says that it can't deliver a forwarded request (CancelCommand). */
+void request_cancelled(struct server *s, int64_t seq, const char *reason);
+/* The host's link has ended; those of CloudStack agents end, those of muster agents wait for the next link. */
+void requests_link_lost(struct host *h, bool is_muster);
+/* The host is Up (again): what waits is sent again where it is now. */
+void requests_resend(struct host *h);
+/* All end with this reason: the host is gone. */
+void requests_fail(struct host *h, enum err why, const char *sentence);
+/* A peer's request for an agent attached here: passed on unchanged, in-sequence ones in their turn. */
+enum err requests_pass_on(struct session *x, const struct header *h, const char *body, size_t n) MUST_CHECK;
+/* Any answer of this agent has come: the next in-sequence one may go. */
+void requests_advance(struct session *x, const struct header *h);
+void requests_drop_queue(struct session *x);
+
+/* The header and sending of our answers and one-way messages. */
+enum err session_answer(struct session *x, const struct header *request, struct batch *take_batch) MUST_CHECK;
+/* A batch as JSON, packed and sent with this header. */
+enum err link_send_batch(struct link *l, struct header *h, const struct batch *b) MUST_CHECK;
+
+/* handle.c: requests of attached agents (ping, shutdown, control, repeated startup, anything else). */
+void handle_request(struct session *x, const struct header *h, struct batch *b);
+
+/* ---- spreading.c ---- */
+
+/* Compares one attached host with what it should have; has it told if outdated. */
+void spreading_compare(struct server *s, struct host *h);
+/* The agent has confirmed a list (NULL: the one it reported) and an interval: remembered here and in the store. */
+void spreading_confirmed(struct session *x, const char *list, int64_t interval);
+/* All attached hosts, in slices of a few hundred a turn. */
+void spreading_compare_all(struct server *s);
+/* Runs core/spread now and sets its timer. */
+void spreading_run(struct server *s);
+/* SetupMSList for everybody with triggerHostLb (cancelMaintenance with rebalance, muster rebalance). */
+void spreading_trigger_all(struct server *s);
+size_t spreading_outdated(const struct server *s);
+
+/* ---- watch.c ---- */
+
+void watch_start(struct server *s); /* heartbeat in the store, looks at members, ping supervision */
+void watch_stop(struct server *s);
+/* An agent's link ended without a word. */
+void watch_lost(struct server *s, struct host *h);
+/* A ping of an attached agent has come. */
+void watch_pinged(struct server *s, struct host *h);
+/* The host is dropped from memory. */
+void watch_forget(struct server *s, int64_t host_id);
+/* It is back (here or elsewhere). */
+void watch_found(struct server *s, struct host *h);
+
+/* ---- peer.c ---- */
+
+struct peer;
+/* Keeps links to all other servers of the roster; called when it changes. */
+void peer_update(struct server *s);
+void peer_stop(struct server *s);
+void peer_session_ended(struct session *x);
+void peer_message(struct session *x, const struct header *h, const char *body, size_t n);
+/* Tells all peers that something changed in the store. */
+void peer_hint(struct server *s);
+bool peer_is_up(const struct peer *p);
+struct mono peer_heard(const struct peer *p); /* {0}: never */
+/* A message as it is, to another server. ERR_UNREACHABLE: no link to it. */
+enum err peer_send_raw(struct server *s, int64_t msid, struct header *h, const char *body, size_t n) MUST_CHECK;
+/* Tells the owner of a host to do something with its link: ChangeAgentCommand (ShutdownRequested: reconnect). */
+enum err peer_change_agent(struct server *s, int64_t owner_msid, int64_t host_id, enum host_event event,
+			   const struct request_params *p) MUST_CHECK;
+struct peer *peer_free(struct peer *p);
+
+/* ---- follow.c ---- */
+
+/* Polls store_changed() and reads what is new; follow_now() does it at once (after our own commits, on a hint). */
+void follow_start(struct server *s);
+void follow_stop(struct server *s);
+void follow_now(struct server *s);
+/* Reads everything: at the start. */
+void follow_load_all(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence));
+
+/* ---- authority.c ---- */
+
+/* CA and own certificate: load or make; then done(). */
+void authority_start(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence));
+/* CA, CRL or own certificate changed in the store: new credentials. */
+void authority_reload(struct server *s);
+/* A row for the store from an issued certificate. */
+enum err authority_cert_row(const char *pem, struct cert_row *row) MUST_CHECK;
+bool authority_is_revoked(const struct server *s, const char *serial);
+void authority_deinit(struct server *s);
+
+/* ---- join.c ---- */
+
+void join_message(struct session *x, const struct header *h, struct batch *b);
+void join_abandon(struct session *x);
+void join_deinit(struct server *s);
+
+/* ---- api.c ---- */
+
+/* After everything a call may wait for has ended. */
+void api_deinit(struct server *s);
+
+/* ---- events ---- */
+
+/* Remembers something an operator may ask for later (listEvents); never waits, loses nothing but on a store failure. */
+void event_add(struct server *s, const char *type, const char *level, int64_t host_id, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/* ---- the server ---- */
+
+struct config_value; /* config.c */
+
+struct server {
+	struct server_params p; /* texts are copied */
+	struct world *world;
+	const struct log *log;
+	int64_t msid, run_id;
+	char uuid[UUID_TEXT];
+	bool running; /* between started() and server_stop() */
+	bool stopping;
+	bool freed;   /* server_free() is at work: nothing is begun any more */
+	bool said_goodbye;
+	void (*started)(void *user, enum err result, const char *sentence);
+	void *started_user;
+	void (*gone)(void *user);
+	void *gone_user;
+
+	struct listener *listener;
+	struct list sessions;     /* struct session */
+	size_t n_sessions;
+	size_t n_anonymous;
+	struct map anonymous_by_ip; /* text -> count as pointer */
+	uint64_t n_refused;
+
+	/* ledger.c */
+	struct list ledger_queue;
+	struct ledger_group *ledger_running; /* NULL: idle */
+	struct mono ledger_failing_since;    /* {0}: fine */
+
+	/* config.c */
+	struct config_value *config;
+	size_t n_config;
+	int64_t config_version;
+
+	/* roster.c */
+	struct map hosts_by_id;
+	struct map hosts_by_guid;
+	struct list servers;      /* struct member_server, by id */
+	struct place_row *places;
+	size_t n_places;
+
+	struct list joinings;     /* join.c: under way */
+	struct start *starting;   /* authority.c: under way */
+
+	/* lists.c */
+	struct str_list list_servers;
+	enum algorithm list_algorithm;
+
+	/* requests.c */
+	struct map requests;      /* seq -> struct request: ours, waiting for answers */
+	int64_t next_seq;         /* one number space for all of this run: r << 48, r random */
+
+	/* spreading.c */
+	struct spread *spread;
+	struct timer spread_timer;
+	struct later compare_later;
+	size_t compare_cursor;
+	bool trigger_next;
+
+	/* watch.c */
+	struct timer watch_timer;
+	struct mono watch_ticked;
+	bool beat_under_way;
+	struct map pings;         /* host id -> struct host: pinged since the last group was written */
+	struct mono pings_flushed;
+
+	/* follow.c */
+	struct timer follow_timer;
+	int64_t change_seq;
+	bool follow_busy, follow_again;
+
+	/* authority.c */
+	struct ca_provider *ca;
+	struct tls_creds *creds;
+	struct map revoked;       /* serial -> itself */
+	char *own_cert, *own_key, *ca_chain;
+
+	/* api.c */
+	void *api;
+};

@@ -1,0 +1,157 @@
+/*
+ * Lists: which servers a host should have, in which order, and which of them to avoid now. The order itself is
+ * core/algorithm; here is where the arguments come from.
+ */
+#include "server/internal.h"
+
+#include <stdio.h>
+
+#define AGENT_PORT 8250 /* of entries without one */
+
+const struct str_list *lists_servers(const struct server *s)
+{
+	return &s->list_servers;
+}
+
+enum algorithm lists_algorithm(const struct server *s)
+{
+	return s->list_algorithm;
+}
+
+int64_t lists_interval(const struct server *s, int64_t cluster_id)
+{
+	return config_number(s, "indirect.agent.lb.check.interval", cluster_id);
+}
+
+enum err lists_entry_of(const struct server_row *row, char *out, size_t size)
+{
+	struct server_address a;
+
+	if (server_address_parse(&a, row->address, NULL))
+		return ERR_INVALID;
+	if (row->port != AGENT_PORT)
+		a.port = (uint16_t)row->port;
+	server_address_format(out, size, &a);
+	return ERR_OK;
+}
+
+/* The servers that lists are made from: the setting, or what is registered, whatever its state. */
+static enum err servers_now(const struct server *s, struct str_list *out)
+{
+	const char *setting = config_text(s, "host", 0);
+
+	if (setting)
+		return server_list_parse_setting(out, setting, NULL);
+	list_for (m, (struct list *)(uintptr_t)&s->servers, struct member_server, in_servers) {
+		char entry[SERVER_HOST_MAX + 9];
+		enum err e;
+
+		if (lists_entry_of(&m->row, entry, sizeof(entry)))
+			continue;
+		if (str_list_has(out, entry))
+			continue;
+		e = str_list_add(out, entry);
+		if (e)
+			return e;
+	}
+	return ERR_OK;
+}
+
+/* A CloudStack agent knows no ports in entries: it would look the whole text up as a name. */
+static enum err strip_ports(struct str_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		struct server_address a;
+		char text[SERVER_HOST_MAX + 9];
+		char *copy;
+
+		if (server_address_parse(&a, l->items[i], NULL) || !a.port)
+			continue;
+		a.port = 0;
+		server_address_format(text, sizeof(text), &a);
+		copy = mem_strdup(text);
+		if (!copy)
+			return ERR_NOMEM;
+		mem_free(l->items[i]);
+		l->items[i] = copy;
+	}
+	return ERR_OK;
+}
+
+enum err lists_for_host(struct server *s, const struct host_row *h, struct str_list *out)
+{
+	enum err e = algorithm_order(out, s->list_algorithm, &s->list_servers, h->slot, &s->world->rng);
+
+	if (!e && !h->is_muster)
+		e = strip_ports(out);
+	return e;
+}
+
+bool lists_is_current(struct server *s, const struct host_row *h, const char *reported)
+{
+	struct str_list servers = {0};
+	bool current;
+
+	if (h->is_muster)
+		return algorithm_is_current(s->list_algorithm, &s->list_servers, h->slot, reported);
+	if (str_list_copy(&servers, &s->list_servers) || strip_ports(&servers)) {
+		str_list_deinit(&servers);
+		return true; /* out of memory: nothing is sent that might be wrong; the next look decides */
+	}
+	current = algorithm_is_current(s->list_algorithm, &servers, h->slot, reported);
+	str_list_deinit(&servers);
+	return current;
+}
+
+bool lists_entry_is(const char *entry, const struct server_row *row)
+{
+	char own[SERVER_HOST_MAX + 9];
+	struct server_address a;
+
+	if (lists_entry_of(row, own, sizeof(own)) == ERR_OK && server_entry_same(entry, own, AGENT_PORT))
+		return true;
+	/* Several servers on one machine differ by port only; a name without a port means the default one. */
+	return server_address_parse(&a, entry, NULL) == ERR_OK && str_equal_nocase(a.host, row->name) &&
+	       (a.port ? a.port : AGENT_PORT) == row->port;
+}
+
+enum err lists_avoid(struct server *s, const struct host_row *h, struct str_list *out)
+{
+	enum err e;
+
+	for (size_t i = 0; i < s->list_servers.n; i++) {
+		list_for (m, &s->servers, struct member_server, in_servers) {
+			if (m->row.state == SERVER_UP || !lists_entry_is(s->list_servers.items[i], &m->row))
+				continue;
+			e = str_list_add(out, s->list_servers.items[i]);
+			if (e)
+				return e;
+			break;
+		}
+	}
+	return h->is_muster ? ERR_OK : strip_ports(out);
+}
+
+void lists_changed(struct server *s)
+{
+	struct str_list servers = {0};
+	enum algorithm algorithm = ALGORITHM_STATIC;
+
+	if (servers_now(s, &servers)) {
+		log_error(s->log, "the list of servers can't be made, the old one holds");
+		str_list_deinit(&servers);
+		return;
+	}
+	if (!algorithm_from_text(config_text(s, "indirect.agent.lb.algorithm", 0), &algorithm))
+		log_error(s->log, "algorithm not known, static holds",
+			  KV_S("algorithm", config_text(s, "indirect.agent.lb.algorithm", 0)));
+	if (algorithm != s->list_algorithm || !str_list_equal(&servers, &s->list_servers)) {
+		CLEAN(mem_freep) char *text = str_list_join(&servers, ",");
+
+		log_info(s->log, "lists changed", KV_S("servers", text ? text : "?"),
+			 KV_S("algorithm", algorithm_name(algorithm)));
+	}
+	str_list_move(&s->list_servers, &servers);
+	s->list_algorithm = algorithm;
+	spreading_compare_all(s);
+}

@@ -1,0 +1,451 @@
+/*
+ * muster-server: a management server as a process.
+ *
+ * Read main() as a table of contents: settings, secrets, store, world, server, doors; stopped in reverse. Nothing is
+ * let in before everything behind it stands.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "ca/root.h"
+#include "net/world_uv.h"
+#include "server/http.h"
+#include "server/server.h"
+#include "server/settings.h"
+#include "store/store.h"
+
+#define SETTINGS_LIMIT (1024 * 1024)
+#define EXIT_USAGE 2
+#define EXIT_CONFIG 66
+#define EXIT_START 67
+#define EXIT_FENCED 219 /* another run has taken our place: as the reference's management server */
+
+struct daemon {
+	const char *dir;
+	struct server_settings settings;
+	struct log log;
+	uint8_t cluster_key[CLUSTER_KEY_SIZE];
+	bool has_cluster_key;
+	struct store *store;
+	struct world *world;
+	struct server *server;
+	struct http *http;
+	char *socket_path;
+	int exit_code;
+	bool stopping;
+};
+
+/* ---- settings ---- */
+
+static void say(void *user, const char *sentence)
+{
+	fprintf(stderr, "muster-server: %s\n", sentence);
+}
+
+/* A key of the cluster's configuration in the file of one server: the likeliest mistake, so it gets its own words. */
+static bool has_cluster_settings(const struct props *p, const char *path)
+{
+	static const char *const prefixes[] = {"indirect.agent.", "ca.", "ping.", "agent.", "management.server.", NULL};
+	bool found = false;
+
+	for (size_t i = 0; props_key_at(p, i); i++) {
+		const char *key = props_key_at(p, i);
+		bool is_cluster = strcmp(key, "host") == 0;
+
+		for (size_t k = 0; prefixes[k]; k++)
+			is_cluster |= strncmp(key, prefixes[k], strlen(prefixes[k])) == 0;
+		if (!is_cluster)
+			continue;
+		fprintf(stderr, "muster-server: %s:%u: %s belongs to the cluster, not to one server: muster config set %s VALUE\n",
+			path, props_line(p, key), key, key);
+		found = true;
+	}
+	return found;
+}
+
+static enum err load_settings(struct daemon *d, char *const *assignments, size_t n)
+{
+	CLEAN(mem_freep) char *path = path_join(d->dir, "server.properties");
+	struct buf text = {0};
+	struct props *p = NULL;
+	struct why why = WHY_NONE;
+	enum err e = path ? file_read(&fs_posix, path, SETTINGS_LIMIT, &text, &why) : ERR_NOMEM;
+
+	/* No file is a server with every default; a folder that isn't there is a mistake. */
+	if (e == ERR_NOT_FOUND && fs_posix.exists(&fs_posix, d->dir))
+		e = ERR_OK;
+	if (!e)
+		e = props_parse(&p, text.data, text.len, &why);
+	buf_deinit(&text);
+	if (e) {
+		why_add(&why, "%s", path ? path : d->dir);
+		say(NULL, why_text(&why, e));
+		return e;
+	}
+	if (has_cluster_settings(p, path))
+		e = ERR_INVALID;
+	if (!e)
+		e = settings_load(&server_settings_table, &d->settings, p, path, say, NULL);
+	props_free(p);
+	for (size_t i = 0; !e && i < n; i++) {
+		char *equals = strchr(assignments[i], '=');
+
+		if (!equals) {
+			why_set(&why, "-s %s: it has to be key=value", assignments[i]);
+			e = ERR_INVALID;
+		} else {
+			*equals = 0;
+			e = settings_set(&server_settings_table, &d->settings, assignments[i], equals + 1, &why);
+		}
+		if (e)
+			say(NULL, why_text(&why, e));
+	}
+	return e;
+}
+
+static char *in_dir(const struct daemon *d, const char *path)
+{
+	return path[0] == '/' || path[0] == ':' ? mem_strdup(path) : path_join(d->dir, path);
+}
+
+/* ---- secrets ---- */
+
+/* Several servers of one machine may start at once: only one of them makes the key, the others wait for it. */
+static int lock_beside(const char *path)
+{
+	CLEAN(mem_freep) char *lock = mem_printf("%s.lock", path);
+	int fd = lock ? open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+	if (fd >= 0 && flock(fd, LOCK_EX)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static enum err read_or_make_cluster_key(struct daemon *d, const char *path, struct why *why)
+{
+	uint8_t random[32];
+	enum err e = cluster_key_read(d->cluster_key, &fs_posix, path, why);
+	if (e == ERR_NOT_FOUND) {
+		/* Only the first server of a cluster makes one: with a CA in the store already, a new key opens nothing. */
+		world_entropy(d->world, random, sizeof(random));
+		e = cluster_key_create(d->cluster_key, &fs_posix, path, random, why);
+		mem_wipe(random, sizeof(random));
+		if (!e)
+			log_info(&d->log, "a cluster key was made; keep a copy of it in a safe place", KV_S("file", path));
+	}
+	return e;
+}
+
+static enum err load_cluster_key(struct daemon *d, struct why *why)
+{
+	CLEAN(mem_freep) char *path = in_dir(d, d->settings.cluster_key);
+	enum err e;
+	int lock;
+
+	if (!path)
+		return ERR_NOMEM;
+	e = cluster_key_read(d->cluster_key, &fs_posix, path, why);
+	if (e == ERR_NOT_FOUND) {
+		lock = lock_beside(path);
+		e = read_or_make_cluster_key(d, path, why);
+		if (lock >= 0)
+			close(lock);
+	}
+	d->has_cluster_key = e == ERR_OK;
+	return e;
+}
+
+/* ---- events ---- */
+
+static void stop_world(void *user)
+{
+	struct daemon *d = user;
+
+	world_uv_stop(d->world);
+}
+
+static void stop(struct daemon *d, int code)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	d->exit_code = code;
+	d->http = http_free(d->http);
+	server_stop(d->server, stop_world, d);
+}
+
+static void on_signal(void *user, int signo)
+{
+	struct daemon *d = user;
+
+	if (d->stopping) {
+		log_warn(&d->log, "second signal, stopping at once");
+		world_uv_stop(d->world);
+		return;
+	}
+	log_info(&d->log, "stopping", KV_S("signal", signo == SIGTERM ? "TERM" : "INT"));
+	stop(d, 0);
+}
+
+static void on_fatal(void *user, enum err why, const char *sentence)
+{
+	struct daemon *d = user;
+
+	log_error(&d->log, "this server must stop", KV_S("error", sentence));
+	stop(d, EXIT_FENCED);
+}
+
+static enum err open_doors(struct daemon *d, struct why *why)
+{
+	struct http_params p = {
+		.world = d->world,
+		.log = &d->log,
+		.server = d->server,
+		.listen_ip = d->settings.api_port ? d->settings.api_listen : NULL,
+		.port = (uint16_t)d->settings.api_port,
+		.socket_path = d->socket_path,
+	};
+
+	return http_new(&d->http, &p, why);
+}
+
+static void on_started(void *user, enum err result, const char *sentence)
+{
+	struct daemon *d = user;
+	struct why why = WHY_NONE;
+	enum err e = result;
+
+	if (e)
+		why_set(&why, "%s", sentence);
+	else
+		e = open_doors(d, &why);
+	if (e) {
+		log_error(&d->log, "this server can't start", KV_S("error", why_text(&why, e)));
+		d->exit_code = EXIT_START;
+		world_uv_stop(d->world);
+		return;
+	}
+	log_info(&d->log, "ready", KV_S("name", d->settings.name), KV_S("listen", d->settings.listen),
+		 KV_U("port", server_port(d->server)), KV_U("api_port", d->settings.api_port ? http_port(d->http) : 0),
+		 KV_S("socket", d->socket_path));
+}
+
+/* ---- life ---- */
+
+static enum err set_up(struct daemon *d, struct why *why)
+{
+	struct server_params p;
+	CLEAN(mem_freep) char *store_path = in_dir(d, d->settings.store);
+	enum err e;
+
+	d->socket_path = in_dir(d, d->settings.socket);
+	if (!store_path || !d->socket_path)
+		return ERR_NOMEM;
+	e = world_uv_new(&d->world, why);
+	if (!e)
+		e = load_cluster_key(d, why);
+	if (!e)
+		e = store_open(&d->store, store_path, why);
+	if (e)
+		return e;
+	server_params_init(&p);
+	p.world = d->world;
+	p.log = &d->log;
+	p.store = d->store;
+	p.name = d->settings.name;
+	p.dir = d->dir;
+	p.listen_ip = d->settings.listen;
+	p.port = (uint16_t)d->settings.port;
+	p.address = d->settings.address;
+	p.cluster_key = d->has_cluster_key ? d->cluster_key : NULL;
+	p.max_links = (size_t)d->settings.max_links;
+	p.max_anonymous_per_ip = (size_t)d->settings.max_anonymous;
+	p.fatal = on_fatal;
+	p.user = d;
+	e = server_new(&d->server, &p, why);
+	if (!e)
+		e = world_uv_on_signal(d->world, SIGTERM, on_signal, d);
+	if (!e)
+		e = world_uv_on_signal(d->world, SIGINT, on_signal, d);
+	if (!e)
+		e = server_start(d->server, on_started, d);
+	return e;
+}
+
+static void tear_down(struct daemon *d)
+{
+	d->http = http_free(d->http);
+	d->server = server_free(d->server);
+	if (d->world)
+		d->world = world_uv_free(d->world);
+	d->store = store_close(d->store);
+	mem_wipe(d->cluster_key, sizeof(d->cluster_key));
+	mem_free(d->socket_path);
+	settings_deinit(&server_settings_table, &d->settings);
+}
+
+static void harden(void)
+{
+	struct rlimit files;
+
+	/* Keys are in memory: no core file, no other process of the same user reading along. */
+	prctl(PR_SET_DUMPABLE, 0);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+/* ---- command line ---- */
+
+static void usage(FILE *out)
+{
+	fputs("usage: muster-server [--dir DIR] [-s KEY=VALUE]... [--check | --dump]\n"
+	      "\n"
+	      "Runs a management server: agents connect to it, are authenticated and evenly spread.\n"
+	      "\n"
+	      "  -d, --dir DIR          folder of server.properties, keys and store (default: .)\n"
+	      "  -s, --set KEY=VALUE    overrides a setting of server.properties\n"
+	      "      --check            reads the settings, says what is wrong with them, and stops\n"
+	      "      --dump             prints all settings in force as a valid server.properties, and stops\n"
+	      "      --settings         prints what each setting means, and stops\n"
+	      "  -V, --version\n"
+	      "  -h, --help\n"
+	      "\n"
+	      "The cluster's settings (host, indirect.agent.lb.algorithm ...) live in its store: see muster config.\n",
+	      out);
+}
+
+static int print(enum err (*make)(const struct settings_table *, const void *, struct buf *), const void *block)
+{
+	struct buf text = {0};
+	enum err e = make(&server_settings_table, block, &text);
+
+	if (!e)
+		fwrite(text.data, 1, text.len, stdout);
+	buf_deinit(&text);
+	return e ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static enum err help(const struct settings_table *table, const void *block, struct buf *out)
+{
+	return settings_help(table, false, out);
+}
+
+/* For the manual page, which is made from the same rows. */
+static enum err manual(const struct settings_table *table, const void *block, struct buf *out)
+{
+	return settings_help(table, true, out);
+}
+
+static enum err fill_defaults(struct daemon *d)
+{
+	char host[256] = "server";
+
+	if (d->settings.name)
+		return ERR_OK;
+	gethostname(host, sizeof(host) - 1);
+	d->settings.name = mem_strdup(host);
+	return d->settings.name ? ERR_OK : ERR_NOMEM;
+}
+
+static int run(struct daemon *d)
+{
+	struct why why = WHY_NONE;
+	enum log_level level = LOG_INFO;
+	enum err e;
+
+	log_level_from_text(d->settings.log_level, &level);
+	log_init_stderr(&d->log, level, getenv("JOURNAL_STREAM") == NULL);
+	signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error to report, not an end */
+	harden();
+	e = set_up(d, &why);
+	if (e) {
+		log_error(&d->log, "this server can't start", KV_S("error", why_text(&why, e)));
+		d->exit_code = EXIT_START;
+	} else {
+		world_uv_run(d->world);
+	}
+	tear_down(d);
+	return d->exit_code;
+}
+
+int main(int argc, char **argv)
+{
+	enum { OPT_CHECK = 256, OPT_DUMP, OPT_SETTINGS };
+	static const struct option options[] = {
+		{"dir", required_argument, NULL, 'd'},	  {"set", required_argument, NULL, 's'},
+		{"check", no_argument, NULL, OPT_CHECK},  {"dump", no_argument, NULL, OPT_DUMP},
+		{"settings", optional_argument, NULL, OPT_SETTINGS}, {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
+	};
+	struct daemon d = {.dir = "."};
+	char *assignments[64];
+	size_t n = 0;
+	bool for_manual = false;
+	int mode = 0, c, code;
+
+	while ((c = getopt_long(argc, argv, "d:s:Vh", options, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			d.dir = optarg;
+			break;
+		case 's':
+			if (n == ARRAY_SIZE(assignments)) {
+				fputs("muster-server: too many -s\n", stderr);
+				return EXIT_USAGE;
+			}
+			assignments[n++] = optarg;
+			break;
+		case OPT_CHECK:
+		case OPT_DUMP:
+		case OPT_SETTINGS:
+			mode = c;
+			for_manual = optarg && strcmp(optarg, "scdoc") == 0;
+			break;
+		case 'V':
+			puts("muster-server " MUSTER_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "muster-server: \"%s\" is one word too many\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (mode == OPT_SETTINGS)
+		return print(for_manual ? manual : help, NULL);
+	if (load_settings(&d, assignments, n) || fill_defaults(&d)) {
+		settings_deinit(&server_settings_table, &d.settings);
+		return EXIT_CONFIG;
+	}
+	if (mode == OPT_CHECK) {
+		puts("server.properties: fine");
+		code = EXIT_SUCCESS;
+	} else if (mode == OPT_DUMP) {
+		code = print(settings_dump, &d.settings);
+	} else {
+		return run(&d);
+	}
+	settings_deinit(&server_settings_table, &d.settings);
+	return code;
+}

@@ -1,0 +1,441 @@
+/*
+ * A management server's life. Starting, in this order, each step when the one before has worked:
+ *
+ *   identity    server.id in the folder: who we are, made once
+ *   load        everything the store has: configuration, hosts, servers
+ *   authority   CA and own certificate, so that links can be made
+ *   register    our row becomes Up; what our last run left behind (hosts, jobs) is cleared away
+ *   listen      last: nobody is let in before we know what to say
+ *
+ * Stopping is the reverse: no new links, goodbye to the ones there are, our hosts given up, our row Down.
+ */
+#include "server/internal.h"
+
+#include <string.h>
+
+#define FILE_ID "server.id"
+#define BACKLOG 1024
+#define MAX_LINKS 18000
+#define MAX_ANONYMOUS_PER_IP 256
+
+void server_params_init(struct server_params *p)
+{
+	*p = (struct server_params){.port = 8250, .listen_ip = "", .version = MUSTER_VERSION};
+}
+
+/* ---- new and free ---- */
+
+static enum err copy_params(struct server *s, const struct server_params *p)
+{
+	uint8_t *key = NULL;
+
+	s->p = *p;
+	if (p->cluster_key) {
+		key = mem_zalloc(CLUSTER_KEY_SIZE);
+		if (!key)
+			return ERR_NOMEM;
+		memcpy(key, p->cluster_key, CLUSTER_KEY_SIZE);
+	}
+	s->p.cluster_key = key;
+	s->p.name = mem_strdup(p->name);
+	s->p.dir = mem_strdup(p->dir);
+	s->p.listen_ip = mem_strdup(p->listen_ip ? p->listen_ip : "");
+	s->p.address = mem_strdup(p->address ? p->address : p->listen_ip);
+	s->p.version = mem_strdup(p->version ? p->version : MUSTER_VERSION);
+	if (!s->p.max_links)
+		s->p.max_links = MAX_LINKS;
+	if (!s->p.max_anonymous_per_ip)
+		s->p.max_anonymous_per_ip = MAX_ANONYMOUS_PER_IP;
+	return s->p.name && s->p.dir && s->p.listen_ip && s->p.address && s->p.version ? ERR_OK : ERR_NOMEM;
+}
+
+static void free_params(struct server *s)
+{
+	mem_free((char *)(uintptr_t)s->p.name);
+	mem_free((char *)(uintptr_t)s->p.dir);
+	mem_free((char *)(uintptr_t)s->p.listen_ip);
+	mem_free((char *)(uintptr_t)s->p.address);
+	mem_free((char *)(uintptr_t)s->p.version);
+	if (s->p.cluster_key)
+		mem_wipe((void *)(uintptr_t)s->p.cluster_key, CLUSTER_KEY_SIZE);
+	mem_free((void *)(uintptr_t)s->p.cluster_key);
+}
+
+static enum err check_params(const struct server_params *p, struct why *why)
+{
+	struct server_address a;
+	enum err e;
+
+	if (str_is_blank(p->name) || str_is_blank(p->dir)) {
+		why_set(why, "a server needs a name and a folder");
+		return ERR_INVALID;
+	}
+	if (str_is_blank(p->address) && str_is_blank(p->listen_ip)) {
+		why_set(why, "a server that listens on all addresses has to be told which one to advertise (`address`)");
+		return ERR_INVALID;
+	}
+	e = server_address_parse(&a, str_is_blank(p->address) ? p->listen_ip : p->address, why);
+	if (e)
+		why_add(why, "address");
+	return e;
+}
+
+enum err server_new(struct server **out, const struct server_params *p, struct why *why)
+{
+	const struct spread_rule rule = {.window = 64, .answer_ms = 60000, .retry_min_ms = 1000, .retry_max_ms = 60000};
+	struct server *s;
+	enum err e = check_params(p, why);
+
+	if (e)
+		return e;
+	s = mem_zalloc(sizeof(*s));
+	if (!s)
+		return ERR_NOMEM;
+	s->world = p->world;
+	s->log = p->log;
+	list_init(&s->sessions);
+	list_init(&s->servers);
+	list_init(&s->ledger_queue);
+	list_init(&s->joinings);
+	list_init(&s->compare_later.queued);
+	map_init_number(&s->hosts_by_id, rng_u64(&s->world->rng));
+	map_init_text(&s->hosts_by_guid, rng_u64(&s->world->rng));
+	map_init_text(&s->anonymous_by_ip, rng_u64(&s->world->rng));
+	map_init_text(&s->revoked, rng_u64(&s->world->rng));
+	map_init_number(&s->requests, rng_u64(&s->world->rng));
+	map_init_number(&s->pings, rng_u64(&s->world->rng));
+	timer_init(&s->spread_timer, NULL);
+	timer_init(&s->watch_timer, NULL);
+	timer_init(&s->follow_timer, NULL);
+	/* As the reference numbers: a random high part keeps runs apart; 15 bits, so that it stays positive. */
+	s->next_seq = (int64_t)rng_below(&s->world->rng, 32767) << 48;
+	s->spread = spread_new(&rule);
+	e = copy_params(s, p);
+	if (e || !s->spread) {
+		server_free(s);
+		return ERR_NOMEM;
+	}
+	*out = s;
+	return ERR_OK;
+}
+
+struct server *server_free(struct server *s)
+{
+	if (!s)
+		return NULL;
+	s->stopping = true;
+	s->freed = true;
+	s->running = false;
+	s->started = NULL;
+	s->gone = NULL;
+	s->listener = listener_free(s->listener);
+	timer_stop(s->world, &s->spread_timer);
+	timer_stop(s->world, &s->watch_timer);
+	timer_stop(s->world, &s->follow_timer);
+	world_later_cancel(&s->compare_later);
+	peer_stop(s);
+	session_free_all(s);
+	ledger_deinit(s);
+	join_deinit(s);
+	roster_deinit(s);
+	api_deinit(s);
+	map_deinit(&s->requests);
+	map_deinit(&s->anonymous_by_ip);
+	map_deinit(&s->pings);
+	authority_deinit(s);
+	config_deinit(s);
+	str_list_deinit(&s->list_servers);
+	s->spread = spread_free(s->spread);
+	free_params(s);
+	mem_free(s);
+	return NULL;
+}
+
+uint16_t server_port(const struct server *s)
+{
+	return s->listener ? listener_port(s->listener) : s->p.port;
+}
+
+int64_t server_msid(const struct server *s)
+{
+	return s->msid;
+}
+
+/* ---- identity ---- */
+
+static enum err id_parse(struct server *s, const struct buf *text, struct why *why)
+{
+	struct props *p = NULL;
+	enum err e = props_parse(&p, text->data, text->len, why);
+	const char *msid = e ? NULL : props_get(p, "msid");
+	const char *uuid = e ? NULL : props_get(p, "uuid");
+
+	if (!e && (!msid || !str_to_i64(msid, &s->msid) || s->msid <= 0 || !uuid || !uuid_is_valid(uuid))) {
+		why_set(why, "%s/%s: damaged: msid or uuid is missing; remove the file and this server gets a new identity",
+			s->p.dir, FILE_ID);
+		e = ERR_DAMAGED;
+	}
+	if (!e)
+		str_copy(s->uuid, sizeof(s->uuid), uuid);
+	props_free(p);
+	return e;
+}
+
+static enum err id_make(struct server *s, const char *path, struct why *why)
+{
+	struct buf text = {0};
+	uint64_t random;
+	enum err e;
+
+	world_entropy(s->world, &random, sizeof(random));
+	s->msid = (int64_t)(random & 0x7fffffffffffULL) | 1; /* positive, 47 bits, as a MAC address would be */
+	world_uuid(s->world, s->uuid);
+	e = buf_printf(&text, "# who this management server is; made once\nmsid=%lld\nuuid=%s\n", (long long)s->msid, s->uuid);
+	if (!e)
+		e = file_replace(s->world->fs, path, 0644, text.data, text.len, why);
+	buf_deinit(&text);
+	return e;
+}
+
+static enum err identity(struct server *s, struct why *why)
+{
+	CLEAN(mem_freep) char *path = path_join(s->p.dir, FILE_ID);
+	struct buf text = {0};
+	enum err e;
+
+	if (!path)
+		return ERR_NOMEM;
+	e = file_read(s->world->fs, path, 4096, &text, why);
+	if (e == ERR_NOT_FOUND)
+		e = id_make(s, path, why);
+	else if (!e)
+		e = id_parse(s, &text, why);
+	buf_deinit(&text);
+	return e;
+}
+
+/* ---- starting ---- */
+
+static void start_ends(struct server *s, enum err result, const char *sentence)
+{
+	void (*started)(void *, enum err, const char *) = s->started;
+
+	s->started = NULL;
+	if (started)
+		started(s->started_user, result, sentence);
+}
+
+static void accepted(void *user, struct stream *take_stream)
+{
+	session_accept(user, take_stream);
+}
+
+static enum err listen_now(struct server *s, struct why *why)
+{
+	struct listen_params p = {
+		.ip = s->p.listen_ip,
+		.port = s->p.port,
+		.backlog = BACKLOG,
+		.accepted = accepted,
+		.user = s,
+	};
+
+	return world_listen(s->world, &s->listener, &p, why);
+}
+
+struct registering {
+	struct entry entry;
+	struct server_row row;
+	size_t hosts, jobs;
+};
+
+static enum err register_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct registering *r = container_of(entry, struct registering, entry);
+	int64_t msid = entry->server->msid;
+	enum err e = store_server_register(tx, &r->row);
+
+	/* What a run of ours that was killed has left behind. */
+	if (!e)
+		e = store_hosts_disown(tx, msid, &r->hosts);
+	if (!e)
+		e = store_jobs_fail_of(tx, msid, "{\"errorcode\":530,\"errortext\":\"The management server that ran this job was restarted\"}",
+				       &r->jobs);
+	return e;
+}
+
+static void loaded_again(struct server *s, enum err result, const char *sentence)
+{
+	if (result) {
+		s->running = false;
+		s->listener = listener_free(s->listener);
+		start_ends(s, result, sentence);
+		return;
+	}
+	s->running = true;
+	listener_pause(s->listener, false);
+	authority_reload(s);
+	lists_changed(s);
+	peer_update(s);
+	follow_start(s);
+	watch_start(s);
+	event_add(s, "MS.UP", "INFO", 0, "management server %s (%s) is up", s->p.name, s->p.address);
+	start_ends(s, ERR_OK, "");
+}
+
+static void register_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct registering *r = container_of(entry, struct registering, entry);
+
+	server_row_deinit(&r->row);
+	mem_free(r);
+	if (result) {
+		s->listener = listener_free(s->listener);
+		start_ends(s, result, sentence);
+		return;
+	}
+	follow_load_all(s, loaded_again);
+}
+
+static void register_self(struct server *s)
+{
+	struct registering *r = mem_zalloc(sizeof(*r));
+	struct why why = WHY_NONE;
+	enum err e = r ? listen_now(s, &why) : ERR_NOMEM;
+
+	/* The port is taken before the row says Up; connections wait in the backlog until we run. */
+	if (!e) {
+		listener_pause(s->listener, true);
+		s->run_id = world_wall_ms(s->world);
+		r->entry.run = register_run;
+		r->entry.done = register_done;
+		r->row.msid = s->msid;
+		r->row.run_id = s->run_id;
+		str_copy(r->row.uuid, sizeof(r->row.uuid), s->uuid);
+		r->row.name = mem_strdup(s->p.name);
+		r->row.address = mem_strdup(s->p.address);
+		r->row.version = mem_strdup(s->p.version);
+		r->row.port = server_port(s);
+		r->row.started_ms = s->run_id;
+		if (!r->row.name || !r->row.address || !r->row.version)
+			e = ERR_NOMEM;
+	}
+	if (e) {
+		if (r)
+			server_row_deinit(&r->row);
+		mem_free(r);
+		start_ends(s, e, why_text(&why, e));
+		return;
+	}
+	ledger_add(s, &r->entry);
+}
+
+static void have_authority(struct server *s, enum err result, const char *sentence)
+{
+	if (result)
+		start_ends(s, result, sentence);
+	else
+		register_self(s);
+}
+
+static void loaded(struct server *s, enum err result, const char *sentence)
+{
+	if (result)
+		start_ends(s, result, sentence);
+	else
+		authority_start(s, have_authority);
+}
+
+enum err server_start(struct server *s, void (*started)(void *user, enum err result, const char *sentence), void *user)
+{
+	struct why why = WHY_NONE;
+	enum err e = identity(s, &why);
+
+	if (e) {
+		log_error(s->log, "this server has no usable identity", KV_S("error", why_text(&why, e)));
+		return e;
+	}
+	s->started = started;
+	s->started_user = user;
+	follow_load_all(s, loaded);
+	return ERR_OK;
+}
+
+/* ---- stopping ---- */
+
+struct goodbye {
+	struct entry entry;
+	size_t hosts;
+};
+
+static enum err goodbye_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct goodbye *g = container_of(entry, struct goodbye, entry);
+	enum server_state to;
+	enum err e = store_server_event(tx, entry->server->msid, SERVER_EVENT_STOP, &to);
+
+	/* Maintenance outlives a clean stop: then there is no step to Down. */
+	if (e && e != ERR_STATE)
+		return e;
+	return store_hosts_disown(tx, entry->server->msid, &g->hosts);
+}
+
+static void goodbye_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct goodbye *g = container_of(entry, struct goodbye, entry);
+
+	if (result)
+		log_warn(s->log, "could not say goodbye in the store, the others will notice", KV_S("error", sentence));
+	else
+		log_info(s->log, "server stopped", KV_U("hosts_given_up", g->hosts));
+	mem_free(g);
+	peer_hint(s);
+	peer_stop(s);
+	s->said_goodbye = true; /* the ledger tells `gone` when nothing is on its way any more */
+}
+
+void server_stop(struct server *s, void (*gone)(void *user), void *user)
+{
+	struct goodbye *g;
+
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	s->running = false;
+	s->gone = gone;
+	s->gone_user = user;
+	s->listener = listener_free(s->listener);
+	follow_stop(s);
+	watch_stop(s);
+	timer_stop(s->world, &s->spread_timer);
+	world_later_cancel(&s->compare_later);
+	session_stop_all(s);
+	g = mem_zalloc(sizeof(*g));
+	if (!g) {
+		if (gone)
+			gone(user);
+		return;
+	}
+	g->entry.run = goodbye_run;
+	g->entry.done = goodbye_done;
+	ledger_add(s, &g->entry);
+}
+
+/* ---- looking at it ---- */
+
+void server_look(const struct server *s, struct server_view *out)
+{
+	*out = (struct server_view){
+		.links = s->n_sessions,
+		.anonymous = s->n_anonymous,
+		.outdated = spreading_outdated(s),
+		.config_version = s->config_version,
+		.refused = s->n_refused,
+	};
+	list_for (x, (struct list *)(uintptr_t)&s->sessions, struct session, in_sessions) {
+		out->sessions += x->state == SESSION_ATTACHED || x->state == SESSION_READY;
+		out->up += x->state == SESSION_READY;
+	}
+	list_for (m, (struct list *)(uintptr_t)&s->servers, struct member_server, in_servers)
+		out->peers_up += m->peer && peer_is_up(m->peer);
+}

@@ -1,0 +1,83 @@
+/*
+ * A management server: one struct, one loop, one store connection on the store lane. Several live in one process in
+ * the simulation. What is expensive runs off the loop: TLS handshakes, signatures (WORK_CRYPTO) and SQL (WORK_STORE).
+ *
+ * All calls on the world's loop thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "net/world.h"
+#include "store/store.h"
+
+struct server;
+
+struct server_params {
+	struct world *world;
+	const struct log *log;
+	struct store *store;        /* borrowed; touched on WORK_STORE only, until server_free() */
+	const char *name;           /* host name of this server */
+	const char *dir;            /* server.key, server.crt, server.ca.crt, server.id live here (through world->fs) */
+	const char *listen_ip;      /* of the agent port */
+	uint16_t port;              /* 8250; 0: any, see server_port() */
+	const char *address;        /* advertised: what goes into lists when `host` is unset; NULL: listen_ip */
+	const uint8_t *cluster_key; /* 32 bytes; NULL: this server can't issue */
+	const char *version;
+	size_t max_links;           /* total, 0: 18000 */
+	size_t max_anonymous_per_ip; /* unauthenticated, 0: 256 */
+	/* The simulation's hand on the store: called on the store lane before each group; an error fails the group. */
+	enum err (*store_gate)(void *user, struct why *why);
+	/* Called on failures that make going on wrong: another run took our row (ERR_CONFLICT). */
+	void (*fatal)(void *user, enum err why, const char *sentence);
+	void *user;
+};
+
+void server_params_init(struct server_params *p);
+enum err server_new(struct server **out, const struct server_params *p, struct why *why) MUST_CHECK;
+/* Loads or makes the CA and the own certificate, registers, reads everything, listens. started() says how it went. */
+enum err server_start(struct server *s, void (*started)(void *user, enum err result, const char *sentence), void *user) MUST_CHECK;
+/* Stops listening, tells nobody to stay away, gives up ownership in the store, then gone(). */
+void server_stop(struct server *s, void (*gone)(void *user), void *user);
+/* Frees at once: what a crash looks like. NULL is fine. */
+struct server *server_free(struct server *s);
+uint16_t server_port(const struct server *s);
+int64_t server_msid(const struct server *s);
+
+/* ---- the API, without HTTP ---- */
+
+struct api_caller {
+	bool is_local;       /* root over the local socket: everything is allowed, no signature */
+	const char *address; /* for logs and limits */
+};
+struct api_param {
+	const char *name, *value;
+};
+/*
+ * One request. `params` are decoded, in the order received, query and body already merged. done() gets the HTTP
+ * status and the whole body, a JSON object with one key (borrowed); it may be called before this returns.
+ */
+void server_api(struct server *s, const struct api_caller *caller, const struct api_param *params, size_t n,
+		void (*done)(void *user, int status, json_t *body), void *user);
+/* Nobody waits for the answers of this user's requests any more: done() is not called. What they began goes on. */
+void server_api_forget(struct server *s, void *user);
+
+/* ---- looking at it, for tests, metrics and the simulation ---- */
+
+struct server_view {
+	size_t links;      /* open, of any kind */
+	size_t anonymous;  /* without identity yet */
+	size_t sessions;   /* attached agents */
+	size_t up;         /* of those, Up */
+	size_t outdated;   /* of those, with a list that isn't the expected one */
+	size_t peers_up;
+	int64_t config_version;
+	uint64_t refused;  /* connections and startups refused since the start */
+};
+void server_look(const struct server *s, struct server_view *out);

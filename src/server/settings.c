@@ -1,0 +1,46 @@
+/*
+ * The rows of server.properties. A key of the cluster's configuration in this file is an error that says where it
+ * belongs.
+ */
+#include "server/settings.h"
+
+#include <stddef.h>
+
+#include "base/mem.h"
+
+#define AT(field) offsetof(struct server_settings, field)
+
+/* clang-format off */
+static const struct setting rows[] = {
+	{ .name = "name", .type = SETTING_TEXT, .offset = AT(name),
+	  .help = "Name of this server in lists and events; default: the host name" },
+	{ .name = "address", .type = SETTING_TEXT, .offset = AT(address),
+	  .help = "Address or name under which agents and other servers reach this one; default: `listen`" },
+	{ .name = "listen", .type = SETTING_TEXT, .offset = AT(listen), .fallback = "127.0.0.1",
+	  .help = "Address of the agent port; :: for all" },
+	{ .name = "port", .type = SETTING_NUMBER, .offset = AT(port), .fallback = "8250", .min = 0, .max = 65535,
+	  .help = "Agent port; 0: any free one" },
+	{ .name = "store", .type = SETTING_TEXT, .offset = AT(store), .fallback = "muster.db",
+	  .help = "SQLite file of the cluster's store; a relative path is relative to this server's folder" },
+	{ .name = "cluster.key.file", .type = SETTING_TEXT, .offset = AT(cluster_key), .fallback = "cluster.key",
+	  .help = "File with the key that protects the CA's key in the store; made at the first start of a cluster" },
+	{ .name = "api.listen", .type = SETTING_TEXT, .offset = AT(api_listen), .fallback = "127.0.0.1",
+	  .help = "Address of the query API" },
+	{ .name = "api.port", .type = SETTING_NUMBER, .offset = AT(api_port), .fallback = "8080", .min = 0, .max = 65535,
+	  .help = "Port of the query API; 0: off" },
+	{ .name = "socket", .type = SETTING_TEXT, .offset = AT(socket), .fallback = "muster.sock",
+	  .help = "Local socket for `muster` as root or as the user of the server; needs no keys" },
+	{ .name = "log.level", .type = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = "error,warn,info,debug",
+	  .help = "What is logged: error, warn, info, debug" },
+	{ .name = "links.max", .type = SETTING_NUMBER, .offset = AT(max_links), .fallback = "18000", .min = 10, .max = 1000000,
+	  .help = "Links held at most; above it new connections are closed at once" },
+	{ .name = "links.anonymous.per.address", .type = SETTING_NUMBER, .offset = AT(max_anonymous), .fallback = "256", .min = 1, .max = 1000000,
+	  .help = "Connections that have not yet shown who they are, at most from one address" },
+};
+/* clang-format on */
+
+const struct settings_table server_settings_table = {
+	.rows = rows,
+	.n = ARRAY_SIZE(rows),
+	.unknown_is_error = true,
+};

@@ -1,0 +1,24 @@
+/*
+ * server.properties: what one server has to know before it can ask the store. Everything that concerns the cluster
+ * lives in the store and is set with `muster config set` (decision 18).
+ */
+#pragma once
+
+#include "base/settings.h"
+
+struct server_settings {
+	char *name;
+	char *address;
+	char *listen;
+	int64_t port;
+	char *store;
+	char *cluster_key;
+	char *api_listen;
+	int64_t api_port;
+	char *socket;
+	char *log_level;
+	int64_t max_links;
+	int64_t max_anonymous;
+};
+
+extern const struct settings_table server_settings_table;

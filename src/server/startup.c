@@ -1,0 +1,632 @@
+/*
+ * Startup: an anonymous link says which host it is.
+ *
+ *   1. judged by ca/policy: certificate, guid, what the host was bound to before;
+ *   2. answered at once, before any work in the store (the reference's agent has a timer running);
+ *   3. claimed in the store: the host row is found or made, described, and owned by us with a new epoch;
+ *   4. attached: ReadyCommand with the list if the reported one is outdated, the avoid list and the interval always;
+ *   5. Up when the agent has answered that.
+ *
+ * Without the store (decision 14) a host that we know is attached provisionally and claimed when the store is back;
+ * anybody else is refused by name and comes again.
+ */
+#include "server/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HEARTBEAT_MS 1000
+#define CLAIM_AGAIN_MS 1000
+#define OLDER_LINK_ALIVE_MS 2500 /* an older link that was heard within this is alive (decision 7) */
+
+/* On its way through the store; outlives its session. */
+struct claim {
+	struct entry entry;
+	struct session *session; /* NULL: it has ended meanwhile */
+	bool void_claim;         /* read on the store lane: set when a CloudStack agent's link has closed (atomic) */
+	bool is_retry;           /* of a provisional session */
+	struct host_row row;     /* what the startup says; completed by the store */
+	char *zone, *pod, *cluster;
+	char uuid[UUID_TEXT], place_uuids[3][UUID_TEXT];
+	char *reported;
+	char *boot;
+	struct host_claim result;
+	bool created;
+};
+
+static void claim_free(struct claim *c)
+{
+	host_row_deinit(&c->row);
+	mem_free(c->zone);
+	mem_free(c->pod);
+	mem_free(c->cluster);
+	mem_free(c->reported);
+	mem_free(c->boot);
+	mem_free(c);
+}
+CLEAN_DEFINE(struct claim, claim_free)
+
+void startup_abandon(struct session *x)
+{
+	if (!x->claim)
+		return;
+	x->claim->session = NULL;
+	if (!x->boot)
+		__atomic_store_n(&x->claim->void_claim, true, __ATOMIC_RELAXED);
+	x->claim = NULL;
+}
+
+/* ---- 1. who is it ---- */
+
+static enum admit judge(struct session *x, const struct msg_startup_common *m, const struct host *known, struct why *why)
+{
+	struct server *s = x->server;
+	const struct tls_peer *peer = link_peer(x->link);
+	int64_t wall_s = world_wall_ms(s->world) / 1000;
+	struct admit_question q = {
+		.has_cert = peer->has_cert,
+		.chain_ok = peer->chain_ok,
+		.cert = peer->has_cert ? &peer->cert : NULL,
+		.revoked = peer->has_cert && authority_is_revoked(s, peer->cert.serial),
+		.peer_ip = link_peer_ip(x->link),
+		.startup_guid = m->guid,
+		.resource_name = m->resourceName,
+		.host_known = known != NULL,
+		.host_bound = known && known->row.bound_key,
+		.host_bound_to_uri = known && str_equal(known->row.bound_key, "uri"),
+		.allow_weaker = known && known->row.allow_weaker,
+		.strict = config_bool(s, "ca.plugin.root.auth.strictness"),
+		.allow_expired = config_bool(s, "ca.plugin.root.allow.expired.cert"),
+		.wall_s = wall_s,
+		.expired_limit_s = ADMIT_EXPIRED_LIMIT_S,
+	};
+	enum admit a = admit_agent(&q, why);
+	struct session *older = known ? known->session : NULL;
+
+	/* Two machines with one guid, both alive: a cloned image. The one that was first stays. */
+	if (admit_is_yes(a) && older && older->boot && m->musterBoot && !str_equal(older->boot, m->musterBoot) &&
+	    mono_ms_between(link_heard(older->link), world_now(s->world)) < OLDER_LINK_ALIVE_MS) {
+		why_set(why, "another machine with guid %s is connected from %s and answers: is it a copy?", known->row.guid,
+			link_peer_ip(older->link));
+		event_add(s, "HOST.DUPLICATE.GUID", "ERROR", known->row.id, "%s", why->text);
+		return ADMIT_DUPLICATE_GUID;
+	}
+	return a;
+}
+
+/* ---- 2. the answer ---- */
+
+static enum err answer_startup(struct session *x, const struct header *h, bool result, const char *details)
+{
+	struct batch b = {0};
+	struct msg_startup_answer *a = batch_add(&b, MSG_STARTUP_ANSWER);
+
+	/* hostId 0 and empty names are what the reference sends here; the real ones come with ReadyCommand. */
+	if (!a || msg_set_text(&a->hostName, "") || msg_set_text(&a->hostUuid, "") ||
+	    (details && msg_set_text(&a->details, details))) {
+		batch_deinit(&b);
+		return ERR_NOMEM;
+	}
+	msg_set_i64(&a->hostId, 0);
+	msg_set_i64(&a->pingInterval, config_number(x->server, "ping.interval", 0));
+	msg_set_bool(&a->result, result);
+	return session_answer(x, h, &b);
+}
+
+static void refuse(struct session *x, const struct header *h, enum admit a, const struct why *why)
+{
+	const char *sentence = why->text[0] ? why->text : admit_name(a);
+
+	/* A CloudStack agent exits on a refusing answer: its link is only closed, and it comes again (decision 28). */
+	if (link_is_muster(x->link) && answer_startup(x, h, false, sentence))
+		log_debug(x->server->log, "a refusal could not be sent");
+	event_add(x->server, "HOST.REFUSED", "WARN", 0, "%s from %s: %s", x->guid ? x->guid : "?", link_peer_ip(x->link),
+		  sentence);
+	session_end(x, ERR_REFUSED, sentence, EVENT_N);
+}
+
+/* ---- 3. the claim ---- */
+
+/* The numbers and texts that the API shows, kept as one JSON object. */
+static char *details_text(const struct batch *b)
+{
+	const struct msg_startup_routing *r = batch_find(b, MSG_STARTUP_ROUTING);
+	json_t *all = json_object();
+	json_t *details = json_object();
+	char *text;
+
+	if (r) {
+		const struct {
+			const char *name;
+			const msg_i64 *value;
+		} numbers[] = {
+			{"cpuSockets", &r->cpuSockets}, {"cpus", &r->cpus},	{"speed", &r->speed},
+			{"memory", &r->memory},		{"dom0MinMemory", &r->dom0MinMemory},
+		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+			if (numbers[i].value->has)
+				json_object_set_new(all, numbers[i].name, json_integer(numbers[i].value->value));
+		if (r->hypervisorVersion)
+			json_object_set_new(all, "hypervisorVersion", json_string(r->hypervisorVersion));
+		for (size_t i = 0; i < r->hostDetails.n; i++)
+			json_object_set_new(details, r->hostDetails.pairs[i].key,
+					    json_string(r->hostDetails.pairs[i].value ? r->hostDetails.pairs[i].value : ""));
+	}
+	json_object_set_new(all, "details", details);
+	text = json_dumps(all, JSON_COMPACT);
+	json_decref(all);
+	return text;
+}
+
+static enum err set(char **field, const char *value)
+{
+	*field = mem_strdup(value ? value : "");
+	if (!*field)
+		return ERR_NOMEM;
+	/* What a peer sent is shown on terminals. */
+	str_make_printable(*field);
+	return ERR_OK;
+}
+
+static enum err describe(struct claim *c, struct session *x, const struct batch *b, const struct msg_startup_common *m,
+			 enum admit a)
+{
+	const struct msg_startup_routing *r = batch_find(b, MSG_STARTUP_ROUTING);
+	const struct tls_peer *peer = link_peer(x->link);
+	struct host_row *row = &c->row;
+	enum err e = ERR_OK;
+
+	if (set(&row->guid, x->guid) || set(&row->name, str_is_blank(m->name) ? x->guid : m->name) ||
+	    set(&row->type, str_is_blank(m->type) ? "Routing" : m->type) || set(&row->resource_name, m->resourceName) ||
+	    set(&row->hypervisor, r && r->hypervisorType ? r->hypervisorType : "") || set(&row->version, m->version) ||
+	    set(&row->arch, str_is_blank(m->arch) ? "x86_64" : m->arch) ||
+	    set(&row->private_ip, str_is_blank(m->privateIpAddress) ? link_peer_ip(x->link) : m->privateIpAddress) ||
+	    set(&row->capabilities, r && r->caps ? r->caps : ""))
+		return ERR_NOMEM;
+	row->details = details_text(b);
+	row->is_muster = link_is_muster(x->link);
+	row->secured = a == ADMIT_YES && peer->has_cert && peer->chain_ok;
+	if (row->secured) {
+		e = set(&row->bound_key, peer->cert.role == CERT_ROLE_AGENT ? "uri" : "san");
+		if (!e)
+			e = set(&row->cert_serial, peer->cert.serial);
+		row->cert_not_after_s = peer->cert.not_after_s;
+	}
+	if (!e && (set(&c->zone, str_is_blank(m->dataCenter) ? "default" : m->dataCenter) ||
+		   set(&c->pod, str_is_blank(m->pod) ? "default" : m->pod) ||
+		   set(&c->cluster, str_is_blank(m->cluster) ? "default" : m->cluster)))
+		e = ERR_NOMEM;
+	if (!e && m->msHostList) {
+		c->reported = mem_strdup(m->msHostList);
+		e = c->reported ? ERR_OK : ERR_NOMEM;
+	}
+	if (!e && m->musterBoot) {
+		c->boot = mem_strdup(m->musterBoot);
+		e = c->boot ? ERR_OK : ERR_NOMEM;
+	}
+	return e;
+}
+
+static enum err find_places(struct store_tx *tx, struct claim *c)
+{
+	enum err e = store_place_find_or_make(tx, PLACE_ZONE, 0, c->zone, c->place_uuids[0], &c->row.zone_id);
+
+	if (!e)
+		e = store_place_find_or_make(tx, PLACE_POD, c->row.zone_id, c->pod, c->place_uuids[1], &c->row.pod_id);
+	if (!e)
+		e = store_place_find_or_make(tx, PLACE_CLUSTER, c->row.pod_id, c->cluster, c->place_uuids[2],
+					     &c->row.cluster_id);
+	return e;
+}
+
+static enum err find_or_create(struct store_tx *tx, struct claim *c)
+{
+	struct host_row known = {0};
+	enum err e = store_host_by_guid(tx, c->row.guid, &known);
+
+	c->created = e == ERR_NOT_FOUND;
+	if (!e) {
+		c->row.id = known.id;
+		/* A stronger binding is never replaced by a weaker one, unless an operator allowed it for this once. */
+		if (known.bound_key && !c->row.bound_key && !known.allow_weaker) {
+			c->row.bound_key = mem_strdup(known.bound_key);
+			if (!c->row.bound_key)
+				e = ERR_NOMEM;
+		}
+		if (!e && !c->is_retry)
+			e = store_host_describe(tx, &c->row);
+		if (!e && known.allow_weaker)
+			e = store_host_allow_weaker(tx, known.id, false);
+	} else if (e == ERR_NOT_FOUND) {
+		struct host_row fresh = {0};
+
+		memcpy(c->row.uuid, c->uuid, sizeof(c->uuid));
+		c->row.resource_state = RESOURCE_ENABLED;
+		c->row.status = HOST_CREATING;
+		c->row.ms_interval = -1;
+		/* The function may run again after an undone group, with the row as it was. */
+		e = host_row_copy(&fresh, &c->row);
+		if (!e)
+			e = store_host_create(tx, &fresh);
+		c->row.id = fresh.id;
+		host_row_deinit(&fresh);
+	}
+	host_row_deinit(&known);
+	return e;
+}
+
+static enum err claim_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct claim *c = container_of(entry, struct claim, entry);
+	enum err e;
+
+	if (__atomic_load_n(&c->void_claim, __ATOMIC_RELAXED)) {
+		why_set(why, "the link closed before it could be claimed");
+		return ERR_CLOSED;
+	}
+	e = find_places(tx, c);
+	if (!e)
+		e = find_or_create(tx, c);
+	if (e)
+		return e;
+
+	c->result = (struct host_claim){
+		.host_id = c->row.id,
+		.msid = entry->server->msid,
+		.boot = c->boot,
+		.link_number = c->row.link_number,
+	};
+	e = store_host_claim(tx, &c->result);
+	if (!e && !c->result.superseded && c->reported)
+		e = store_host_list_confirmed(tx, c->row.id, c->reported, -1);
+	if (e)
+		return e;
+	/* What memory takes over is what the store has now. */
+	host_row_deinit(&c->row);
+	return store_host_get(tx, c->result.host_id, &c->row);
+}
+
+static void attach(struct session *x, struct host *h);
+static void claim_again_later(struct session *x);
+
+/* The store can't be written: a host that we know is served, its claim comes later; others are refused (decision 14). */
+static void attach_without_store(struct session *x, const char *sentence)
+{
+	struct server *s = x->server;
+	struct host *h = roster_by_guid(s, x->guid);
+
+	if (!h) {
+		session_end(x, ERR_STORE, "the store does not work and this host is not known yet: try again", EVENT_N);
+		return;
+	}
+	log_warn(s->log, "agent taken without the store, its claim comes later", KV_I("host", h->row.id),
+		 KV_S("error", sentence));
+	x->provisional = true;
+	x->host_id = h->row.id;
+	x->epoch = h->row.epoch;
+	attach(x, h);
+	claim_again_later(x);
+}
+
+static void claim_worked(struct session *x, struct claim *c)
+{
+	struct server *s = x->server;
+	bool was_provisional = c->is_retry;
+	struct host *h = NULL;
+
+	x->provisional = false;
+	x->host_id = c->result.host_id;
+	x->epoch = c->result.epoch;
+	if (roster_put_host(s, &c->row, &h) || !h) {
+		session_end(x, ERR_NOMEM, "out of memory", EVENT_AGENT_DISCONNECTED);
+		return;
+	}
+	if (c->created)
+		event_add(s, "HOST.ADD", "INFO", h->row.id, "%s connected for the first time", h->row.name);
+	if (was_provisional) {
+		if (x->state == SESSION_READY)
+			host_store_event(s, x->host_id, x->epoch, EVENT_READY);
+		return;
+	}
+	attach(x, h);
+}
+
+static void claim_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct claim *c = container_of(entry, struct claim, entry);
+	struct session *x = c->session;
+
+	if (!result)
+		follow_now(s);
+	if (!x) {
+		/* The link has ended meanwhile; what we took goes back, if it is still ours. */
+		if (!result && !c->result.superseded)
+			host_store_event(s, c->result.host_id, c->result.epoch,
+					 c->boot ? EVENT_AGENT_DISCONNECTED : EVENT_SHUTDOWN_REQUESTED);
+		claim_free(c);
+		return;
+	}
+	x->claim = NULL;
+	if (!result && c->result.superseded) {
+		session_end(x, ERR_CONFLICT, "a newer link of this agent was first", EVENT_N);
+	} else if (!result) {
+		claim_worked(x, c);
+	} else if (c->is_retry) {
+		claim_again_later(x);
+	} else if (result == ERR_STORE || result == ERR_BUSY || result == ERR_IO || result == ERR_FULL) {
+		attach_without_store(x, sentence);
+	} else {
+		session_end(x, result, sentence, EVENT_N);
+	}
+	claim_free(c);
+}
+
+static void claim_begin(struct session *x, struct claim *take_c)
+{
+	struct server *s = x->server;
+
+	world_uuid(s->world, take_c->uuid);
+	for (size_t i = 0; i < ARRAY_SIZE(take_c->place_uuids); i++)
+		world_uuid(s->world, take_c->place_uuids[i]);
+	take_c->session = x;
+	take_c->entry.run = claim_run;
+	take_c->entry.done = claim_done;
+	take_c->row.link_number = x->link_number;
+	x->claim = take_c;
+	ledger_add(s, &take_c->entry);
+}
+
+/* ---- a provisional session asks again until the store answers ---- */
+
+
+static void on_claim_again(struct timer *t)
+{
+	struct session *x = container_of(t, struct session, claim_again);
+	struct server *s = x->server;
+	CLEAN(claim_freep) struct claim *c = NULL;
+
+	if (!x->host || x->claim)
+		return;
+	c = mem_zalloc(sizeof(*c));
+	if (!c || host_row_copy(&c->row, &x->host->row) || set(&c->zone, "default") || set(&c->pod, "default") ||
+	    set(&c->cluster, "default") || (x->boot && set(&c->boot, x->boot))) {
+		timer_set_in(s->world, t, CLAIM_AGAIN_MS);
+		return;
+	}
+	/* Where it belongs is known already: by id. */
+	mem_free(c->zone);
+	mem_free(c->pod);
+	mem_free(c->cluster);
+	c->zone = mem_printf("%lld", (long long)c->row.zone_id);
+	c->pod = mem_printf("%lld", (long long)c->row.pod_id);
+	c->cluster = mem_printf("%lld", (long long)c->row.cluster_id);
+	if (!c->zone || !c->pod || !c->cluster) {
+		timer_set_in(s->world, t, CLAIM_AGAIN_MS);
+		return;
+	}
+	c->is_retry = true;
+	claim_begin(x, STEAL(c));
+}
+
+static void claim_again_later(struct session *x)
+{
+	timer_init(&x->claim_again, on_claim_again);
+	timer_set_in(x->server->world, &x->claim_again, CLAIM_AGAIN_MS);
+}
+
+void startup_claim_again(struct session *x)
+{
+	if (x->claim || x->provisional)
+		return;
+	x->provisional = true;
+	claim_again_later(x);
+}
+
+/* ---- 4. and 5. ready ---- */
+
+struct ready {
+	struct server *server;
+	int64_t host_id;
+	int64_t epoch;
+	char *list;       /* what was sent, as the agent will report it; NULL: none */
+	int64_t interval;
+};
+
+static void ready_done(void *user, enum err result, const char *sentence, const struct batch *answers)
+{
+	struct ready *r = user;
+	struct server *s = r->server;
+	struct host *h = roster_host(s, r->host_id);
+	struct session *x = h ? h->session : NULL;
+	bool took_it;
+
+	if (!x || x->epoch != r->epoch || (x->state != SESSION_ATTACHED && x->state != SESSION_READY))
+		goto out;
+	took_it = !result && answers->n && element_result(&answers->elements[0]);
+	/*
+	 * A CloudStack agent that answers with a failure is not ready. A muster agent is: it says that it could not keep
+	 * the list (a full disk, say), which must not cost it its link; it counts as outdated and is told again.
+	 */
+	if (result || !answers->n || (!took_it && !h->row.is_muster)) {
+		const char *details = result ? sentence : answers->n ? element_details(&answers->elements[0]) : NULL;
+
+		session_end(x, result ? result : ERR_REFUSED, details ? details : "the agent did not become ready",
+			    EVENT_AGENT_DISCONNECTED);
+		goto out;
+	}
+	timer_stop(s->world, &x->deadline);
+	if (x->state == SESSION_ATTACHED)
+		session_move(x, SESSION_READY, "agent is ready");
+	if (took_it)
+		spreading_confirmed(x, r->list, r->interval);
+	else
+		log_warn(s->log, "an agent is ready but did not keep its list", KV_I("host", x->host_id),
+			 KV_S("error", element_details(&answers->elements[0]) ? element_details(&answers->elements[0]) : "no reason given"));
+	if (!x->provisional)
+		host_store_event(s, x->host_id, x->epoch, EVENT_READY);
+	watch_found(s, h);
+	requests_resend(h);
+	/* The configuration may have changed while it got ready. */
+	spreading_compare(s, h);
+out:
+	mem_free(r->list);
+	mem_free(r);
+}
+
+static enum err put_ready(struct session *x, struct host *h, struct msg_ready *m, struct ready *r)
+{
+	struct server *s = x->server;
+	struct str_list list = {0}, avoid = {0};
+	enum err e;
+
+	msg_set_i64(&m->dcId, h->row.zone_id);
+	msg_set_i64(&m->hostId, h->row.id);
+	msg_set_bool(&m->enableHumanReadableSizes, true);
+	r->interval = lists_interval(s, h->row.cluster_id);
+	msg_set_i64(&m->lbCheckInterval, r->interval);
+	if (h->row.is_muster)
+		msg_set_i64(&m->musterHeartbeatMs, HEARTBEAT_MS);
+	e = msg_set_text(&m->hostUuid, h->row.uuid);
+	if (!e)
+		e = msg_set_text(&m->hostName, h->row.name);
+	if (!e)
+		e = msg_set_text(&m->arch, h->row.arch);
+	if (!e)
+		e = lists_avoid(s, &h->row, &avoid);
+	if (!e)
+		e = msg_set_texts(&m->avoidMsHostList, &avoid);
+	if (!e && !lists_is_current(s, &h->row, x->reported)) {
+		e = lists_for_host(s, &h->row, &list);
+		/* No list at all (nothing registered with a usable address) is no list to send: the agent keeps its own. */
+		if (!e && list.n) {
+			e = msg_set_texts(&m->msHostList, &list);
+			if (!e)
+				e = msg_set_text(&m->lbAlgorithm, algorithm_name(lists_algorithm(s)));
+			r->list = server_list_format(&list, algorithm_name(lists_algorithm(s)));
+			if (!r->list)
+				e = ERR_NOMEM;
+		}
+	}
+	str_list_deinit(&list);
+	str_list_deinit(&avoid);
+	return e;
+}
+
+static enum err send_ready(struct session *x, struct host *h)
+{
+	struct server *s = x->server;
+	int64_t wait_ms = config_number(s, "ready.command.wait", 0) * 1000;
+	struct ready *r = mem_zalloc(sizeof(*r));
+	struct batch b = {0};
+	struct msg_ready *m = batch_add(&b, MSG_READY);
+	struct request_params p = {.wait_ms = wait_ms, .this_link_only = true, .done = ready_done, .user = r};
+	enum err e = r && m ? put_ready(x, h, m, r) : ERR_NOMEM;
+
+	if (!e) {
+		r->server = s;
+		r->host_id = h->row.id;
+		r->epoch = x->epoch;
+		timer_set_in(s->world, &x->deadline, wait_ms + 1000);
+		e = request_to_host(s, h, &b, &p);
+	}
+	if (e && r) {
+		mem_free(r->list);
+		mem_free(r);
+	}
+	batch_deinit(&b);
+	return e;
+}
+
+static void attach(struct session *x, struct host *h)
+{
+	struct session *older = h->session;
+	enum err e;
+
+	if (older && older != x) {
+		if (x->boot && older->boot && str_equal(x->boot, older->boot) && older->link_number > x->link_number) {
+			session_end(x, ERR_CONFLICT, "a newer link of this agent was first", EVENT_N);
+			return;
+		}
+		session_supersede(older, "a newer link of this agent has taken over");
+	}
+	h->session = x;
+	x->host = h;
+	session_move(x, SESSION_ATTACHED, x->provisional ? "known host, store not working" : "claimed");
+	link_set_message_limit(x->link, LINK_MESSAGE_LIMIT);
+	if (h->row.is_muster)
+		link_set_heartbeat(x->link, HEARTBEAT_MS);
+	x->last_ping = world_now(x->server->world);
+	e = send_ready(x, h);
+	if (e)
+		session_end(x, e, "ReadyCommand could not be sent", EVENT_AGENT_DISCONNECTED);
+}
+
+/* ---- back on this link ---- */
+
+bool startup_again(struct session *x, const struct header *h, struct batch *b)
+{
+	const struct msg_startup_common *m = element_startup(&b->elements[0]);
+
+	if (!x->boot || !m->musterLink.has || !str_equal(m->musterBoot, x->boot) || m->musterLink.value <= x->link_number)
+		return false;
+	if (x->state == SESSION_SUPERSEDED) {
+		x->guid = mem_free(x->guid);
+		x->boot = mem_free(x->boot);
+		x->reported = mem_free(x->reported);
+		startup_begin(x, h, b);
+		return true;
+	}
+	x->link_number = m->musterLink.value;
+	if (x->host && !x->claim) {
+		x->provisional = true;
+		on_claim_again(&x->claim_again);
+	}
+	return false;
+}
+
+/* ---- the door ---- */
+
+void startup_begin(struct session *x, const struct header *h, struct batch *b)
+{
+	struct server *s = x->server;
+	const struct msg_startup_common *m = element_startup(&b->elements[0]);
+	CLEAN(claim_freep) struct claim *c = NULL;
+	struct host *known;
+	char guid[GUID_MAX];
+	struct why why = WHY_NONE;
+	enum admit a;
+	enum err e;
+
+	if (!m->guid || !guid_strip(guid, m->guid, m->resourceName)) {
+		session_end(x, ERR_MALFORMED, "a startup without a usable guid", EVENT_N);
+		return;
+	}
+	x->guid = mem_strdup(guid);
+	known = roster_by_guid(s, guid);
+	a = judge(x, m, known, &why);
+	if (!admit_is_yes(a)) {
+		refuse(x, h, a, &why);
+		return;
+	}
+	if (a == ADMIT_UNSECURED)
+		log_warn(s->log, "an agent is let in unsecured, because ca.plugin.root.auth.strictness is false",
+			 KV_S("guid", guid), KV_S("peer", link_peer_ip(x->link)), KV_S("reason", why.text));
+
+	if (link_is_muster(x->link) && m->musterBoot && m->musterLink.has) {
+		x->boot = mem_strdup(m->musterBoot);
+		x->link_number = m->musterLink.value;
+	}
+	x->reported = mem_strdup(m->msHostList ? m->msHostList : "");
+	c = mem_zalloc(sizeof(*c));
+	e = c && x->guid && x->reported ? describe(c, x, b, m, a) : ERR_NOMEM;
+	if (!e)
+		e = answer_startup(x, h, true, NULL);
+	if (e) {
+		session_end(x, e, "the startup could not be taken", EVENT_N);
+		return;
+	}
+	session_move(x, SESSION_STARTED, "startup received");
+	timer_stop(s->world, &x->deadline);
+	claim_begin(x, STEAL(c));
+}
