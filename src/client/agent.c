@@ -277,6 +277,7 @@ static void texts_free(struct agent *a)
 	mem_free(a->algorithm);
 	str_list_deinit(&a->list);
 	str_list_deinit(&a->avoid);
+	str_list_deinit(&a->migrate_avoid.list);
 	str_list_deinit(&a->known_muster);
 }
 

@@ -262,6 +262,7 @@ struct agent {
 	struct session *next;    /* a move's second link */
 	struct later sweep;
 	struct timer migrate_timer;
+	struct opt_texts migrate_avoid; /* what the command said: pings in between bring other avoid lists */
 	bool migrate_due; /* waits for the move that is under way */
 	bool renew_due;
 

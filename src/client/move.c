@@ -91,6 +91,9 @@ enum err move_plan_migration(struct session *s, struct why *why)
 		why_set(why, "no server of the list is left to go to");
 		return ERR_NOT_FOUND;
 	}
+	a->migrate_avoid.has = true;
+	if (str_list_copy(&a->migrate_avoid.list, &a->avoid) != ERR_OK)
+		return ERR_NOMEM;
 	timer_set_in(a->world, &a->migrate_timer, s->is_muster ? 0 : MIGRATE_LATER_MS);
 	return ERR_OK;
 }
@@ -99,6 +102,7 @@ void move_migrate_fired(struct timer *t)
 {
 	struct agent *a = container_of(t, struct agent, migrate_timer);
 
+	list_set_avoid(a, &a->migrate_avoid);
 	/* A return to the preferred server that is still dialling has to give way, another move is waited for. */
 	a->migrate_due = !move_begin(a, HUNT_MIGRATE) && a->hunt.purpose != HUNT_MIGRATE;
 	move_due(a);

@@ -179,7 +179,14 @@ static void startup_answered(struct session *s, const struct msg_startup_answer 
 	/* Nobody asked: the second answer to a repeated startup (agent-protocol 4.2.5). */
 	if (!timer_is_set(&s->startup_timer))
 		return;
-	timer_stop(a->world, &s->startup_timer);
+	/*
+	 * A muster server whose store hangs answers, and then never says Ready: with another server we would be up. In
+	 * CloudStack Ready may come minutes later, after pools were mounted.
+	 */
+	if (s->is_muster && s->state == SESSION_STARTING)
+		timer_set_in(a->world, &s->startup_timer, a->p.startup_ms);
+	else
+		timer_stop(a->world, &s->startup_timer);
 	s->ping_ms = (ping_s < PING_MOST_S ? ping_s : PING_MOST_S) * 1000;
 	s->ping_at = mono_add_ms(world_now(a->world), s->ping_ms);
 	timer_set(a->world, &s->ping_timer, s->ping_at);
@@ -374,6 +381,7 @@ void session_ready(struct session *s, const msg_i64 *heartbeat_ms)
 	}
 	if (s->state == SESSION_READY)
 		return;
+	timer_stop(s->agent->world, &s->startup_timer);
 	s->ready_at = world_now(s->agent->world);
 	session_move(s, SESSION_READY);
 }

@@ -156,7 +156,7 @@ class Cluster:
         sanitizer = [p for p in self.servers + self.agents if "ERROR: AddressSanitizer" in p.log() or "runtime error:" in p.log()
                      or "ERROR: LeakSanitizer" in p.log()]
         if kind or sanitizer:
-            for process in self.servers + self.agents:
+            for process in self.servers + self.agents + self.others:
                 print(f"---- {process.name}\n{process.log()[-6000:] if process in sanitizer else process.log()[-2500:]}")
         shutil.rmtree(self.dir, ignore_errors=True)
         if sanitizer and not kind:

@@ -102,8 +102,8 @@ class ReferenceServers(unittest.TestCase):
     def server(self, cluster, number, *options):
         program = Program("reference_server.py", "--ca-dir", os.path.join(cluster.dir, "ca"), "--ca-key-bits", 2048, "--listen",
                           f"{cluster.net}.{number}:8250", "--db", os.path.join(cluster.dir, "db.json"), "--host-setting",
-                          f"{cluster.net}.1,{cluster.net}.2", "--algorithm", "roundrobin", "--interval", 1, "--ping-interval", 1,
-                          "--time-scale", SCALE, *options)
+                          f"{cluster.net}.1,{cluster.net}.2", "--algorithm", "roundrobin", "--interval", 1, "--ping-interval", 2,
+                          *options)
         program.wait("listening")
         return program
 

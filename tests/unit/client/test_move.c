@@ -342,6 +342,23 @@ static void towards_cloudstack_the_old_link_closes_first(void **state)
 	bench_teardown(&b);
 }
 
+/* Seed: a CloudStack server pings every 2 s; its answer cleared the avoid list before the 3 s were over. */
+static void a_ping_in_between_does_not_undo_a_migration(void **state)
+{
+	struct bench b;
+
+	bench_setup(&b, M1 "," M2, NULL);
+	b.m1 = fake_server_new(b.f, M1, FAKE_CLOUDSTACK);
+	b.m2 = fake_server_new(b.f, M2, FAKE_CLOUDSTACK);
+	b.m1->ping_s = 1;
+	bench_start(&b);
+	bench_run(&b, 100);
+	bench_migrate(b.m1, M1);
+	bench_run(&b, 3200);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
 static void a_port_that_never_completes_tls_costs_no_link(void **state)
 {
 	struct bench b;
@@ -403,6 +420,7 @@ int main(void)
 		cmocka_unit_test(migration_to_nowhere_is_answered_false),
 		cmocka_unit_test(migration_to_where_it_is_moves_nothing),
 		cmocka_unit_test(towards_cloudstack_the_old_link_closes_first),
+		cmocka_unit_test(a_ping_in_between_does_not_undo_a_migration),
 		cmocka_unit_test(a_port_that_never_completes_tls_costs_no_link),
 		cmocka_unit_test(a_new_certificate_moves_to_a_new_link_of_the_same_server),
 	};
