@@ -51,9 +51,9 @@ struct api_routes {
 	const struct api_route *routes;
 	size_t n;
 };
-extern const struct api_routes api_hosts_routes, api_servers_routes, api_config_routes, api_jobs_routes,
-	api_tokens_routes, api_accounts_routes, api_events_routes, api_discovery_routes, api_status_routes,
-	api_places_routes;
+extern const struct api_routes api_hosts_routes, api_host_change_routes, api_host_jobs_routes, api_servers_routes,
+	api_config_routes, api_jobs_routes, api_tokens_routes, api_accounts_routes, api_events_routes,
+	api_discovery_routes, api_status_routes, api_places_routes;
 /* All routes, in a fixed order; NULL at the end. */
 const struct api_route *api_route_at(size_t i);
 const struct api_route *api_route_find(const char *name);
@@ -144,7 +144,7 @@ bool api_matches(const char *text, const char *filter);
 void api_authenticate(struct api_call *c);
 void api_auth_deinit(struct api *a);
 
-/* ---- api_hosts.c ---- */
+/* ---- api_host_object.c ---- */
 
 enum host_detail { DETAIL_MIN = 0, DETAIL_PLACE = 1, DETAIL_CAPACITY = 2, DETAIL_EVENTS = 4, DETAIL_ALL = 15 };
 /* What a host's list says about where it is. */
@@ -164,6 +164,9 @@ bool host_entry_is(const struct host_row *row, const char *entry, const struct s
 json_t *host_object(struct server *s, const struct host_row *row, unsigned details);
 /* The answer's row is newer than what a roster knows of hosts that are elsewhere: list and interval are taken over. */
 void host_learn(struct server *s, const struct host_row *row);
+/* Its members, for listApis. */
+#define HOST_N_FIELDS 53
+extern const struct api_field host_fields[HOST_N_FIELDS];
 const struct place_row *api_place(const struct server *s, enum place_kind kind, int64_t id);
 
 /* ---- api_jobs.c ---- */

@@ -316,7 +316,7 @@ static json_t *verdict_object(const struct host_view *v, const char *entry, cons
 	} else {
 		str_copy(verdict, sizeof(verdict), "could be taken");
 		snprintf(sentence, sizeof(sentence), "%s",
-			 !first	      ? "The server is Up: taken when those before it can't be."
+			 !first     ? "The server is Up: taken when those before it can't be."
 			 : v->owner ? "Its preferred server, and Up: it goes there with its next look."
 				    : "Its preferred server, and Up: it is tried first.");
 	}

@@ -199,6 +199,7 @@ static void own_cert_made(struct work *work)
 		fail(t);
 	else
 		start_ends(t, ERR_OK, "");
+	server_gone_if_idle(s);
 }
 
 static void make_own_cert(struct work *work)
@@ -342,9 +343,11 @@ static void make_ca(struct work *work)
 static void ca_made(struct work *work)
 {
 	struct start *t = container_of(work, struct start, work);
+	struct server *s = t->server;
 
 	if (t->result) {
 		fail(t);
+		server_gone_if_idle(s);
 		return;
 	}
 	log_info(t->server->log, "a certificate authority was made for this cluster");
@@ -432,6 +435,7 @@ static void cut_revoked(struct server *s)
 		if (peer && peer->has_cert && authority_is_revoked(s, peer->cert.serial))
 			session_end(x, ERR_REVOKED, "certificate revoked", EVENT_SHUTDOWN_REQUESTED);
 	}
+	peer_cut_revoked(s);
 }
 
 static void revoked_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
@@ -440,7 +444,7 @@ static void revoked_done(struct server *s, struct entry *entry, enum err result,
 
 	if (result) {
 		log_error(s->log, "the list of revoked certificates can't be read, the last one holds", KV_S("error", sentence));
-		s->follow_again = true;
+		s->revoked_stale = true;
 	} else {
 		map_deinit(&s->revoked);
 		map_init_text(&s->revoked, rng_u64(&s->world->rng));
@@ -457,6 +461,7 @@ void authority_reload(struct server *s)
 {
 	struct revoked_read *r = mem_zalloc(sizeof(*r));
 
+	s->revoked_stale = !r;
 	if (!r)
 		return;
 	r->entry.run = revoked_run;

@@ -264,7 +264,7 @@ enum err config_load(struct server *s, const struct config_row *rows, size_t n, 
 		struct why why = WHY_NONE;
 		enum err e;
 
-		if (!k || !rows[i].value) {
+		if (!k || !rows[i].value || (rows[i].scope[0] && strcmp(rows[i].scope, "cluster") != 0)) {
 			log_debug(s->log, "a setting in the store is not known here", KV_S("name", rows[i].name));
 			continue;
 		}

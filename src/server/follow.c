@@ -190,59 +190,102 @@ static void host_was_removed(struct session *x)
 	struct msg_shutdown *m = batch_add(&b, MSG_SHUTDOWN);
 	struct request_params p = {.wait_ms = 5000};
 
+	requests_drop_queue(x); /* nothing that is in sequence holds this up */
 	if (m)
 		msg_set_bool(&m->removeHost, false);
 	if (!m || msg_set_text(&m->reason, "deleteHost") || request_to_host(x->server, x->host, &b, &p))
 		log_warn(x->server->log, "could not tell an agent that its host is gone", KV_I("host", x->host_id));
 	batch_deinit(&b);
-	requests_fail(x->host, ERR_NOT_FOUND, "the host was deleted");
+	if (x->host)
+		requests_fail(x->host, ERR_NOT_FOUND, "the host was deleted");
 	session_end(x, ERR_NOT_FOUND, "host deleted", EVENT_N);
 }
 
-static void take_host(struct server *s, struct host_row *row)
+/* Was the owner's claim for an older link of the same agent? Claims count in the order of links (decision 13). */
+static bool is_older_link(const struct host_row *row, const struct session *x)
+{
+	return x->boot && str_equal(row->boot, x->boot) && row->link_number < x->link_number;
+}
+
+/* false: out of memory, read it again. */
+static bool take_host(struct server *s, struct host_row *row)
 {
 	struct host *h = roster_host(s, row->id);
 	struct session *x = h ? h->session : NULL;
 	enum host_status before = h ? h->row.status : HOST_UNKNOWN;
+	int64_t epoch = h ? h->row.epoch : 0;
 	enum err e;
 
 	if (x && row->removed_ms) {
 		host_was_removed(x);
 	} else if (x && x->claim) {
 		/* Our claim is on its way; its result decides. */
-	} else if (x && row->epoch > x->epoch && row->owner && row->owner != s->msid) {
+	} else if (x && row->epoch > x->epoch && row->owner && row->owner != s->msid && !is_older_link(row, x)) {
 		session_supersede(x, "another server has the agent");
-	} else if (x && row->epoch > x->epoch && !row->owner) {
-		/* Another server took us for dead and gave our hosts up; we are not, and the agent is here. */
+	} else if (x && row->epoch > x->epoch) {
+		/*
+		 * Another server took us for dead and gave our hosts up, or claimed late for a link that the agent had left
+		 * before it came to us. We are not dead, and the agent is here.
+		 */
 		startup_claim_again(x);
 	}
 	e = roster_put_host(s, row, &h);
 	if (e) {
 		log_error(s->log, "a changed host could not be taken over, reading again later", KV_S("error", err_text(e)));
-		s->follow_again = true;
-		return;
+		return false;
 	}
 	if (!h)
-		return;
+		return true;
+	if (h->row.epoch != epoch)
+		requests_owner_changed(h);
 	if (h->row.owner && h->row.status == HOST_UP && before != HOST_UP)
 		watch_found(s, h);
 	if (h->session)
 		spreading_compare(s, h);
 	else if (h->row.status == HOST_UP)
 		requests_resend(h);
+	return true;
+}
+
+static bool was_read(const struct follow_read *r, int64_t id)
+{
+	size_t low = 0, high = r->n_hosts;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (r->hosts[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < r->n_hosts && r->hosts[low].id == id;
+}
+
+/* Everything was read, by id: hosts that are not among it were removed while we did not hear of it. */
+static void drop_missing(struct server *s, const struct follow_read *r)
+{
+	struct host *h;
+	size_t cursor = 0;
+
+	while ((h = roster_next(s, &cursor))) {
+		struct host_row gone = {.id = h->row.id, .removed_ms = 1};
+
+		if (!was_read(r, h->row.id))
+			(void)take_host(s, &gone);
+	}
 }
 
 static void take(struct server *s, struct follow_read *r)
 {
-	bool lists = false;
+	bool lists = false, whole = true;
 
-	s->change_seq = r->seq;
 	take_places(s, r);
 	if (r->servers) {
 		bool avoid_changed = false;
 
 		if (roster_put_servers(s, r->server_rows, r->n_server_rows, &avoid_changed))
-			s->follow_again = true;
+			whole = false;
 		lists |= avoid_changed;
 		if (s->running)
 			peer_update(s);
@@ -251,11 +294,18 @@ static void take(struct server *s, struct follow_read *r)
 		bool changed = false;
 
 		if (config_load(s, r->config_rows, r->n_config_rows, r->config_version, &changed))
-			s->follow_again = true;
+			whole = false;
 		lists |= changed;
 	}
+	if (r->everything)
+		drop_missing(s, r);
 	for (size_t i = 0; i < r->n_hosts; i++)
-		take_host(s, &r->hosts[i]);
+		whole &= take_host(s, &r->hosts[i]);
+	/* What could not be taken over is read once more: no change is lost for want of memory. */
+	if (whole)
+		s->change_seq = r->seq;
+	else
+		s->follow_again = true;
 	if (lists)
 		lists_changed(s);
 	if (r->ca && s->running)
@@ -271,7 +321,8 @@ static void read_done(struct server *s, struct entry *entry, enum err result, co
 	s->follow_busy = false;
 	if (!result && !r->nothing)
 		take(s, r);
-	if (!result && r->more)
+	/* A failed read has used up the store's word that somebody committed: the next tick reads without asking. */
+	if (result || r->more)
 		s->follow_again = true;
 	if (r->loaded)
 		r->loaded(s, result, sentence);
@@ -311,8 +362,10 @@ void follow_now(struct server *s)
 static void follow_tick(struct timer *t)
 {
 	struct server *s = container_of(t, struct server, follow_timer);
+	bool again = s->follow_again;
 
-	follow_begin(s, true);
+	s->follow_again = false;
+	follow_begin(s, !again);
 	timer_set_in(s->world, t, FOLLOW_POLL_MS);
 }
 

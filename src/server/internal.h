@@ -161,7 +161,8 @@ struct session {
 	/* from STARTED on */
 	struct host *host;          /* borrowed; NULL before ATTACHED and after the host is gone */
 	int64_t host_id;
-	int64_t epoch;              /* of our claim */
+	int64_t epoch;              /* of our claim; changes when it is claimed again */
+	int64_t attachment;         /* which of this server's attachments of a host it is; 0: none yet */
 	char *guid;                 /* stripped */
 	char *boot;                 /* muster agents */
 	int64_t link_number;
@@ -198,6 +199,9 @@ void session_stop_all(struct server *s); /* says goodbye to all */
 void session_free_all(struct server *s); /* without a word */
 /* A status event goes to the store, guarded by the epoch. */
 void host_store_event(struct server *s, int64_t host_id, int64_t epoch, enum host_event event);
+/* Those that the store did not take are offered again: every second. */
+void host_events_again(struct server *s);
+void host_events_deinit(struct server *s);
 /* A message of an attached agent. Called by session.c's link events; handlers live in handle_*.c. */
 void session_message(struct session *x, const struct header *h, const char *body, size_t n);
 
@@ -236,6 +240,10 @@ void request_cancelled(struct server *s, int64_t seq, const char *reason);
 void requests_link_lost(struct host *h, bool is_muster);
 /* The host is Up (again): what waits is sent again where it is now. */
 void requests_resend(struct host *h);
+/* Another server has the host now: what was passed to the last one is sent again (muster) or ends (CloudStack). */
+void requests_owner_changed(struct host *h);
+/* A link to that server is there again: what was on its way over the last one may be lost, and is sent again. */
+void requests_peer_linked(struct server *s, int64_t msid);
 /* All end with this reason: the host is gone. */
 void requests_fail(struct host *h, enum err why, const char *sentence);
 /* A peer's request for an agent attached here: passed on unchanged, in-sequence ones in their turn. */
@@ -296,6 +304,8 @@ enum err peer_send_raw(struct server *s, int64_t msid, struct header *h, const c
 /* Tells the owner of a host to do something with its link: ChangeAgentCommand (ShutdownRequested: reconnect). */
 enum err peer_change_agent(struct server *s, int64_t owner_msid, int64_t host_id, enum host_event event,
 			   const struct request_params *p) MUST_CHECK;
+/* Links that we have dialled to servers whose certificate is revoked by now. */
+void peer_cut_revoked(struct server *s);
 struct peer *peer_free(struct peer *p);
 
 /* ---- follow.c ---- */
@@ -337,6 +347,12 @@ void event_add(struct server *s, const char *type, const char *level, int64_t ho
 
 /* ---- the server ---- */
 
+/*
+ * Whoever waits for our end may free us: only when goodbye is said and nothing is on its way through the store or to a
+ * work thread. The last call of whatever was on its way.
+ */
+void server_gone_if_idle(struct server *s);
+
 struct config_value; /* config.c */
 
 struct server {
@@ -357,6 +373,8 @@ struct server {
 	struct listener *listener;
 	struct list sessions;     /* struct session */
 	size_t n_sessions;
+	int64_t n_attachments;    /* ever, see session.attachment */
+	struct list events_again; /* status events that the store did not take: session.c */
 	size_t n_anonymous;
 	struct map anonymous_by_ip; /* text -> count as pointer */
 	uint64_t n_refused;
@@ -394,6 +412,7 @@ struct server {
 	struct timer spread_timer;
 	struct later compare_later;
 	size_t compare_cursor;
+	const void *compare_table; /* the roster's, as the cursor knows it */
 	bool trigger_next;
 
 	/* watch.c */
@@ -412,6 +431,7 @@ struct server {
 	struct ca_provider *ca;
 	struct tls_creds *creds;
 	struct map revoked;       /* serial -> itself */
+	bool revoked_stale;       /* could not be read, watch.c asks again */
 	char *own_cert, *own_key, *ca_chain;
 
 	/* api.c */

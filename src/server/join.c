@@ -276,9 +276,11 @@ static void issue_run(struct work *work)
 static void issue_done(struct work *work)
 {
 	struct joining *j = container_of(work, struct joining, work);
+	struct server *s = j->server;
 
 	if (j->result) {
 		refuse(j, j->result, why_text(&j->why, j->result));
+		server_gone_if_idle(s);
 		return;
 	}
 	j->use = true;
@@ -331,11 +333,13 @@ static void csr_run(struct work *work)
 static void csr_done(struct work *work)
 {
 	struct joining *j = container_of(work, struct joining, work);
+	struct server *s = j->server;
 
 	if (j->result)
 		refuse(j, j->result, why_text(&j->why, j->result));
 	else
-		ledger_add(j->server, &j->entry);
+		ledger_add(s, &j->entry);
+	server_gone_if_idle(s);
 }
 
 static bool is_name(const char *s, size_t most)

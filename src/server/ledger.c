@@ -15,6 +15,7 @@ struct ledger_group {
 	struct server *server;
 	struct list entries;
 	size_t n;
+	bool writes;
 	struct store_call *calls[GROUP_MAX];
 	enum err result;
 	struct why why;
@@ -51,12 +52,13 @@ static void group_done(struct work *work)
 	struct server *s = g->server;
 
 	s->ledger_running = NULL;
-	if (!g->result) {
+	/* A full disk can still be read: only a write that worked ends the trouble. */
+	if (!g->result && g->writes) {
 		if (s->ledger_failing_since.us)
 			log_info(s->log, "the store works again",
 				 KV_I("failed_for_ms", mono_ms_between(s->ledger_failing_since, world_now(s->world))));
 		s->ledger_failing_since = (struct mono){0};
-	} else if (!s->ledger_failing_since.us) {
+	} else if (g->result && !s->ledger_failing_since.us) {
 		s->ledger_failing_since = world_now(s->world);
 		log_error(s->log, "the store does not take changes; links are kept, joins are refused",
 			  KV_S("error", why_text(&g->why, g->result)));
@@ -73,13 +75,7 @@ static void group_done(struct work *work)
 		e->done(s, e, result, why_text(&why, result));
 	}
 	mem_free(g);
-	/* Whoever waits for our end may free us: only now, with nothing on its way. */
-	if (s->said_goodbye && !s->ledger_running && s->gone) {
-		void (*gone)(void *) = s->gone;
-
-		s->gone = NULL;
-		gone(s->gone_user);
-	}
+	server_gone_if_idle(s);
 }
 
 static void ledger_next(struct server *s)
@@ -103,6 +99,7 @@ static void ledger_next(struct server *s)
 		list_remove(&e->queued);
 		list_append(&g->entries, &e->queued);
 		e->group = g;
+		g->writes |= !e->read_only;
 		e->call = (struct store_call){.run = entry_run, .arg = e, .read_only = e->read_only};
 		g->calls[g->n++] = &e->call;
 	}

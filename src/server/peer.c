@@ -138,11 +138,10 @@ enum err peer_change_agent(struct server *s, int64_t owner_msid, int64_t host_id
 
 /* ---- receiving ---- */
 
-static struct peer *peer_of(struct server *s, int64_t msid)
+/* Is the certificate that server's own? Another one may have got its address, and would keep it alive for ever. */
+static bool is_member(const struct tls_peer *who, const struct member_server *m)
 {
-	struct member_server *m = roster_server(s, msid);
-
-	return m ? m->peer : NULL;
+	return who->cert.role == CERT_ROLE_SERVER && str_equal(who->cert.id, m->row.uuid);
 }
 
 static void heard(struct server *s, struct peer *p)
@@ -182,6 +181,10 @@ static void change_agent(struct server *s, const struct msg_change_agent *m)
 
 static void take_in(struct peer *p, struct session *x)
 {
+	/* One of each, whatever a peer says on how many links: what is let go knows nothing of us any more. */
+	peer_session_ended(x);
+	if (p->in)
+		p->in->peer = NULL;
 	x->peer = p;
 	p->in = x;
 	heard(p->server, p);
@@ -189,13 +192,21 @@ static void take_in(struct peer *p, struct session *x)
 
 static void hello_came(struct server *s, struct session *x, const struct msg_peer_hello *m)
 {
+	struct member_server *member;
 	struct peer *p;
 
 	if (!m->msId.has)
 		return;
+	member = roster_server(s, m->msId.value);
+	if (x && member && !is_member(link_peer(x->link), member)) {
+		log_error(s->log, "a management server says that it is another one", KV_S("peer", link_peer_ip(x->link)),
+			  KV_S("certificate", link_peer(x->link)->cert.id), KV_I("msid", m->msId.value));
+		session_end(x, ERR_UNTRUSTED, "hello for another server", EVENT_N);
+		return;
+	}
 	if (x)
 		x->peer_msid = m->msId.value;
-	p = peer_of(s, m->msId.value);
+	p = member ? member->peer : NULL;
 	if (!p) {
 		/* It registered a moment ago and we have not read that yet; peer_update() comes back to the session. */
 		follow_now(s);
@@ -283,11 +294,16 @@ static void on_up(struct link *l, void *user)
 {
 	struct peer *p = user;
 	const struct tls_peer *who = link_peer(l);
+	struct member_server *m = roster_server(p->server, p->msid);
 	struct why why = WHY_NONE;
 	enum admit a = admit_server(who->has_cert, who->chain_ok, &who->cert,
 				    who->has_cert && authority_is_revoked(p->server, who->cert.serial),
 				    world_wall_ms(p->server->world) / 1000, &why);
 
+	if (a == ADMIT_YES && m && !is_member(who, m)) {
+		why_set(&why, "the certificate is the one of server %s", who->cert.id);
+		a = ADMIT_OTHER_GUID;
+	}
 	if (a != ADMIT_YES || !link_is_muster(l)) {
 		log_error(p->server->log, "what answers at a server's address is not a management server of this cluster",
 			  KV_S("address", p->dialled), KV_S("error", why_text(&why, ERR_UNTRUSTED)));
@@ -300,6 +316,7 @@ static void on_up(struct link *l, void *user)
 	link_set_message_limit(l, LINK_MESSAGE_LIMIT);
 	link_set_heartbeat(l, PEER_HEARTBEAT_MS);
 	send_hello(p->server, l);
+	requests_peer_linked(p->server, p->msid);
 }
 
 static void on_message(struct link *l, void *user, const struct header *h, const char *body, size_t n)
@@ -379,6 +396,20 @@ static void on_dial(struct timer *t)
 		return;
 	}
 	timer_set_in(s->world, t, PEER_HEARTBEAT_MS);
+}
+
+void peer_cut_revoked(struct server *s)
+{
+	list_for (m, &s->servers, struct member_server, in_servers) {
+		struct link *l = m->peer ? m->peer->out : NULL;
+
+		if (!l || link_state(l) != LINK_UP || !authority_is_revoked(s, link_peer(l)->cert.serial))
+			continue;
+		log_warn(s->log, "link to a management server is cut, its certificate is revoked", KV_S("server", m->row.name));
+		m->peer->out = link_close(l);
+		timer_stop(s->world, &m->peer->dial);
+		dial_later(m->peer);
+	}
 }
 
 /* ---- life ---- */

@@ -24,6 +24,7 @@ struct request {
 	char *body;
 	size_t n;
 	bool on_its_way; /* sent or in an attachment's queue */
+	bool passed_on;  /* ... through another server */
 	struct timer give_up;
 	struct request_params p;
 };
@@ -54,14 +55,6 @@ static void request_end(struct request *r, enum err result, const char *sentence
 		p.done(p.user, result, sentence, answers);
 }
 
-static void on_give_up(struct timer *t)
-{
-	struct request *r = container_of(t, struct request, give_up);
-
-	/* Only forgotten: nothing is sent to the agent, a late answer is ignored (agent-protocol 2.6). */
-	request_end(r, ERR_TIMEOUT, "the agent did not answer in time", NULL);
-}
-
 /* ---- one attachment's queue ---- */
 
 static void queue_free(struct queued *q)
@@ -75,16 +68,16 @@ static void on_in_sequence_timeout(struct timer *t);
 
 static enum err send_now(struct session *x, struct header *h, const char *body, size_t n)
 {
-	if (!x->link)
-		return ERR_CLOSED;
-	if (h->flags & FLAG_IN_SEQUENCE) {
+	enum err e = x->link ? link_send(x->link, h, body, n) : ERR_CLOSED;
+
+	if (!e && (h->flags & FLAG_IN_SEQUENCE)) {
 		x->in_sequence_busy = true;
 		x->in_sequence_seq = h->seq;
 		x->in_sequence_mgmt = h->mgmt_id;
 		timer_init(&x->in_sequence_timer, on_in_sequence_timeout);
 		timer_set_in(x->server->world, &x->in_sequence_timer, config_number(x->server, "wait", 0) * 1000);
 	}
-	return link_send(x->link, h, body, n);
+	return e;
 }
 
 static void queue_next(struct session *x)
@@ -93,7 +86,8 @@ static void queue_next(struct session *x)
 		struct queued *q = list_first(&x->in_sequence, struct queued, in_queue);
 
 		if (send_now(x, &q->header, q->body, q->n))
-			x->in_sequence_busy = false; /* the link is ending, which is heard elsewhere */
+			log_debug(x->server->log, "a command that waited could not be sent", KV_I("host", x->host_id),
+				  KV_I("seq", q->header.seq)); /* the link is ending, which is heard elsewhere */
 		x->n_queued--;
 		queue_free(q);
 	}
@@ -152,6 +146,28 @@ void requests_drop_queue(struct session *x)
 	timer_stop(x->server->world, &x->in_sequence_timer);
 }
 
+/* Nobody waits for this one any more: it leaves the queue, or lets the next one go. */
+static void queue_forget(struct session *x, const struct header *h)
+{
+	list_for (q, &x->in_sequence, struct queued, in_queue) {
+		if (q->header.seq == h->seq && q->header.mgmt_id == h->mgmt_id) {
+			x->n_queued--;
+			queue_free(q);
+		}
+	}
+	requests_advance(x, h);
+}
+
+static void on_give_up(struct timer *t)
+{
+	struct request *r = container_of(t, struct request, give_up);
+
+	/* Only forgotten: nothing is sent to the agent, a late answer is ignored (agent-protocol 2.6). */
+	if (r->host->session)
+		queue_forget(r->host->session, &r->header);
+	request_end(r, ERR_TIMEOUT, "the agent did not answer in time", NULL);
+}
+
 enum err requests_pass_on(struct session *x, const struct header *h, const char *body, size_t n)
 {
 	return queue_or_send(x, h, body, n);
@@ -167,6 +183,7 @@ static enum err dispatch(struct request *r)
 	struct header copy = r->header;
 	enum err e;
 
+	r->passed_on = false;
 	if (h->session && (h->session->state == SESSION_ATTACHED || h->session->state == SESSION_READY))
 		e = queue_or_send(h->session, &r->header, r->body, r->n);
 	else if (h->row.owner && h->row.owner != s->msid && !r->p.this_link_only)
@@ -174,6 +191,7 @@ static enum err dispatch(struct request *r)
 	else
 		e = ERR_UNREACHABLE;
 	r->on_its_way = e == ERR_OK;
+	r->passed_on = r->on_its_way && !h->session;
 	return e;
 }
 
@@ -260,7 +278,7 @@ bool request_answered(struct server *s, const struct header *h, const char *body
 	struct why why = WHY_NONE;
 	enum err e;
 
-	if (!r)
+	if (!r || r->host->row.id != h->agent_id)
 		return false;
 	e = batch_decode(&answers, body, n, &why);
 	request_end(r, e, why_text(&why, e), &answers);
@@ -312,6 +330,36 @@ void requests_resend(struct host *h)
 	list_for (r, &h->requests, struct request, in_host)
 		if (!r->on_its_way && dispatch(r))
 			log_debug(r->server->log, "a request waits for the agent", KV_I("host", h->row.id),
+				  KV_I("seq", r->header.seq));
+}
+
+void requests_owner_changed(struct host *h)
+{
+	struct list to_end;
+
+	list_init(&to_end);
+	list_for (r, &h->requests, struct request, in_host) {
+		if (!r->passed_on)
+			continue;
+		r->on_its_way = false;
+		r->passed_on = false;
+		if (h->row.is_muster)
+			continue;
+		/* It may have run: a CloudStack agent would run it twice. */
+		list_remove(&r->in_host);
+		list_append(&to_end, &r->in_host);
+	}
+	end_all(&to_end, ERR_CLOSED, "the agent's link ended");
+}
+
+void requests_peer_linked(struct server *s, int64_t msid)
+{
+	struct request *r;
+	size_t cursor = 0;
+
+	while ((r = map_next(&s->requests, &cursor)))
+		if (r->host->row.owner == msid && !r->host->session && r->host->row.is_muster && dispatch(r))
+			log_debug(s->log, "a request waits for the agent", KV_I("host", r->host->row.id),
 				  KV_I("seq", r->header.seq));
 }
 

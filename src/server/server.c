@@ -97,6 +97,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->servers);
 	list_init(&s->ledger_queue);
 	list_init(&s->joinings);
+	list_init(&s->events_again);
 	list_init(&s->compare_later.queued);
 	map_init_number(&s->hosts_by_id, rng_u64(&s->world->rng));
 	map_init_text(&s->hosts_by_guid, rng_u64(&s->world->rng));
@@ -121,6 +122,9 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 
 struct server *server_free(struct server *s)
 {
+	struct host *h;
+	size_t cursor = 0;
+
 	if (!s)
 		return NULL;
 	s->stopping = true;
@@ -135,7 +139,11 @@ struct server *server_free(struct server *s)
 	world_later_cancel(&s->compare_later);
 	peer_stop(s);
 	session_free_all(s);
+	/* Who hears of these may still add to the ledger. */
+	while ((h = roster_next(s, &cursor)))
+		requests_fail(h, ERR_STOPPED, err_text(ERR_STOPPED));
 	ledger_deinit(s);
+	host_events_deinit(s);
 	join_deinit(s);
 	roster_deinit(s);
 	api_deinit(s);
@@ -225,6 +233,15 @@ static void start_ends(struct server *s, enum err result, const char *sentence)
 		started(s->started_user, result, sentence);
 }
 
+/* server_stop() while we were starting: each step looks, so that nothing is begun that nobody would end. */
+static void stopped_meanwhile(const struct server *s, enum err *result, const char **sentence)
+{
+	if (!*result && s->stopping) {
+		*result = ERR_STOPPED;
+		*sentence = err_text(ERR_STOPPED);
+	}
+}
+
 static void accepted(void *user, struct stream *take_stream)
 {
 	session_accept(user, take_stream);
@@ -266,6 +283,7 @@ static enum err register_run(struct store_tx *tx, struct entry *entry, struct wh
 
 static void loaded_again(struct server *s, enum err result, const char *sentence)
 {
+	stopped_meanwhile(s, &result, &sentence);
 	if (result) {
 		s->running = false;
 		s->listener = listener_free(s->listener);
@@ -289,6 +307,7 @@ static void register_done(struct server *s, struct entry *entry, enum err result
 
 	server_row_deinit(&r->row);
 	mem_free(r);
+	stopped_meanwhile(s, &result, &sentence);
 	if (result) {
 		s->listener = listener_free(s->listener);
 		start_ends(s, result, sentence);
@@ -332,6 +351,7 @@ static void register_self(struct server *s)
 
 static void have_authority(struct server *s, enum err result, const char *sentence)
 {
+	stopped_meanwhile(s, &result, &sentence);
 	if (result)
 		start_ends(s, result, sentence);
 	else
@@ -340,6 +360,7 @@ static void have_authority(struct server *s, enum err result, const char *senten
 
 static void loaded(struct server *s, enum err result, const char *sentence)
 {
+	stopped_meanwhile(s, &result, &sentence);
 	if (result)
 		start_ends(s, result, sentence);
 	else
@@ -394,6 +415,16 @@ static void goodbye_done(struct server *s, struct entry *entry, enum err result,
 	s->said_goodbye = true; /* the ledger tells `gone` when nothing is on its way any more */
 }
 
+void server_gone_if_idle(struct server *s)
+{
+	void (*gone)(void *) = s->gone;
+
+	if (!s->said_goodbye || s->ledger_running || s->starting || !list_is_empty(&s->joinings) || !gone)
+		return;
+	s->gone = NULL;
+	gone(s->gone_user);
+}
+
 void server_stop(struct server *s, void (*gone)(void *user), void *user)
 {
 	struct goodbye *g;
@@ -402,6 +433,7 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user)
 		return;
 	s->stopping = true;
 	s->running = false;
+	s->started = NULL; /* gone() is what is waited for now */
 	s->gone = gone;
 	s->gone_user = user;
 	s->listener = listener_free(s->listener);

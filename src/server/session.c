@@ -180,23 +180,34 @@ void session_free_all(struct server *s)
 void session_supersede(struct session *x, const char *reason)
 {
 	struct server *s = x->server;
+	struct host *h;
 
 	if (x->state != SESSION_ATTACHED && x->state != SESSION_READY) {
 		session_end(x, ERR_CONFLICT, reason, EVENT_N);
 		return;
 	}
+	h = x->host && x->host->session == x ? x->host : NULL;
 	spread_gone(s->spread, (uint64_t)x->host_id);
-	if (x->host && x->host->session == x)
-		x->host->session = NULL;
+	if (h)
+		h->session = NULL;
 	x->host = NULL;
+	/* A claim of ours would come after the one that counts. */
+	startup_abandon(x);
+	timer_stop(s->world, &x->claim_again);
+	x->provisional = false;
 	session_move(x, SESSION_SUPERSEDED, reason);
 	timer_set_in(s->world, &x->deadline, SUPERSEDED_MS);
+	/* What waited for its turn here is sent over the next link; answers to what was sent may still come over this one. */
+	requests_drop_queue(x);
+	if (h)
+		requests_link_lost(h, h->row.is_muster);
 }
 
 /* ---- status in the store ---- */
 
 struct event_entry {
 	struct entry entry;
+	struct list in_again; /* s->events_again */
 	int64_t host_id, epoch;
 	enum host_event event;
 	enum host_status to;
@@ -214,12 +225,37 @@ static void event_done(struct server *s, struct entry *entry, enum err result, c
 	struct event_entry *e = container_of(entry, struct event_entry, entry);
 
 	/* Late events are normal: another server has the agent by now, or the status knows no such step. */
-	if (result && result != ERR_CONFLICT && result != ERR_STATE && result != ERR_NOT_FOUND)
+	if (result && result != ERR_CONFLICT && result != ERR_STATE && result != ERR_NOT_FOUND) {
+		if (!s->stopping) {
+			/* Kept: nobody else would ever say it. If the host changes hands meanwhile, its epoch makes it void. */
+			log_debug(s->log, "a host's status could not be stored, trying again", KV_I("host", e->host_id),
+				  KV_S("event", host_event_name(e->event)), KV_S("error", sentence));
+			list_append(&s->events_again, &e->in_again);
+			return;
+		}
 		log_warn(s->log, "a host's status could not be stored", KV_I("host", e->host_id),
 			 KV_S("event", host_event_name(e->event)), KV_S("error", sentence));
-	else if (!result)
+	} else if (!result) {
 		follow_now(s);
+	}
 	mem_free(e);
+}
+
+void host_events_again(struct server *s)
+{
+	while (!list_is_empty(&s->events_again)) {
+		struct event_entry *e = list_first(&s->events_again, struct event_entry, in_again);
+
+		list_remove(&e->in_again);
+		ledger_add(s, &e->entry);
+	}
+}
+
+void host_events_deinit(struct server *s)
+{
+	list_for (e, &s->events_again, struct event_entry, in_again)
+		mem_free(e);
+	list_init(&s->events_again);
 }
 
 void host_store_event(struct server *s, int64_t host_id, int64_t epoch, enum host_event event)
@@ -232,6 +268,7 @@ void host_store_event(struct server *s, int64_t host_id, int64_t epoch, enum hos
 	}
 	e->entry.run = event_run;
 	e->entry.done = event_done;
+	list_init(&e->in_again);
 	e->host_id = host_id;
 	e->epoch = epoch;
 	e->event = event;
@@ -240,7 +277,8 @@ void host_store_event(struct server *s, int64_t host_id, int64_t epoch, enum hos
 
 static void store_event(struct session *x, enum host_event event)
 {
-	if (x->epoch && !x->provisional)
+	/* Without a claim of this link: only where the host is still ours by an older one. */
+	if (x->epoch && (!x->provisional || (x->host && x->host->row.owner == x->server->msid)))
 		host_store_event(x->server, x->host_id, x->epoch, event);
 }
 
@@ -359,8 +397,8 @@ void session_accept(struct server *s, struct stream *take_stream)
 	p.events = &session_link_events;
 	p.user = x;
 	if (link_accept(&x->link, &p, take_stream)) {
-		log_warn(s->log, "a connection could not be taken", KV_S("peer", take_stream->peer_ip));
-		stream_close(take_stream);
+		/* It has closed the stream. */
+		log_warn(s->log, "a connection could not be taken");
 		mem_free(x);
 		return;
 	}
@@ -426,6 +464,12 @@ static void agent_message(struct session *x, const struct header *h, const char 
 		return;
 	}
 	if (!(h->flags & FLAG_REQUEST)) {
+		/* It answers for itself only: what it was asked carried its id. */
+		if (h->agent_id != x->host_id) {
+			log_debug(s->log, "an answer in the name of another host is dropped", KV_I("host", x->host_id),
+				  KV_I("agent", h->agent_id));
+			return;
+		}
 		requests_advance(x, h);
 		if (h->mgmt_id != -1 && h->mgmt_id != s->msid) {
 			struct header copy = *h;

@@ -103,6 +103,11 @@ static void compare_slice(struct later *l)
 	struct server *s = container_of(l, struct server, compare_later);
 	struct host *h;
 
+	/* Rebuilt meanwhile: hosts stand elsewhere, some of them where we have been. Comparing twice does no harm. */
+	if (s->compare_table != s->hosts_by_id.slots) {
+		s->compare_table = s->hosts_by_id.slots;
+		s->compare_cursor = 0;
+	}
 	for (size_t i = 0; i < COMPARE_A_TURN; i++) {
 		h = roster_next(s, &s->compare_cursor);
 		if (!h) {
@@ -157,7 +162,7 @@ size_t spreading_outdated(const struct server *s)
 struct telling {
 	struct server *server;
 	int64_t host_id;
-	int64_t epoch;
+	int64_t attachment;
 	int64_t interval;
 	char *list;
 };
@@ -175,7 +180,7 @@ static void told(void *user, enum err result, const char *sentence, const struct
 	struct host *h = roster_host(s, t->host_id);
 	struct session *x = h ? h->session : NULL;
 
-	if (!x || x->epoch != t->epoch) {
+	if (!x || x->attachment != t->attachment || x->state == SESSION_CLOSED) {
 		telling_free(t); /* another link has it; its startup was compared */
 		return;
 	}
@@ -240,7 +245,7 @@ static enum err tell(struct server *s, struct host *h)
 	if (!e) {
 		t->server = s;
 		t->host_id = h->row.id;
-		t->epoch = h->session->epoch;
+		t->attachment = h->session->attachment;
 		e = request_to_host(s, h, &b, &p);
 	}
 	if (e && t)

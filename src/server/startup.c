@@ -220,12 +220,41 @@ static enum err find_places(struct store_tx *tx, struct claim *c)
 	return e;
 }
 
-static enum err find_or_create(struct store_tx *tx, struct claim *c)
+static enum err not_revoked(struct store_tx *tx, const char *serial)
+{
+	struct str_list revoked = {0};
+	enum err e = serial ? store_revoked_list(tx, &revoked) : ERR_OK;
+
+	if (!e && serial && str_list_has(&revoked, serial))
+		e = ERR_REVOKED;
+	str_list_deinit(&revoked);
+	return e;
+}
+
+static bool is_weaker(const struct host_row *known, const struct host_row *now)
+{
+	if (!known->bound_key || known->allow_weaker)
+		return false;
+	return !now->bound_key || (str_equal(known->bound_key, "uri") && !str_equal(now->bound_key, "uri"));
+}
+
+static enum err find_or_create(struct store_tx *tx, struct claim *c, struct why *why)
 {
 	struct host_row known = {0};
 	enum err e = store_host_by_guid(tx, c->row.guid, &known);
 
 	c->created = e == ERR_NOT_FOUND;
+	/* What is claimed again is a host that was known: deleted meanwhile, it is not made anew. */
+	if (c->is_retry && (e == ERR_NOT_FOUND || (!e && known.id != c->row.id))) {
+		host_row_deinit(&known);
+		return ERR_NOT_FOUND;
+	}
+	/* Judged in memory before; another server may have seen a stronger identity since. */
+	if (!e && !c->is_retry && is_weaker(&known, &c->row)) {
+		why_set(why, "host %s once showed a stronger identity", c->row.guid);
+		host_row_deinit(&known);
+		return ERR_REFUSED;
+	}
 	if (!e) {
 		c->row.id = known.id;
 		/* A stronger binding is never replaced by a weaker one, unless an operator allowed it for this once. */
@@ -241,6 +270,10 @@ static enum err find_or_create(struct store_tx *tx, struct claim *c)
 	} else if (e == ERR_NOT_FOUND) {
 		struct host_row fresh = {0};
 
+		/* Deleted on another server a moment ago: it must not come to life again before we have heard of that. */
+		e = not_revoked(tx, c->row.cert_serial);
+		if (e)
+			return e;
 		memcpy(c->row.uuid, c->uuid, sizeof(c->uuid));
 		c->row.resource_state = RESOURCE_ENABLED;
 		c->row.status = HOST_CREATING;
@@ -267,7 +300,7 @@ static enum err claim_run(struct store_tx *tx, struct entry *entry, struct why *
 	}
 	e = find_places(tx, c);
 	if (!e)
-		e = find_or_create(tx, c);
+		e = find_or_create(tx, c, why);
 	if (e)
 		return e;
 
@@ -284,11 +317,13 @@ static enum err claim_run(struct store_tx *tx, struct entry *entry, struct why *
 		return e;
 	/* What memory takes over is what the store has now. */
 	host_row_deinit(&c->row);
+	c->row = (struct host_row){0};
 	return store_host_get(tx, c->result.host_id, &c->row);
 }
 
 static void attach(struct session *x, struct host *h);
 static void claim_again_later(struct session *x);
+static void on_claim_again(struct timer *t);
 
 /* The store can't be written: a host that we know is served, its claim comes later; others are refused (decision 14). */
 static void attach_without_store(struct session *x, const char *sentence)
@@ -332,6 +367,28 @@ static void claim_worked(struct session *x, struct claim *c)
 	attach(x, h);
 }
 
+/*
+ * The link has ended while it was claimed. The agent may come back, as after any lost link: a grace period runs. If it
+ * has another link here, older and alive, the host is claimed for that one.
+ */
+static void claim_was_left(struct server *s, struct claim *c)
+{
+	struct host *h = NULL;
+
+	if (!c->boot) {
+		host_store_event(s, c->result.host_id, c->result.epoch, EVENT_SHUTDOWN_REQUESTED);
+		return;
+	}
+	if (roster_put_host(s, &c->row, &h) || !h) {
+		host_store_event(s, c->result.host_id, c->result.epoch, EVENT_AGENT_DISCONNECTED);
+		return;
+	}
+	if (h->session)
+		startup_claim_again(h->session);
+	else if (!s->stopping)
+		watch_lost(s, h);
+}
+
 static void claim_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
 {
 	struct claim *c = container_of(entry, struct claim, entry);
@@ -340,15 +397,16 @@ static void claim_done(struct server *s, struct entry *entry, enum err result, c
 	if (!result)
 		follow_now(s);
 	if (!x) {
-		/* The link has ended meanwhile; what we took goes back, if it is still ours. */
 		if (!result && !c->result.superseded)
-			host_store_event(s, c->result.host_id, c->result.epoch,
-					 c->boot ? EVENT_AGENT_DISCONNECTED : EVENT_SHUTDOWN_REQUESTED);
+			claim_was_left(s, c);
 		claim_free(c);
 		return;
 	}
 	x->claim = NULL;
-	if (!result && c->result.superseded) {
+	if (!result && c->result.superseded && x->host && x->link_number > c->result.link_number) {
+		/* The agent has come back to this link while an older number of it was on its way. */
+		on_claim_again(&x->claim_again);
+	} else if (!result && c->result.superseded) {
 		session_end(x, ERR_CONFLICT, "a newer link of this agent was first", EVENT_N);
 	} else if (!result) {
 		claim_worked(x, c);
@@ -386,7 +444,9 @@ static void on_claim_again(struct timer *t)
 	struct server *s = x->server;
 	CLEAN(claim_freep) struct claim *c = NULL;
 
-	if (!x->host || x->claim)
+	timer_stop(s->world, t);
+	timer_init(t, on_claim_again);
+	if (!x->host || x->claim || !x->provisional)
 		return;
 	c = mem_zalloc(sizeof(*c));
 	if (!c || host_row_copy(&c->row, &x->host->row) || set(&c->zone, "default") || set(&c->pod, "default") ||
@@ -411,6 +471,7 @@ static void on_claim_again(struct timer *t)
 
 static void claim_again_later(struct session *x)
 {
+	timer_stop(x->server->world, &x->claim_again);
 	timer_init(&x->claim_again, on_claim_again);
 	timer_set_in(x->server->world, &x->claim_again, CLAIM_AGAIN_MS);
 }
@@ -428,7 +489,7 @@ void startup_claim_again(struct session *x)
 struct ready {
 	struct server *server;
 	int64_t host_id;
-	int64_t epoch;
+	int64_t attachment;
 	char *list;       /* what was sent, as the agent will report it; NULL: none */
 	int64_t interval;
 };
@@ -441,7 +502,7 @@ static void ready_done(void *user, enum err result, const char *sentence, const 
 	struct session *x = h ? h->session : NULL;
 	bool took_it;
 
-	if (!x || x->epoch != r->epoch || (x->state != SESSION_ATTACHED && x->state != SESSION_READY))
+	if (!x || x->attachment != r->attachment || (x->state != SESSION_ATTACHED && x->state != SESSION_READY))
 		goto out;
 	took_it = !result && answers->n && element_result(&answers->elements[0]);
 	/*
@@ -526,7 +587,7 @@ static enum err send_ready(struct session *x, struct host *h)
 	if (!e) {
 		r->server = s;
 		r->host_id = h->row.id;
-		r->epoch = x->epoch;
+		r->attachment = x->attachment;
 		timer_set_in(s->world, &x->deadline, wait_ms + 1000);
 		e = request_to_host(s, h, &b, &p);
 	}
@@ -552,6 +613,7 @@ static void attach(struct session *x, struct host *h)
 	}
 	h->session = x;
 	x->host = h;
+	x->attachment = ++x->server->n_attachments;
 	session_move(x, SESSION_ATTACHED, x->provisional ? "known host, store not working" : "claimed");
 	link_set_message_limit(x->link, LINK_MESSAGE_LIMIT);
 	if (h->row.is_muster)

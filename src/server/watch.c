@@ -39,7 +39,9 @@ static void beat_done(struct server *s, struct entry *entry, enum err result, co
 	if (!result) {
 		bool avoid_changed = false;
 
-		if (roster_put_servers(s, b->rows, b->n, &avoid_changed) == ERR_OK && avoid_changed) {
+		if (roster_put_servers(s, b->rows, b->n, &avoid_changed))
+			log_error(s->log, "out of memory: the servers are read again");
+		if (avoid_changed && s->running) {
 			peer_update(s);
 			lists_changed(s);
 		}
@@ -241,7 +243,7 @@ void watch_forget(struct server *s, int64_t host_id)
 
 struct health {
 	struct server *server;
-	int64_t host_id, epoch;
+	int64_t host_id, attachment;
 };
 
 /* CheckHealth first: an agent that answers is alive, whatever its pings do. */
@@ -252,7 +254,7 @@ static void health_done(void *user, enum err result, const char *sentence, const
 	struct host *h = roster_host(s, c->host_id);
 	struct session *x = h ? h->session : NULL;
 
-	if (x && x->epoch == c->epoch) {
+	if (x && x->attachment == c->attachment && x->state != SESSION_CLOSED) {
 		x->checking_health = false;
 		if (!result && answers->n && element_result(&answers->elements[0])) {
 			x->last_ping = world_now(s->world);
@@ -272,10 +274,11 @@ static void check_health(struct server *s, struct session *x)
 	struct request_params p = {.wait_ms = 10000, .this_link_only = true, .done = health_done, .user = c};
 
 	if (!c || !batch_add(&b, MSG_CHECK_HEALTH)) {
+		batch_deinit(&b);
 		mem_free(c);
 		return;
 	}
-	*c = (struct health){.server = s, .host_id = x->host_id, .epoch = x->epoch};
+	*c = (struct health){.server = s, .host_id = x->host_id, .attachment = x->attachment};
 	x->checking_health = true;
 	if (request_to_host(s, x->host, &b, &p)) {
 		mem_free(c);
@@ -315,6 +318,9 @@ static void on_tick(struct timer *t)
 		grace_for_all(s, pause_ms);
 	s->watch_ticked = now;
 	beat(s);
+	host_events_again(s);
+	if (s->revoked_stale)
+		authority_reload(s);
 	look_at_members(s);
 	look_at_pings(s);
 	if (mono_ms_between(s->pings_flushed, now) >= PINGS_FLUSH_MS) {
