@@ -1,0 +1,307 @@
+#include "agent/explain.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/server_list.h"
+
+/* ---- as JSON ---- */
+
+static json_t *texts_json(const struct str_list *l)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; l && i < l->n; i++) {
+		/* What is no UTF-8 is not shown rather than letting the whole line fail. */
+		json_t *text = json_string(l->items[i]);
+
+		if (json_array_append_new(a, text ? text : json_string("?"))) {
+			json_decref(a);
+			return NULL;
+		}
+	}
+	return a;
+}
+
+static json_t *text_or_null(const char *text)
+{
+	json_t *j = text ? json_string(text) : NULL;
+
+	return j ? j : json_null();
+}
+
+static json_t *seconds_until(struct mono at, struct mono now)
+{
+	int64_t ms = mono_ms_between(now, at);
+
+	if (mono_is_never(at))
+		return json_null();
+	return json_integer(ms > 0 ? (ms + 999) / 1000 : 0);
+}
+
+static json_t *candidate_json(const struct candidate *c, struct mono now)
+{
+	bool is_waiting = c->backoff.failures && !mono_reached(now, c->backoff.retry_at);
+
+	return json_pack("{s:o,s:s,s:s,s:I,s:o,s:o}", "server", text_or_null(c->entry), "verdict",
+			 choice_verdict_name(c->verdict), "why", choice_verdict_text(c->verdict), "failures",
+			 (json_int_t)c->backoff.failures, "last_error",
+			 text_or_null(c->last_error ? err_text(c->last_error) : NULL), "retry_in_s",
+			 is_waiting ? seconds_until(c->backoff.retry_at, now) : json_null());
+}
+
+static json_t *candidates_json(const struct explain_question *q)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < q->n_candidates; i++) {
+		if (json_array_append_new(a, candidate_json(&q->candidates[i], q->now))) {
+			json_decref(a);
+			return NULL;
+		}
+	}
+	return a;
+}
+
+static json_t *answer_json(const struct explain_question *q)
+{
+	const struct agent_view *v = q->view;
+
+	return json_pack(
+		"{s:o,s:o,s:o,s:I,s:o,s:s,s:I,s:o,s:o,s:b,s:o,s:b,s:b,s:o,s:s,s:o,s:o,s:I,s:b,s:o,s:b,s:I,s:I,s:o,s:o}",
+		"name", text_or_null(q->name), "guid", text_or_null(q->guid), "version", text_or_null(q->version),
+		"host_id", (json_int_t)v->host_id, "host_uuid", text_or_null(v->host_uuid), "state",
+		agent_state_name(v->state), "state_for_s", (json_int_t)(mono_ms_between(v->since, q->now) / 1000),
+		"connected", text_or_null(v->connected), "connected_ip", text_or_null(v->connected_ip), "muster",
+		(int)v->is_muster, "preferred", text_or_null(v->preferred), "on_preferred",
+		(int)(v->connected && v->preferred && server_entry_same(v->connected, v->preferred, q->port)),
+		"certificate", (int)q->has_certificate, "list", texts_json(v->list), "algorithm",
+		v->algorithm ? v->algorithm : "", "avoid", texts_json(v->avoid), "candidates", candidates_json(q),
+		"check_interval_s", (json_int_t)v->interval_s, "check_interval_is_own", (int)v->interval_is_own,
+		"next_check_in_s", seconds_until(v->next_check, q->now), "on_fallback", (int)v->on_fallback, "links",
+		(json_int_t)v->links, "commands", (json_int_t)v->commands, "health", text_or_null(q->health),
+		"host_params", texts_json(q->params));
+}
+
+enum err explain_json(struct buf *out, const struct explain_question *q)
+{
+	json_t *answer = answer_json(q);
+	char *text = NULL;
+	enum err e = ERR_NOMEM;
+
+	if (answer)
+		text = json_dumps(answer, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	if (text)
+		e = buf_put_str(out, text);
+	free(text);
+	json_decref(answer);
+	return e;
+}
+
+/* ---- as sentences ---- */
+
+struct story {
+	const json_t *j;
+	struct buf *out;
+	enum err err;
+};
+
+static void say(struct story *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct story *s, const char *format, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (!s->err)
+		s->err = buf_put_str(s->out, text);
+}
+
+static const char *text_of(const json_t *j, const char *key)
+{
+	return json_string_value(json_object_get(j, key));
+}
+
+static int64_t number_of(const json_t *j, const char *key)
+{
+	return json_integer_value(json_object_get(j, key));
+}
+
+static bool is_set(const json_t *j, const char *key)
+{
+	return json_is_true(json_object_get(j, key));
+}
+
+/* "45 s", "12 min", "3 h 12 min", "5 d 3 h" */
+static const char *duration(char out[32], int64_t s)
+{
+	if (s < 120)
+		snprintf(out, 32, "%" PRId64 " s", s);
+	else if (s < 7200)
+		snprintf(out, 32, "%" PRId64 " min", s / 60);
+	else if (s < 2 * 86400)
+		snprintf(out, 32, "%" PRId64 " h %" PRId64 " min", s / 3600, s % 3600 / 60);
+	else
+		snprintf(out, 32, "%" PRId64 " d %" PRId64 " h", s / 86400, s % 86400 / 3600);
+	return out;
+}
+
+static void say_list(struct story *s, const char *key, const char *when_empty)
+{
+	const json_t *list = json_object_get(s->j, key);
+
+	if (!json_array_size(list))
+		say(s, "%s", when_empty);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+
+		say(s, "%s%s", i ? ", " : "", text ? text : "?");
+	}
+}
+
+static void say_who(struct story *s)
+{
+	const char *state = text_of(s->j, "state");
+	char since[32];
+
+	say(s, "%s", text_of(s->j, "name") ? text_of(s->j, "name") : "this agent");
+	say(s, " (guid %s", text_of(s->j, "guid") ? text_of(s->j, "guid") : "?");
+	if (number_of(s->j, "host_id") > 0)
+		say(s, ", host %" PRId64, number_of(s->j, "host_id"));
+	say(s, ") is %s, for %s\n\n", state ? state : "?", duration(since, number_of(s->j, "state_for_s")));
+}
+
+static void say_connected(struct story *s)
+{
+	const char *entry = text_of(s->j, "connected");
+	const char *ip = text_of(s->j, "connected_ip");
+
+	say(s, "connected to   %s", entry ? entry : "no server");
+	if (!entry)
+		say(s, "%s", is_set(s->j, "on_fallback") ? "; older lists are tried too" : "");
+	else if (ip && !str_equal(ip, entry))
+		say(s, " (%s)", ip);
+	say(s, "%s\n", entry && !is_set(s->j, "muster") ? ", not a muster server" : "");
+}
+
+/* Is it where it should be, and if not, when does it look again? */
+static void say_preferred(struct story *s)
+{
+	const json_t *next = json_object_get(s->j, "next_check_in_s");
+	const char *preferred = text_of(s->j, "preferred");
+	char in[32], every[32];
+
+	say(s, "preferred      %s%s\n", preferred ? preferred : "none",
+	    !preferred || !text_of(s->j, "connected") ? ""
+	    : is_set(s->j, "on_preferred")            ? ", it is there"
+						      : ", it is not there");
+	say(s, "next look      ");
+	if (json_is_integer(next))
+		say(s, "in %s", duration(in, json_integer_value(next)));
+	else
+		say(s, "none planned");
+	if (number_of(s->j, "check_interval_s"))
+		say(s, "; every %s, %s\n", duration(every, number_of(s->j, "check_interval_s")),
+		    is_set(s->j, "check_interval_is_own") ? "set in agent.properties" : "as the servers say");
+	else
+		say(s, "; %s\n",
+		    is_set(s->j, "check_interval_is_own") ? "switched off in agent.properties"
+							  : "the servers ask for none");
+}
+
+static void say_rest(struct story *s)
+{
+	const char *algorithm = text_of(s->j, "algorithm");
+	const char *health = text_of(s->j, "health");
+
+	say(s, "list           ");
+	say_list(s, "list", "none");
+	if (algorithm && *algorithm)
+		say(s, " (%s)", algorithm);
+	say(s, "\nto avoid       ");
+	say_list(s, "avoid", "none");
+	if (health)
+		say(s, "\nhealth         %s", health);
+	if (!is_set(s->j, "certificate"))
+		say(s, "\ncertificate    NONE: every server is trusted; muster-agent join TOKEN gets one");
+	say(s, "\nlinks          %" PRId64 " so far; %" PRId64 " %s in progress\n", number_of(s->j, "links"),
+	    number_of(s->j, "commands"), number_of(s->j, "commands") == 1 ? "command" : "commands");
+}
+
+static void say_candidate(struct story *s, const json_t *c, int width)
+{
+	const char *server = text_of(c, "server"), *verdict = text_of(c, "verdict"), *why = text_of(c, "why");
+	const char *error = text_of(c, "last_error");
+	const json_t *retry = json_object_get(c, "retry_in_s");
+	char in[32];
+
+	say(s, "%-*s  %-12s  %s", width, server ? server : "?", verdict ? verdict : "?", why ? why : "");
+	if (number_of(c, "failures"))
+		say(s, "; failed %" PRId64 " %s", number_of(c, "failures"),
+		    number_of(c, "failures") == 1 ? "time" : "times");
+	if (error)
+		say(s, "; last time: %s", error);
+	if (json_is_integer(retry))
+		say(s, "; again in %s", duration(in, json_integer_value(retry)));
+	say(s, "\n");
+}
+
+static void say_candidates(struct story *s)
+{
+	const json_t *all = json_object_get(s->j, "candidates");
+	int width = (int)strlen("SERVER");
+
+	for (size_t i = 0; i < json_array_size(all); i++) {
+		const char *server = text_of(json_array_get(all, i), "server");
+
+		if (server && (int)strlen(server) > width)
+			width = (int)strlen(server);
+	}
+	say(s, "\n%-*s  %-12s  %s\n", width, "SERVER", "VERDICT", "WHY");
+	for (size_t i = 0; i < json_array_size(all); i++)
+		say_candidate(s, json_array_get(all, i), width);
+}
+
+/* Peers have chosen some of these texts: nothing that paints a terminal. */
+static enum err make_printable(json_t *j)
+{
+	enum err e = ERR_OK;
+
+	for (void *at = json_object_iter(j); at && !e; at = json_object_iter_next(j, at))
+		e = make_printable(json_object_iter_value(at));
+	for (size_t i = 0; i < json_array_size(j) && !e; i++)
+		e = make_printable(json_array_get(j, i));
+	if (json_is_string(j)) {
+		CLEAN(mem_freep) char *text = mem_strdup(json_string_value(j));
+
+		if (!text)
+			return ERR_NOMEM;
+		str_make_printable(text);
+		e = json_string_set(j, text) ? ERR_NOMEM : ERR_OK;
+	}
+	return e;
+}
+
+enum err explain_text(struct buf *out, const char *json, struct why *why)
+{
+	json_t *j = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
+	struct story s = {.j = j, .out = out};
+
+	if (!json_is_object(j)) {
+		json_decref(j);
+		why_set(why, "what the agent says is not understood; is it of another version?");
+		return ERR_MALFORMED;
+	}
+	s.err = make_printable(j);
+	say_who(&s);
+	say_connected(&s);
+	say_preferred(&s);
+	say_rest(&s);
+	say_candidates(&s);
+	json_decref(j);
+	return s.err;
+}

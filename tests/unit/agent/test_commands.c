@@ -1,0 +1,477 @@
+/*
+ * The commands as a server sees them: JSON in, JSON out. The engine's side is played here, so nothing is connected.
+ */
+#include "agent/daemon.h"
+
+#include "agent_help.h"
+
+#include <time.h>
+
+#include "client/agent_file.h"
+#include "net/world_uv.h"
+
+#define ROW_DIR GOLDEN "/kvm"
+#define COMMON "\"contextMap\":{},\"wait\":0,\"bypassHostMaintenance\":false"
+
+/* ---- the engine ---- */
+
+struct played {
+	struct daemon d;
+	struct buf answer; /* the last one, as JSON */
+	unsigned n_answers;
+	bool is_muster;
+	unsigned n_creds;
+	bool lazily;
+};
+
+static struct played *played_of(struct agent_command *c)
+{
+	return (struct played *)(void *)c->agent;
+}
+
+void agent_answer(struct agent_command *c, struct batch *take_b)
+{
+	struct played *p = played_of(c);
+
+	buf_clear(&p->answer);
+	assert_int_equal(batch_encode(take_b, &p->answer), ERR_OK);
+	batch_deinit(take_b);
+	p->n_answers++;
+	world_uv_stop(p->d.world);
+}
+
+static void answer_with(struct agent_command *c, enum msg_type type, bool result, const char *details)
+{
+	struct batch b = {0};
+	struct msg_answer *a = batch_add(&b, type);
+
+	/* Both have the fields of Answer only. */
+	check_there(a);
+	msg_set_bool(&a->result, result);
+	assert_int_equal(details ? msg_set_text(&a->details, details) : ERR_OK, ERR_OK);
+	agent_answer(c, &b);
+}
+
+void agent_answer_plain(struct agent_command *c, bool result, const char *details)
+{
+	answer_with(c, MSG_ANSWER, result, details);
+}
+
+void agent_answer_unsupported(struct agent_command *c)
+{
+	answer_with(c, MSG_UNSUPPORTED_ANSWER, false, NULL);
+}
+
+void agent_look(const struct agent *a, struct agent_view *out)
+{
+	const struct played *p = (const void *)a;
+
+	*out = (struct agent_view){.is_muster = p->is_muster};
+}
+
+enum err agent_set_creds(struct agent *a, struct tls_creds *creds, bool lazily)
+{
+	struct played *p = (void *)a;
+
+	p->n_creds++;
+	p->lazily = lazily;
+	return ERR_OK;
+}
+
+/* ---- an agent in a folder ---- */
+
+static void played_make(struct played *p, const char *extra)
+{
+	CLEAN(mem_freep) char *text = mem_printf("guid=g\nhost=a\nmuster.name=h1\n%s", extra ? extra : "");
+	CLEAN(mem_freep) char *path = NULL;
+	const struct settings_voice silent = {0};
+	struct daemon *d = &p->d;
+
+	*p = (struct played){.is_muster = true};
+	d->dir = folder_new();
+	d->fs = &fs_posix;
+	d->roots = (struct facts_roots){
+		.fs = &fs_posix, .proc = ROW_DIR "/proc", .sys = ROW_DIR "/sys", .os_release = ROW_DIR "/os-release"};
+	list_init(&d->pings);
+	folder_put(d->dir, "agent.properties", text, 0600);
+	path = path_join(d->dir, "agent.properties");
+	assert_int_equal(agent_file_open(&d->file, &fs_posix, path, NULL), ERR_OK);
+	assert_int_equal(agent_settings_load(&d->settings, agent_file_props(d->file), path, &silent), ERR_OK);
+	assert_int_equal(world_uv_new(&d->world, NULL), ERR_OK);
+	assert_int_equal(facts_read(&d->facts, &d->roots), ERR_OK);
+	d->agent = (struct agent *)(void *)p;
+}
+
+static void played_deinit(struct played *p)
+{
+	struct daemon *d = &p->d;
+	char *dir = (char *)(uintptr_t)d->dir;
+
+	pings_stop(d);
+	d->health = health_free(d->health);
+	if (d->creds)
+		tls_creds_unref(d->creds);
+	world_uv_free(d->world);
+	facts_deinit(&d->facts);
+	str_list_deinit(&d->params);
+	agent_settings_deinit(&d->settings);
+	agent_file_free(d->file);
+	buf_deinit(&p->answer);
+	folder_freep(&dir);
+}
+
+/* Sends one command and waits for its answer. */
+static const char *ask(struct played *p, const char *class_name, const char *fields)
+{
+	CLEAN(mem_freep) char *body = mem_printf("[{\"%s\":{%s%s" COMMON "}}]", class_name, fields, *fields ? "," : "");
+	CLEAN(batch_deinit) struct batch b = {0};
+	struct agent_command c = {0};
+	unsigned n = p->n_answers;
+
+	assert_int_equal(batch_decode(&b, body, strlen(body), NULL), ERR_OK);
+	assert_int_equal(b.n, 1);
+	c.element = &b.elements[0];
+	c.agent = p->d.agent;
+	commands_run(&p->d, &c);
+	while (p->n_answers == n)
+		world_uv_run(p->d.world);
+	assert_int_equal(p->n_answers, n + 1);
+	return buf_str(&p->answer);
+}
+
+#define API "com.cloud.agent.api."
+#define CA "org.apache.cloudstack.ca."
+#define ANSWER(name, fields) "[{\"" API name "\":{" fields COMMON "}}]"
+
+static void commands_are_answered(void **state)
+{
+	static const struct {
+		const char *what, *class_name, *fields, *answer;
+	} rows[] = {
+		{"health, without a script", API "CheckHealthCommand", "",
+		 ANSWER("CheckHealthAnswer", "\"result\":true,\"details\":\"resource is alive\",")},
+		{"figures", API "GetHostStatsCommand", "\"hostGuid\":\"g\",\"hostName\":\"h1\",\"hostId\":7",
+		 ANSWER("GetHostStatsAnswer",
+			"\"hostStats\":{\"hostId\":7,\"entityType\":\"host\",\"cpuUtilization\":18.0,\"averageLoad\":1.25,"
+			"\"networkReadKBs\":2000.0,\"networkWriteKBs\":1000.0,\"totalMemoryKBs\":1.5335424E7,"
+			"\"freeMemoryKBs\":6151424.0},\"result\":true,")},
+		{"no time has passed since", API "GetHostStatsCommand", "\"hostId\":8",
+		 ANSWER("GetHostStatsAnswer",
+			"\"hostStats\":{\"hostId\":8,\"entityType\":\"host\",\"cpuUtilization\":0.0,\"averageLoad\":1.25,"
+			"\"networkReadKBs\":2000.0,\"networkWriteKBs\":1000.0,\"totalMemoryKBs\":1.5335424E7,"
+			"\"freeMemoryKBs\":6151424.0},\"result\":true,")},
+		{"parameters", API "SetHostParamsCommand", "\"params\":{\"migratewait\":\"5\",\"a\":\"b\"}",
+		 ANSWER("Answer", "\"result\":true,")},
+		{"one of them again", API "SetHostParamsCommand", "\"params\":{\"migratewait\":\"6\"}",
+		 ANSWER("Answer", "\"result\":true,")},
+		{"no networks", API "CheckNetworkCommand", "\"networkInfoList\":[]",
+		 ANSWER("CheckNetworkAnswer", "\"_reconnect\":false,\"result\":true,")},
+		{"networks that are there", API "CheckNetworkCommand",
+		 "\"networkInfoList\":[{\"physicalNetworkId\":200,\"privateNetworkName\":\"cloudbr0\"}]",
+		 ANSWER("CheckNetworkAnswer", "\"_reconnect\":false,\"result\":true,")},
+		{"and others", API "CheckNetworkCommand",
+		 "\"networkInfoList\":[{\"privateNetworkName\":\"cloudbr7\",\"publicNetworkName\":\"../net/cloudbr0\","
+		 "\"guestNetworkName\":\"cloudbr7\"},7]",
+		 ANSWER("CheckNetworkAnswer",
+			"\"_reconnect\":false,\"result\":true,\"details\":\"not on this host: cloudbr7, ../net/cloudbr0\",")},
+		{"rules", API "CleanupNetworkRulesCmd", "\"interval\":1800", ANSWER("Answer", "\"result\":true,")},
+		{"a ping to a name", API "PingTestCommand", "\"_computingHostIp\":\"host\"",
+		 ANSWER("Answer", "\"result\":false,\"details\":\"\\\"host\\\" is no address\",")},
+		{"a ping from a router", API "PingTestCommand",
+		 "\"_routerIp\":\"10.0.0.1\",\"_privateIp\":\"10.0.0.2\"",
+		 ANSWER("Answer",
+			"\"result\":false,\"details\":\"there are no virtual routers on this host that could ping\",")},
+		{"a key for a system VM", CA "SetupKeyStoreCommand", "\"validityDays\":1,\"handleByAgent\":false",
+		 "[{\"" CA
+		 "SetupKeystoreAnswer\":{\"result\":false,\"details\":\"there are no system VMs on this host\"," COMMON
+		 "}}]"},
+		{"a certificate for a system VM", CA "SetupCertificateCommand", "\"handleByAgent\":false",
+		 "[{\"" CA "SetupCertificateAnswer\":{\"result\":false,\"details\":\"there are no system VMs on this "
+		 "host\"," COMMON "}}]"},
+		{"a certificate that is none", CA "SetupCertificateCommand",
+		 "\"handleByAgent\":true,\"certificate\":\"\"",
+		 "[{\"" CA
+		 "SetupCertificateAnswer\":{\"result\":false,\"details\":\"certificate or CA is missing\"," COMMON
+		 "}}]"},
+		{"what nobody does here", API "ConsoleProxyLoadReportCommand", "\"_proxyVmId\":1",
+		 ANSWER("UnsupportedAnswer", "\"result\":false,")},
+	};
+	CLEAN(played_deinit) struct played p;
+	CLEAN(mem_freep) char *params = NULL;
+
+	played_make(&p, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *answer = ask(&p, rows[i].class_name, rows[i].fields);
+
+		if (!str_equal(answer, rows[i].answer))
+			fail_msg("%s: %s", rows[i].what, answer);
+	}
+	params = str_list_join(&p.d.params, " ");
+	assert_string_equal(params, "migratewait=6 a=b");
+}
+
+static void health_is_the_scripts(void **state)
+{
+	static const struct {
+		const char *what, *script, *answer;
+	} rows[] = {
+		{"healthy", "#!/bin/sh\nexit 0\n", "\"result\":true,\"details\":\"resource is alive\","},
+		{"not healthy", "#!/bin/sh\nexit 1\n", "\"result\":false,\"details\":\"the health script says no\","},
+		{"not known, but alive", "#!/bin/sh\nexit 7\n",
+		 "\"result\":true,\"details\":\"the health script ended with"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(played_deinit) struct played p;
+		CLEAN(mem_freep) char *path = NULL;
+
+		played_make(&p, NULL);
+		folder_put(p.d.dir, "script", rows[i].script, 0700);
+		path = path_join(p.d.dir, "script");
+		assert_int_equal(health_new(&p.d.health, p.d.world, NULL, path, 60), ERR_OK);
+		check_row(&rows[i], strstr(ask(&p, API "CheckHealthCommand", ""), rows[i].answer));
+	}
+}
+
+static void pings_come_back(void **state)
+{
+	static const char *const addresses[] = {"127.0.0.1", "::1"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		CLEAN(played_deinit) struct played p;
+		CLEAN(mem_freep) char *fields = mem_printf("\"_computingHostIp\":\"%s\"", addresses[i]);
+		const char *answer;
+
+		played_make(&p, NULL);
+		answer = ask(&p, API "PingTestCommand", fields);
+		if (strstr(answer, "may not send pings") || strstr(answer, "no way to ::1"))
+			print_message("%s: not on this machine\n", addresses[i]);
+		else
+			assert_string_equal(answer, ANSWER("Answer", "\"result\":true,"));
+	}
+}
+
+static void ssh_keys_are_kept(void **state)
+{
+	CLEAN(played_deinit) struct played p;
+	CLEAN(mem_freep) char *private = NULL;
+	CLEAN(mem_freep) char *public = NULL;
+
+	played_make(&p, NULL);
+	assert_non_null(
+		strstr(ask(&p, API "ModifySshKeysCommand", "\"_pubKey\":\"\",\"_prvKey\":\"x\""), "\"result\":false"));
+	assert_string_equal(
+		ask(&p, API "ModifySshKeysCommand", "\"_pubKey\":\"ssh-rsa A\",\"_prvKey\":\"KEY\\nEND\\n\""),
+		ANSWER("Answer", "\"result\":true,"));
+	private = folder_get(p.d.dir, "id_rsa.cloud");
+	public = folder_get(p.d.dir, "id_rsa.cloud.pub");
+	assert_string_equal(private, "KEY\nEND\n");
+	assert_string_equal(public, "ssh-rsa A\n");
+	assert_int_equal(folder_mode(p.d.dir, "id_rsa.cloud"), 0600);
+	assert_int_equal(folder_mode(p.d.dir, "id_rsa.cloud.pub"), 0600);
+}
+
+/* ---- certificates ---- */
+
+static char *csr_of(const char *answer)
+{
+	CLEAN(batch_deinit) struct batch b = {0};
+	const struct msg_setup_keystore_answer *a;
+
+	assert_int_equal(batch_decode(&b, answer, strlen(answer), NULL), ERR_OK);
+	a = batch_find(&b, MSG_SETUP_KEYSTORE_ANSWER);
+	check_there(a);
+	check_there(a->csr);
+	return mem_strdup(a->csr);
+}
+
+/* As the fields of a SetupCertificateCommand. */
+static char *certificate_fields(const char *cert, const char *key, const char *ca)
+{
+	json_t *j = json_pack("{s:s,s:s,s:s,s:b}", "certificate", cert, "privateKey", key, "caCertificates", ca,
+			      "handleByAgent", 1);
+	char *text = json_dumps(j, JSON_COMPACT), *fields;
+
+	json_decref(j);
+	check_there(text);
+	fields = mem_strndup(text + 1, strlen(text) - 2);
+	free(text);
+	return fields;
+}
+
+static char *sign(const char *csr, const char *ca_key, const char *ca, const char *guid)
+{
+	struct cert_params c = {
+		.ca_cert_pem = ca,
+		.ca_key_pem = ca_key,
+		.csr_pem = csr,
+		.common_name = "h1",
+		.role = CERT_ROLE_AGENT,
+		.id = guid,
+		.not_before_s = time(NULL) - 10,
+		.not_after_s = time(NULL) + 1000,
+		.serial = {9},
+	};
+	char *pem;
+
+	assert_int_equal(cert_new(&pem, &c, NULL), ERR_OK);
+	return pem;
+}
+
+static void a_renewal_goes_through(void **state)
+{
+	CLEAN(played_deinit) struct played p;
+	CLEAN(mem_freep) char *csr = NULL;
+	CLEAN(mem_freep) char *cert = NULL;
+	CLEAN(mem_freep) char *fields = NULL;
+	CLEAN(mem_freep) char *ca = NULL;
+	CLEAN(identity_deinit) struct identity old = {0};
+	CLEAN(identity_deinit) struct identity found = {0};
+	struct csr_info info = {0};
+	char *ca_key;
+
+	played_make(&p, NULL);
+	ca_make(&ca_key, &ca, time(NULL));
+	old = identity_make(ca_key, ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
+	assert_int_equal(identity_install(&fs_posix, p.d.dir, &old, NULL), ERR_OK);
+
+	/* 1. A key, beside the one in use. */
+	csr = csr_of(ask(&p, CA "SetupKeyStoreCommand",
+			 "\"validityDays\":365,\"keystorePassword\":\"abcdefghijklmnop\",\"handleByAgent\":true"));
+	assert_int_equal(csr_info_parse(&info, csr, NULL), ERR_OK);
+	assert_false(info.is_rsa);
+	assert_string_equal(info.id, "g");
+	assert_string_equal(info.common_name, "h1");
+	csr_info_deinit(&info);
+	assert_int_equal(folder_mode(p.d.dir, "cloud.key.new"), 0600);
+	assert_int_equal(folder_mode(p.d.dir, "cloud.csr"), 0600);
+	assert_string_equal(agent_file_get(p.d.file, "keystore.passphrase"), "abcdefghijklmnop");
+	assert_int_equal(identity_load(&found, &fs_posix, p.d.dir, NULL), ERR_OK);
+	assert_string_equal(found.cert, old.cert);
+	identity_deinit(&found);
+
+	/* 2. Its certificate. */
+	cert = sign(csr, ca_key, ca, "g");
+	fields = certificate_fields(cert, "", ca);
+	assert_string_equal(ask(&p, CA "SetupCertificateCommand", fields),
+			    "[{\"" CA "SetupCertificateAnswer\":{\"result\":true," COMMON "}}]");
+	assert_int_equal(p.n_creds, 1);
+	assert_false(p.lazily);
+	assert_int_equal(identity_load(&found, &fs_posix, p.d.dir, NULL), ERR_OK);
+	assert_string_equal(found.cert, cert);
+	assert_string_not_equal(found.key, old.key);
+	assert_int_equal(folder_mode(p.d.dir, "cloud.key.new"), 0);
+
+	/* 3. Another passphrase doesn't replace the stored one. */
+	mem_free(csr_of(ask(&p, CA "SetupKeyStoreCommand",
+			    "\"validityDays\":365,\"keystorePassword\":\"other\",\"handleByAgent\":true")));
+	assert_string_equal(agent_file_get(p.d.file, "keystore.passphrase"), "abcdefghijklmnop");
+	key_free(ca_key);
+}
+
+static void cloudstack_gets_an_rsa_key(void **state)
+{
+	CLEAN(played_deinit) struct played p;
+	CLEAN(mem_freep) char *csr = NULL;
+	struct csr_info info = {0};
+
+	played_make(&p, NULL);
+	p.is_muster = false;
+	csr = csr_of(ask(&p, CA "SetupKeyStoreCommand",
+			 "\"validityDays\":365,\"keystorePassword\":\"p\",\"handleByAgent\":true"));
+	assert_int_equal(csr_info_parse(&info, csr, NULL), ERR_OK);
+	assert_true(info.is_rsa);
+	assert_int_equal(info.role, CERT_ROLE_NONE);
+	assert_true(str_starts(csr, "-----BEGIN NEW CERTIFICATE REQUEST-----"));
+	csr_info_deinit(&info);
+}
+
+/* Whatever is wrong with it: said, and nothing has changed. */
+static void bad_certificates_are_refused(void **state)
+{
+	enum { OTHER_GUID, OTHER_CA, SERVER, NO_KEY, OTHER_KEY, NONSENSE };
+	static const struct {
+		const char *what;
+		int which;
+		const char *why;
+	} rows[] = {
+		{"another host's", OTHER_GUID, "guid other"},
+		{"of another CA", OTHER_CA, "the certificate can't be used"},
+		{"a server's", SERVER, "management server"},
+		{"whose key nobody has", NO_KEY, "the certificate can't be used"},
+		{"with another key", OTHER_KEY, "can't be used"},
+		{"that is none", NONSENSE, "can't be used"},
+	};
+	CLEAN(played_deinit) struct played p;
+	CLEAN(mem_freep) char *ca = NULL;
+	CLEAN(mem_freep) char *other_ca = NULL;
+	CLEAN(identity_deinit) struct identity old = {0};
+	char *ca_key, *other_key;
+
+	played_make(&p, NULL);
+	ca_make(&ca_key, &ca, time(NULL));
+	ca_make(&other_key, &other_ca, time(NULL));
+	old = identity_make(ca_key, ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
+	assert_int_equal(identity_install(&fs_posix, p.d.dir, &old, NULL), ERR_OK);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(identity_deinit)
+		struct identity bad = identity_make(rows[i].which == OTHER_CA ? other_key : ca_key,
+						    rows[i].which == OTHER_CA ? other_ca : ca,
+						    rows[i].which == SERVER ? CERT_ROLE_SERVER : CERT_ROLE_AGENT,
+						    rows[i].which == OTHER_GUID ? "other" : "g", NULL, time(NULL));
+		CLEAN(identity_deinit) struct identity found = {0};
+		CLEAN(mem_freep)
+		char *fields = certificate_fields(rows[i].which == NONSENSE ? "nonsense" : bad.cert,
+						  rows[i].which == NO_KEY      ? ""
+						  : rows[i].which == OTHER_KEY ? old.key
+									       : bad.key,
+						  ca);
+		const char *answer = ask(&p, CA "SetupCertificateCommand", fields);
+
+		if (!strstr(answer, "\"result\":false"))
+			fail_msg("%s was taken", rows[i].what);
+		/* The answer's quotes are Gson's: look at the words only. */
+		check_row(&rows[i], strstr(answer, rows[i].why) || strstr(answer, "can\\u0027t be used"));
+		check_row(&rows[i], identity_load(&found, &fs_posix, p.d.dir, NULL) == ERR_OK);
+		check_row(&rows[i], str_equal(found.cert, old.cert) && str_equal(found.key, old.key));
+		check_row(&rows[i], p.n_creds == 0);
+	}
+	key_free(ca_key);
+	key_free(other_key);
+}
+
+static void a_key_may_come_with_its_certificate(void **state)
+{
+	CLEAN(played_deinit) struct played p;
+	CLEAN(mem_freep) char *ca = NULL;
+	CLEAN(mem_freep) char *fields = NULL;
+	CLEAN(identity_deinit) struct identity fresh = {0};
+	CLEAN(identity_deinit) struct identity found = {0};
+	char *ca_key;
+
+	played_make(&p, NULL);
+	ca_make(&ca_key, &ca, time(NULL));
+	fresh = identity_make(ca_key, ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
+	fields = certificate_fields(fresh.cert, fresh.key, ca);
+	assert_non_null(strstr(ask(&p, CA "SetupCertificateCommand", fields), "\"result\":true"));
+	assert_int_equal(identity_load(&found, &fs_posix, p.d.dir, NULL), ERR_OK);
+	assert_string_equal(found.key, fresh.key);
+	assert_int_equal(p.n_creds, 1);
+	key_free(ca_key);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(commands_are_answered),
+		cmocka_unit_test(health_is_the_scripts),
+		cmocka_unit_test(pings_come_back),
+		cmocka_unit_test(ssh_keys_are_kept),
+		cmocka_unit_test(a_renewal_goes_through),
+		cmocka_unit_test(cloudstack_gets_an_rsa_key),
+		cmocka_unit_test(bad_certificates_are_refused),
+		cmocka_unit_test(a_key_may_come_with_its_certificate),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,303 @@
+#include "agent/explain.h"
+
+#include "agent_help.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include "agent/door.h"
+#include "agent/lock.h"
+#include "net/world_uv.h"
+
+#define S(n) ((struct mono){.us = (n)*INT64_C(1000000)})
+
+static struct str_list list_of(const char *text)
+{
+	struct str_list l = {0};
+
+	assert_int_equal(str_list_split(&l, text, ','), ERR_OK);
+	return l;
+}
+
+/* What the engine would say of an agent that is on its second choice. */
+struct scene {
+	struct str_list list, avoid, params;
+	struct agent_view view;
+	struct candidate candidates[3];
+	struct explain_question q;
+};
+
+static void scene_make(struct scene *s)
+{
+	*s = (struct scene){
+		.list = list_of("10.0.0.2,m3,10.0.0.1"),
+		.avoid = list_of("10.0.0.1"),
+		.params = list_of("migratewait=5"),
+		.view = {.state = AGENT_UP,
+			 .host_id = 2,
+			 .host_uuid = "u",
+			 .connected = "m3",
+			 .connected_ip = "10.0.0.3",
+			 .preferred = "10.0.0.2",
+			 .algorithm = "roundrobin",
+			 .interval_s = 60,
+			 .is_muster = true,
+			 .links = 4,
+			 .commands = 1,
+			 .next_check = S(1040),
+			 .since = S(1000 - 11520)},
+		.candidates = {{.entry = "10.0.0.2",
+				.verdict = CHOICE_BACKING_OFF,
+				.last_error = ERR_UNREACHABLE,
+				.backoff = {.failures = 3, .retry_at = S(1008)}},
+			       {.entry = "m3", .verdict = CHOICE_CONNECTED},
+			       {.entry = "10.0.0.1", .verdict = CHOICE_AVOIDED}},
+	};
+	s->view.list = &s->list;
+	s->view.avoid = &s->avoid;
+	s->q = (struct explain_question){.name = "H2",
+					 .guid = "g-2",
+					 .version = "1.0",
+					 .view = &s->view,
+					 .candidates = s->candidates,
+					 .n_candidates = 3,
+					 .now = S(1000),
+					 .port = 8250,
+					 .health = "good",
+					 .params = &s->params,
+					 .has_certificate = true};
+}
+
+static void scene_deinit(struct scene *s)
+{
+	str_list_deinit(&s->list);
+	str_list_deinit(&s->avoid);
+	str_list_deinit(&s->params);
+}
+
+static void the_line_has_everything(void **state)
+{
+	CLEAN(scene_deinit) struct scene s;
+	CLEAN(buf_deinit) struct buf out = {0};
+
+	scene_make(&s);
+	assert_int_equal(explain_json(&out, &s.q), ERR_OK);
+	assert_string_equal(
+		buf_str(&out),
+		"{\"name\":\"H2\",\"guid\":\"g-2\",\"version\":\"1.0\",\"host_id\":2,\"host_uuid\":\"u\",\"state\":\"up\","
+		"\"state_for_s\":11520,\"connected\":\"m3\",\"connected_ip\":\"10.0.0.3\",\"muster\":true,\"preferred\":"
+		"\"10.0.0.2\",\"on_preferred\":false,\"certificate\":true,\"list\":[\"10.0.0.2\",\"m3\",\"10.0.0.1\"],"
+		"\"algorithm\":\"roundrobin\",\"avoid\":[\"10.0.0.1\"],\"candidates\":[{\"server\":\"10.0.0.2\",\"verdict\":"
+		"\"backing off\",\"why\":\"the last attempt failed, it is tried again after a pause\",\"failures\":3,"
+		"\"last_error\":\"not reachable\",\"retry_in_s\":8},{\"server\":\"m3\",\"verdict\":\"connected\",\"why\":"
+		"\"the agent is on this server\",\"failures\":0,\"last_error\":null,\"retry_in_s\":null},{\"server\":"
+		"\"10.0.0.1\",\"verdict\":\"avoided\",\"why\":\"the servers say that it should not be used now, it is tried last\","
+		"\"failures\":0,\"last_error\":null,\"retry_in_s\":null}],\"check_interval_s\":60,\"check_interval_is_own\":"
+		"false,\"next_check_in_s\":40,\"on_fallback\":false,\"links\":4,\"commands\":1,\"health\":\"good\","
+		"\"host_params\":[\"migratewait=5\"]}");
+}
+
+static void people_read_sentences(void **state)
+{
+	CLEAN(scene_deinit) struct scene s;
+	CLEAN(buf_deinit) struct buf json = {0};
+	CLEAN(buf_deinit) struct buf out = {0};
+
+	scene_make(&s);
+	assert_int_equal(explain_json(&json, &s.q), ERR_OK);
+	assert_int_equal(explain_text(&out, buf_str(&json), NULL), ERR_OK);
+	assert_string_equal(
+		buf_str(&out),
+		"H2 (guid g-2, host 2) is up, for 3 h 12 min\n"
+		"\n"
+		"connected to   m3 (10.0.0.3)\n"
+		"preferred      10.0.0.2, it is not there\n"
+		"next look      in 40 s; every 60 s, as the servers say\n"
+		"list           10.0.0.2, m3, 10.0.0.1 (roundrobin)\n"
+		"to avoid       10.0.0.1\n"
+		"health         good\n"
+		"links          4 so far; 1 command in progress\n"
+		"\n"
+		"SERVER    VERDICT       WHY\n"
+		"10.0.0.2  backing off   the last attempt failed, it is tried again after a pause; failed 3 times; last time: not "
+		"reachable; again in 8 s\n"
+		"m3        connected     the agent is on this server\n"
+		"10.0.0.1  avoided       the servers say that it should not be used now, it is tried last\n");
+}
+
+static void an_agent_without_anything(void **state)
+{
+	const struct str_list none = {0};
+	const struct agent_view view = {.state = AGENT_SEEKING,
+					.host_id = -1,
+					.list = &none,
+					.avoid = &none,
+					.next_check = MONO_NEVER,
+					.since = S(1),
+					.on_fallback = true,
+					.interval_is_own = true};
+	const struct explain_question q = {.view = &view, .now = S(3)};
+	CLEAN(buf_deinit) struct buf json = {0};
+	CLEAN(buf_deinit) struct buf out = {0};
+
+	assert_int_equal(explain_json(&json, &q), ERR_OK);
+	assert_int_equal(explain_text(&out, buf_str(&json), NULL), ERR_OK);
+	assert_string_equal(buf_str(&out),
+			    "this agent (guid ?) is seeking, for 2 s\n"
+			    "\n"
+			    "connected to   no server; older lists are tried too\n"
+			    "preferred      none\n"
+			    "next look      none planned; switched off in agent.properties\n"
+			    "list           none\n"
+			    "to avoid       none\n"
+			    "certificate    NONE: every server is trusted; muster-agent join TOKEN gets one\n"
+			    "links          0 so far; 0 commands in progress\n"
+			    "\n"
+			    "SERVER  VERDICT       WHY\n");
+}
+
+static void what_a_peer_chose_does_not_paint_the_terminal(void **state)
+{
+	CLEAN(buf_deinit) struct buf out = {0};
+
+	assert_int_equal(
+		explain_text(
+			&out,
+			"{\"name\":\"a\\u001b[2Jb\",\"list\":[\"x\\ny\"],\"candidates\":[{\"server\":\"\\u0007\"}]}",
+			NULL),
+		ERR_OK);
+	assert_null(strchr(buf_str(&out), '\033'));
+	assert_null(strchr(buf_str(&out), '\a'));
+	assert_non_null(strstr(buf_str(&out), "a?[2Jb"));
+	assert_non_null(strstr(buf_str(&out), "x?y"));
+}
+
+static void other_answers_are_refused(void **state)
+{
+	static const char *const texts[] = {"", "[]", "{", "hello", "{\"a\":1,\"a\":2}"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		CLEAN(buf_deinit) struct buf out = {0};
+		struct why why = WHY_NONE;
+
+		assert_int_equal(explain_text(&out, texts[i], &why), ERR_MALFORMED);
+		assert_non_null(strstr(why.text, "not understood"));
+	}
+}
+
+/* ---- the socket ---- */
+
+struct asking {
+	struct world *world;
+	char *path;
+	char *line;
+	enum err result;
+	bool done;
+};
+
+static enum err say_long(void *user, struct buf *out)
+{
+	size_t *n = user;
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; !e && i < *n; i++)
+		e = buf_put_u8(out, 'x');
+	return e;
+}
+
+static void *ask(void *user)
+{
+	struct asking *a = user;
+
+	a->result = door_ask(&a->line, a->path, 10000, NULL);
+	__atomic_store_n(&a->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void tick(struct timer *t)
+{
+}
+
+static void whoever_connects_gets_the_line(void **state)
+{
+	static const size_t sizes[] = {0, 10, 100000};
+	CLEAN(folder_freep) char *dir = folder_new();
+	struct asking a = {.path = path_join(dir, "s")};
+	struct world *w;
+	struct door *d;
+	struct timer t;
+	size_t n;
+
+	assert_int_equal(world_uv_new(&w, NULL), ERR_OK);
+	/* What a killed agent left behind is taken over. */
+	folder_put(dir, "s", "", 0600);
+	assert_int_equal(door_open(&d, w, a.path, say_long, &n, NULL), ERR_OK);
+	assert_int_equal(folder_mode(dir, "s"), 0600);
+	timer_init(&t, tick);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		pthread_t thread;
+
+		n = sizes[i];
+		a.done = false;
+		assert_int_equal(pthread_create(&thread, NULL, ask, &a), 0);
+		while (!__atomic_load_n(&a.done, __ATOMIC_ACQUIRE)) {
+			timer_set_in(w, &t, 5);
+			world_uv_turn(w);
+		}
+		pthread_join(thread, NULL);
+		assert_int_equal(a.result, ERR_OK);
+		assert_int_equal(strlen(a.line), n);
+		a.line = mem_free(a.line);
+	}
+	timer_stop(w, &t);
+	assert_null(door_close(d));
+	world_uv_free(w);
+	assert_int_equal(door_ask(&a.line, a.path, 1000, NULL), ERR_NOT_FOUND);
+	assert_false(fs_posix.exists(&fs_posix, a.path));
+	mem_free(a.path);
+}
+
+static void a_path_that_is_too_long_is_said(void **state)
+{
+	char path[200];
+	char *line;
+	struct why why = WHY_NONE;
+
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	assert_int_equal(door_ask(&line, path, 1000, &why), ERR_TOO_BIG);
+	assert_non_null(strstr(why.text, "set muster.socket"));
+}
+
+static void one_agent_in_a_folder(void **state)
+{
+	CLEAN(folder_freep) char *dir = folder_new();
+	struct why why = WHY_NONE;
+	char pid[32];
+	int first = -1, second = -1;
+
+	assert_int_equal(lock_take(&first, dir, &why), ERR_OK);
+	assert_int_equal(lock_take(&second, dir, &why), ERR_BUSY);
+	snprintf(pid, sizeof(pid), "process %d", (int)getpid());
+	assert_non_null(strstr(why.text, pid));
+	lock_release(first);
+	assert_int_equal(lock_take(&second, dir, &why), ERR_OK);
+	lock_release(second);
+	assert_int_equal(lock_take(&second, "/nonexistent", &why), ERR_NOT_FOUND);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_line_has_everything),
+		cmocka_unit_test(people_read_sentences),
+		cmocka_unit_test(an_agent_without_anything),
+		cmocka_unit_test(what_a_peer_chose_does_not_paint_the_terminal),
+		cmocka_unit_test(other_answers_are_refused),
+		cmocka_unit_test(whoever_connects_gets_the_line),
+		cmocka_unit_test(a_path_that_is_too_long_is_said),
+		cmocka_unit_test(one_agent_in_a_folder),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
