@@ -1,0 +1,237 @@
+/*
+ * muster status: the cluster on one page.
+ */
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/api.h"
+#include "cli/args.h"
+#include "cli/cluster.h"
+#include "cli/format.h"
+#include "cli/table.h"
+
+/* Wider than this the picture of who sees whom is only what is wrong in it. */
+#define MATRIX_MAX 8
+
+static enum tint view_tint(const char *view)
+{
+	if (str_equal(view, "up"))
+		return TINT_GOOD;
+	return str_starts(view, "up") ? TINT_CAREFUL : TINT_BAD;
+}
+
+static void print_servers(const struct cli *c, const json_t *servers)
+{
+	static const struct table_column columns[] = {
+		{"SERVER", 0},
+		{"ADDRESS", 0},
+		{"STATE", 0},
+		{"AGENTS", TABLE_RIGHT},
+		{"OUTDATED", TABLE_RIGHT},
+		{"OFF PREFERRED", TABLE_RIGHT},
+		{"VERSION", TABLE_SHORTEN},
+	};
+	struct table *t = table_new(c, columns, ARRAY_SIZE(columns));
+	size_t i;
+	json_t *s;
+
+	json_array_foreach(servers, i, s)
+	{
+		int64_t outdated = json_number(s, "outdated", 0), off = json_number(s, "offpreferred", 0);
+		const char *state = json_text(s, "state", "");
+		char *address = server_address_text(s);
+
+		table_row(t);
+		table_cell(t, TINT_STRONG, "%s", json_text(s, "name", ""));
+		table_cell(t, TINT_NONE, "%s", address);
+		table_cell(t, str_equal(state, "Up") ? TINT_GOOD : TINT_BAD, "%s", state);
+		table_cell(t, TINT_NONE, "%" JSON_INTEGER_FORMAT, (json_int_t)json_number(s, "agents", 0));
+		table_cell(t, outdated ? TINT_CAREFUL : TINT_NONE, "%" JSON_INTEGER_FORMAT, (json_int_t)outdated);
+		table_cell(t, off ? TINT_CAREFUL : TINT_NONE, "%" JSON_INTEGER_FORMAT, (json_int_t)off);
+		table_cell(t, TINT_NONE, "%s", json_text(s, "version", ""));
+		mem_free(address);
+	}
+	table_print(t);
+	table_free(t);
+}
+
+static void print_absent(const json_t *servers)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach(servers, i, s)
+	{
+		const char *state = json_text(s, "state", ""), *seen = json_text(s, "lastupdate", NULL);
+		char date[FORMAT_MAX];
+
+		if (!str_equal(state, "Up") && seen)
+			printf("%s was last heard of on %s.\n", json_text(s, "name", "?"), format_date(date, seen));
+	}
+}
+
+static const char *view_of(const json_t *server, const char *name)
+{
+	const json_t *views = json_object_get(server, "views");
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(views, i, v)
+	{
+		if (str_equal(json_text(v, "of", ""), name))
+			return json_text(v, "view", "unknown");
+	}
+	return NULL;
+}
+
+/* Rows see columns. */
+static void print_matrix(const struct cli *c, const json_t *servers)
+{
+	struct table_column columns[MATRIX_MAX + 1] = {{"SEEN BY", 0}};
+	size_t n = json_array_size(servers), i, j;
+	json_t *seer, *seen;
+	struct table *t;
+
+	json_array_foreach(servers, i, seen)
+	{
+		columns[i + 1].title = json_text(seen, "name", "?");
+	}
+	t = table_new(c, columns, n + 1);
+	json_array_foreach(servers, i, seer)
+	{
+		table_row(t);
+		table_cell(t, TINT_STRONG, "%s", json_text(seer, "name", "?"));
+		json_array_foreach(servers, j, seen)
+		{
+			const char *view = i == j ? NULL : view_of(seer, json_text(seen, "name", ""));
+
+			table_cell(t, view ? view_tint(view) : TINT_FAINT, "%s", view ? view : "");
+		}
+	}
+	printf("\n");
+	table_print(t);
+	table_free(t);
+}
+
+static void print_exceptions(const json_t *servers)
+{
+	size_t n_bad = 0, i, j;
+	json_t *seer, *v;
+
+	json_array_foreach(servers, i, seer)
+	{
+		json_array_foreach(json_object_get(seer, "views"), j, v)
+		{
+			const char *view = json_text(v, "view", "unknown");
+
+			if (str_equal(view, "up"))
+				continue;
+			n_bad++;
+			printf("%s%s sees %s as %s.\n", n_bad == 1 ? "\n" : "", json_text(seer, "name", "?"),
+			       json_text(v, "of", "?"), view);
+		}
+	}
+	if (!n_bad)
+		printf("\nEach server sees all others up.\n");
+}
+
+static void print_views(const struct cli *c, const json_t *servers)
+{
+	size_t n = json_array_size(servers);
+
+	if (n < 2)
+		return;
+	if (n <= MATRIX_MAX)
+		print_matrix(c, servers);
+	else
+		print_exceptions(servers);
+}
+
+static void print_hosts(const json_t *status)
+{
+	static const struct {
+		const char *member, *name;
+	} states[] = {
+		{"up", "Up"}, {"disconnected", "Disconnected"}, {"alert", "Alert"}, {"other", "in another state"}};
+	const json_t *hosts = json_object_get(status, "hosts");
+	const char *before = ": ";
+	char text[FORMAT_MAX];
+
+	printf("\nHosts       %s", format_count(text, json_number(hosts, "total", 0), "host"));
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		int64_t n = json_number(hosts, states[i].member, 0);
+
+		if (!n)
+			continue;
+		printf("%s%" JSON_INTEGER_FORMAT " %s", before, (json_int_t)n, states[i].name);
+		before = ", ";
+	}
+	if (json_number(status, "unsecured", 0))
+		printf("; %" JSON_INTEGER_FORMAT " unsecured", (json_int_t)json_number(status, "unsecured", 0));
+	printf("\n");
+}
+
+static void print_lists(const json_t *status)
+{
+	int64_t interval = json_number(status, "interval", 0), outdated = json_number(status, "outdated", 0);
+	char *list = json_joined(json_object_get(status, "host"), ",");
+	char text[FORMAT_MAX];
+
+	printf("List        %s\n            %s\n", *list ? format_printable(list) : "empty",
+	       json_flag(status, "hostset", false) ? "as the setting host says"
+						   : "the registered servers, as the setting host is not set");
+	printf("Algorithm   %s\n", json_text(status, "algorithm", "unknown"));
+	printf("Interval    %s\n", interval > 0 ? format_seconds(text, interval)
+						: "0: agents don't look for their preferred server by themselves");
+	printf("Outdated    %s\n", outdated ? format_count(text, outdated, "agent") : "none: every agent has its list");
+	mem_free(list);
+}
+
+/* What someone should do something about. */
+static void print_warnings(const struct cli *c, const json_t *status)
+{
+	const json_t *store = json_object_get(status, "store");
+	int64_t off = json_number(status, "offpreferred", 0);
+	const char *on = tint_on(c, TINT_CAREFUL), *end = tint_off(c);
+	char text[FORMAT_MAX];
+
+	if (store && !json_flag(store, "ok", true))
+		printf("\n%sThe store has been failing for %s%s: links are kept, changes wait (%" JSON_INTEGER_FORMAT
+		       "). Look at the log of %s.\n",
+		       on, format_seconds(text, json_number(store, "failingseconds", 0)), end,
+		       (json_int_t)json_number(store, "waiting", 0), json_text(status, "answeredby", "the server"));
+	if (!json_flag(status, "strictness", true))
+		printf("\n%sAgents without a certificate are let in%s: ca.plugin.root.auth.strictness is false.\n", on,
+		       end);
+	if (off)
+		print_off_preferred(c, stdout, off, json_number(status, "interval", 0));
+}
+
+int cmd_status(struct cli *c, int argc, char **argv)
+{
+	struct args a = {
+		.about =
+			"Shows the cluster on one page: each management server as it sees itself and as the others see it, the\n"
+			"hosts by state, the list in force, and how many agents do not have it yet.",
+	};
+	json_t *answer, *status, *servers;
+
+	if (!args_parse(c, &a, argc, argv))
+		return a.exit_code;
+	answer = cli_ask(c, "getMusterStatus", NULL);
+	if (!answer)
+		return CLI_FAILED;
+	status = json_object_get(answer, "musterstatus");
+	servers = json_object_get(status, "servers");
+	if (c->json) {
+		cli_print_json(status, false);
+	} else {
+		print_servers(c, servers);
+		print_absent(servers);
+		print_views(c, servers);
+		print_hosts(status);
+		print_lists(status);
+		print_warnings(c, status);
+	}
+	json_decref(answer);
+	return cli_flush(c);
+}

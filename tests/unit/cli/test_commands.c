@@ -1,0 +1,366 @@
+/*
+ * The commands against a server that answers from a table: what they ask, what they print.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "check.h"
+#include "cli/sign.h"
+#include "muster_run.h"
+
+#define HOST_1                                                                                                                 \
+	"{\"id\":\"11111111-0000-4000-8000-000000000001\",\"name\":\"H1\",\"state\":\"Up\",\"musterhostid\":1,\"musterlist\":" \
+	"[\"M1\",\"M2\",\"M3\"],\"musteralgorithm\":\"roundrobin\",\"musterpreferred\":\"M1\",\"musterconnected\":\"M1\","     \
+	"\"musteroutdated\":false,\"mustersecured\":true,\"musterreconnecting\":false,\"musterexpected\":[\"M1\",\"M2\",\"M3\"]}"
+#define HOST_2                                                                                                                 \
+	"{\"id\":\"11111111-0000-4000-8000-000000000002\",\"name\":\"H2\",\"state\":\"Up\",\"musterhostid\":2,\"musterlist\":" \
+	"[\"M1\",\"M2\",\"M3\"],\"musteralgorithm\":\"static\",\"musterpreferred\":\"M1\",\"musterconnected\":\"M1\","         \
+	"\"musteroutdated\":true,\"mustersecured\":false,\"musterreconnecting\":true,\"musterexpected\":[\"M2\",\"M3\",\"M1\"]}"
+#define HOST_3                                                                                                         \
+	"{\"id\":\"11111111-0000-4000-8000-000000000003\",\"name\":\"H3\\u001b[31m\",\"state\":\"Alert\",\"musterhostid\":3}"
+
+#define STATUS(interval, off, strictness, store)                                                                                          \
+	"{\"getmusterstatusresponse\":{\"musterstatus\":{\"servers\":["                                                                   \
+	"{\"id\":\"s1\",\"name\":\"M1\",\"address\":\"10.0.0.1\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":2,"      \
+	"\"outdated\":1,\"offpreferred\":" off ",\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                 \
+	"{\"of\":\"M2\",\"address\":\"10.0.0.2\",\"view\":\"up (no link)\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]}," \
+	"{\"id\":\"s2\",\"name\":\"M2\",\"address\":\"10.0.0.2\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":1,"      \
+	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                       \
+	"{\"of\":\"M1\",\"address\":\"10.0.0.1\",\"view\":\"up\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"           \
+	"{\"id\":\"s3\",\"name\":\"M3\",\"address\":\"fd00::3\",\"port\":8251,\"state\":\"Down\",\"version\":\"0.1.0\",\"agents\":0,"     \
+	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T07:00:02+0000\",\"views\":[]}],"                                   \
+	"\"hosts\":{\"total\":4,\"up\":3,\"disconnected\":0,\"alert\":1,\"other\":0},\"outdated\":1,\"offpreferred\":" off                \
+	","                                                                                                                               \
+	"\"algorithm\":\"roundrobin\",\"host\":[\"M1\",\"M2\",\"M3\"],\"hostset\":true,\"interval\":" interval                            \
+	",\"configversion\":7,\"store\":" store ",\"answeredby\":\"M1\",\"strictness\":" strictness                                       \
+	",\"unsecured\":1}}}"
+#define SETTING(value)                                                                                                 \
+	"{\"name\":\"indirect.agent.lb.algorithm\",\"value\":\"" value                                                 \
+	"\",\"defaultvalue\":\"static\",\"isdynamic\":true,"                                                           \
+	"\"description\":\"How the list of management servers is ordered for each agent\"}"
+#define TOKEN                                                                                                          \
+	"\"id\":\"t1\",\"token\":\"MUSTER1.abc\",\"role\":\"agent\",\"expires\":\"2026-01-15T09:00:02+0000\",\"uses\":1"
+
+static const struct fake_answer answers[] = {
+	{"getMusterStatus", NULL, 0, STATUS("0", "2", "false", "{\"ok\":false,\"failingseconds\":75,\"waiting\":3}")},
+	{"listHosts", "name=nobody\n", 0, "{\"listhostsresponse\":{}}"},
+	{"listHosts", "name=twins\n", 0, "{\"listhostsresponse\":{\"count\":2,\"host\":[" HOST_1 "," HOST_1 "]}}"},
+	{"listHosts", "name=H2\n", 0, "{\"listhostsresponse\":{\"count\":1,\"host\":[" HOST_2 "]}}"},
+	{"listHosts", "name=", 0, "{\"listhostsresponse\":{}}"},
+	{"listHosts", "page=2\npagesize=2\n", 0, "{\"listhostsresponse\":{\"count\":3,\"host\":[" HOST_3 "]}}"},
+	{"listHosts", NULL, 0, "{\"listhostsresponse\":{\"count\":3,\"host\":[" HOST_1 "," HOST_2 "]}}"},
+	{"listManagementServers", NULL, 0,
+	 "{\"listmanagementserversresponse\":{\"count\":1,\"managementserver\":[{\"id\":\"s1\",\"name\":\"M1\",\"state\":\"Up\",\"version\":"
+	 "\"0.1.0\",\"ipaddress\":\"10.0.0.1\",\"agentscount\":2,\"lastserverstart\":\"2026-01-15T08:00:02+0000\"}]}}"},
+	{"listClusters", NULL, 0,
+	 "{\"listclustersresponse\":{\"count\":1,\"cluster\":[{\"id\":\"c1\",\"name\":\"default\"}]}}"},
+	{"listConfigurations", "name=nope\n", 0, "{\"listconfigurationsresponse\":{}}"},
+	{"listConfigurations", NULL, 0,
+	 "{\"listconfigurationsresponse\":{\"count\":1,\"configuration\":[" SETTING("static") "]}}"},
+	{"updateConfiguration", "value=fair\n", 431,
+	 "{\"updateconfigurationresponse\":{\"uuidList\":[],\"errorcode\":431,\"cserrorcode\":4350,\"errortext\":\"indirect.agent.lb.algorithm: "
+	 "\\\"fair\\\" is not one of static, roundrobin, shuffle.\"}}"},
+	{"updateConfiguration", NULL, 0,
+	 "{\"updateconfigurationresponse\":{\"configuration\":" SETTING("roundrobin") "}}"},
+	{"resetConfiguration", NULL, 0, "{\"resetconfigurationresponse\":{\"configuration\":" SETTING("static") "}}"},
+	{"createJoinToken", NULL, 0, "{\"createjointokenresponse\":{\"jointoken\":{" TOKEN "}}}"},
+	{"createRejoinToken", NULL, 0, "{\"createrejointokenresponse\":{\"jointoken\":{" TOKEN ",\"hostid\":\"h\"}}}"},
+	{"listJoinTokens", NULL, 0,
+	 "{\"listjointokensresponse\":{\"count\":1,\"jointoken\":[{\"id\":\"t1\",\"role\":\"agent\",\"created\":\"2026-01-15T08:00:02+0000\","
+	 "\"expires\":\"2026-01-15T09:00:02+0000\",\"usesleft\":0,\"uses\":1,\"state\":\"used\",\"name\":\"H1\"}]}}"},
+	{"revokeJoinToken", NULL, 0, "{\"revokejointokenresponse\":{\"success\":true}}"},
+	{"addHost", NULL, 0,
+	 "{\"addhostresponse\":{\"count\":1,\"host\":[{\"id\":\"u5\",\"name\":\"kvm5\",\"musterhostid\":5,\"musterjointoken\":\"MUSTER1.five\"}]}}"},
+	{"deleteHost", "forced=true", 0, "{\"deletehostresponse\":{\"success\":true}}"},
+	{"deleteHost", NULL, 530,
+	 "{\"deletehostresponse\":{\"uuidList\":[],\"errorcode\":530,\"cserrorcode\":4250,\"errortext\":\"Host H2 is connected and not in maintenance: forced=true removes it all the same\"}}"},
+	{"reconnectHost", NULL, 0, "{\"reconnecthostresponse\":{\"jobid\":\"j-ok\"}}"},
+	{"checkHost", NULL, 0, "{\"checkhostresponse\":{\"jobid\":\"j-ill\"}}"},
+	{"getHostStats", NULL, 0, "{\"gethoststatsresponse\":{\"jobid\":\"j-failed\"}}"},
+	{"queryAsyncJobResult", "j-ok", 0,
+	 "{\"queryasyncjobresultresponse\":{\"jobid\":\"j-ok\",\"jobstatus\":1,\"jobresultcode\":0,\"jobresult\":{\"host\":" HOST_1
+	 "}}}"},
+	{"queryAsyncJobResult", "j-ill", 0,
+	 "{\"queryasyncjobresultresponse\":{\"jobstatus\":1,\"jobresultcode\":0,\"jobresult\":{\"checkhost\":{\"result\":false,\"details\":\"disk "
+	 "full\"}}}}"},
+	{"queryAsyncJobResult", "j-failed", 0,
+	 "{\"queryasyncjobresultresponse\":{\"jobstatus\":2,\"jobresultcode\":534,\"jobresult\":{\"errorcode\":534,\"errortext\":\"Host is not "
+	 "connected\"}}}"},
+	{"explainHost", NULL, 0,
+	 "{\"explainhostresponse\":{\"explainhost\":{\"name\":\"H2\",\"musterhostid\":2,\"state\":\"Up\",\"musteralgorithm\":\"roundrobin\","
+	 "\"musteroutdated\":false,\"verdicts\":[{\"entry\":\"M2\",\"server\":\"M2\",\"state\":\"Down\",\"verdict\":\"avoided (Down)\",\"sentence\":"
+	 "\"it would be taken if nothing else were left\"},{\"entry\":\"M3\",\"server\":\"M3\",\"state\":\"Up\",\"verdict\":\"connected\",\"sentence\":"
+	 "\"first of the list that is up\"}],\"why\":\"H2 is on M3 because M2 is down.\",\"nextlook\":\"It looks again within 2 s.\"}}}"},
+	{"listEvents", NULL, 0,
+	 "{\"listeventsresponse\":{\"count\":2,\"event\":[{\"created\":\"2026-01-15T08:00:03+0000\",\"level\":\"WARN\",\"type\":\"MS.DOWN\","
+	 "\"description\":\"M2 is down\"},{\"created\":\"2026-01-15T08:00:02+0000\",\"level\":\"INFO\",\"type\":\"HOST.UP\",\"description\":\"H1 is "
+	 "up\"}]}}"},
+	{"rebalanceHosts", NULL, 0, "{\"rebalancehostsresponse\":{\"success\":true}}"},
+	{"allowWeakerIdentity", NULL, 0, "{\"allowweakeridentityresponse\":{\"success\":true}}"},
+	{"removeManagementServer", NULL, 0, "{\"removemanagementserverresponse\":{\"success\":true}}"},
+	{"createAccount", NULL, 0,
+	 "{\"createaccountresponse\":{\"account\":{\"name\":\"ops\",\"id\":\"a1\",\"apikey\":\"AK\",\"secretkey\":\"SK\"}}}"},
+	{"listAccounts", NULL, 0,
+	 "{\"listaccountsresponse\":{\"count\":1,\"account\":[{\"name\":\"ops\",\"apikey\":\"AK\",\"created\":\"2026-01-15T08:00:02+0000\"}]}}"},
+	{"deleteAccount", NULL, 0, "{\"deleteaccountresponse\":{\"success\":true}}"},
+	{"listApis", NULL, 0,
+	 "{\"listapisresponse\":{\"count\":2,\"api\":[{\"name\":\"listHosts\",\"isasync\":false},{\"name\":\"reconnectHost\",\"isasync\":true}]}}"},
+	{NULL},
+};
+
+static const struct fake_answer healthy[] = {
+	{"getMusterStatus", NULL, 0, STATUS("60", "1", "true", "{\"ok\":true,\"failingseconds\":0,\"waiting\":0}")},
+	{"listHosts", NULL, 0, "{\"listhostsresponse\":{}}"},
+	{"listEvents", NULL, 0, "{\"listeventsresponse\":{}}"},
+	{"listJoinTokens", NULL, 0, "{\"listjointokensresponse\":{}}"},
+	{"listAccounts", NULL, 0, "{\"listaccountsresponse\":{}}"},
+	{"listManagementServers", NULL, 200, "<html>no API</html>"},
+	{"rebalanceHosts", NULL, 500, "{}"},
+	{NULL},
+};
+
+struct row {
+	const char *words;
+	const char *golden; /* stdout; NULL: nothing */
+	int exit_code;
+	const char *err; /* what stderr contains; NULL: nothing */
+};
+
+static void check_rows(const struct row *rows, size_t n, const struct run *how)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct ran r;
+		const char *err;
+
+		muster_run(&r, how, rows[i].words);
+		err = buf_str(&r.err);
+		if (r.exit_code != rows[i].exit_code || !(rows[i].err ? !!strstr(err, rows[i].err) : !*err) ||
+		    (!rows[i].golden && r.out.len))
+			fail_msg("muster %s: exit code %d\nstdout: %s\nstderr: %s", rows[i].words, r.exit_code,
+				 buf_str(&r.out), err);
+		if (rows[i].golden)
+			golden_check(rows[i].golden, &r.out);
+		ran_deinit(&r);
+	}
+}
+
+static void commands_print_the_golden_text(void **state)
+{
+	static const struct row rows[] = {
+		{"status", "status", 0, NULL},
+		{"status --json", "status_json", 0, NULL},
+		{"hosts", "hosts", 0, NULL},
+		{"hosts --json", "hosts_json", 0, NULL},
+		{"hosts --outdated", "hosts_outdated", 0, NULL},
+		{"hosts nobody", NULL, 0, "No host is like that."},
+		{"hosts nobody --json", "hosts_none_json", 0, NULL},
+		{"servers", "servers", 0, NULL},
+		{"config list", "config_list", 0, NULL},
+		{"config list nope", NULL, 0, "No setting has a name like that."},
+		{"config get indirect.agent.lb.algorithm", "config_get", 0, NULL},
+		{"config get nope", NULL, 1, "there is no setting nope; `muster config list` shows them"},
+		{"config set indirect.agent.lb.algorithm roundrobin", "config_set", 0,
+		 "1 agent is not on the preferred server"},
+		{"config set indirect.agent.lb.algorithm=roundrobin --json", "config_set_json", 0, NULL},
+		{"config set indirect.agent.lb.algorithm fair", NULL, 1,
+		 "muster config set: indirect.agent.lb.algorithm: \"fair\" is not one of static, roundrobin, shuffle (HTTP 431, error code 4350)\n"},
+		{"config reset indirect.agent.lb.algorithm --cluster default", "config_reset", 0, "preferred server"},
+		{"token create --lifetime 2h --uses 3", "token_create", 0,
+		 "Valid until 2026-01-15 09:00:02, once. On the host: muster-agent join TOKEN"},
+		{"token create --json", "token_create_json", 0, NULL},
+		{"server token", "token_create", 0, "muster-server join TOKEN"},
+		{"token list", "token_list", 0, NULL},
+		{"token revoke t1", "token_revoke", 0, NULL},
+		{"host add kvm5", "host_add", 0, "Place 5 is reserved for kvm5."},
+		{"host rm H2", NULL, 1, "muster host rm: the host is connected; --force removes it all the same\n"},
+		{"host rm H2 --force", "host_rm", 0, NULL},
+		{"host rm twins", NULL, 1, "2 hosts are named twins"},
+		{"host reconnect 1", "host_reconnect", 0, NULL},
+		{"host check H2", "host_check", 1, NULL},
+		{"host stats H2", NULL, 1, "Host is not connected (error code 534)"},
+		{"host rejoin H2", "token_create", 0, "for that host only"},
+		{"host allow-weaker H2", "host_allow_weaker", 0, NULL},
+		{"explain H2", "explain", 0, NULL},
+		{"events -n 2", "events", 0, NULL},
+		{"rebalance", "rebalance", 0, NULL},
+		{"server rm M1", "server_rm", 0, NULL},
+		{"account create ops", "account_create", 0, "the secret key is not shown again"},
+		{"account list", "account_list", 0, NULL},
+		{"account rm ops", "account_rm", 0, NULL},
+		{"api listHosts name=H2", "api_list_hosts", 0, NULL},
+		{"api list hosts name=H2", "api_list_hosts", 0, NULL},
+		{"api reconnectHost id=1", "api_reconnect", 0, NULL},
+		{"api reconnect host id=1 --no-wait", "api_reconnect_no_wait", 0, NULL},
+		{"api paintHosts", NULL, 1,
+		 "The given command does not exist (HTTP 432, error code 9999); this server does not know the command"},
+	};
+	struct fake_server *s = fake_server_start(answers);
+
+	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
+	fake_server_stop(s);
+}
+
+static void an_empty_or_calm_cluster_says_so(void **state)
+{
+	static const struct row rows[] = {
+		{"status", "status_calm", 0, NULL},
+		{"hosts", NULL, 0, "There are no hosts yet. `muster token create` makes a token"},
+		{"events", NULL, 0, "Nothing like that has happened."},
+		{"token list", NULL, 0, "There are no tokens."},
+		{"account list", NULL, 0, "There are no accounts"},
+		{"servers", NULL, 1, "is not a management server's API"},
+		{"rebalance", NULL, 1, "is not a management server's API"},
+	};
+	struct fake_server *s = fake_server_start(healthy);
+
+	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
+	fake_server_stop(s);
+}
+
+/* As wide as the terminal, coloured there only, and not at all with NO_COLOR. */
+static void a_terminal_gets_colours_and_its_width(void **state)
+{
+	static const char *const plain[] = {"NO_COLOR=1", NULL};
+	static const struct row wide[] = {{"hosts", "terminal_hosts_100", 0, NULL},
+					  {"status", "terminal_status_100", 0, NULL}};
+	static const struct row narrow[] = {{"hosts", "terminal_hosts_60_plain", 0, NULL}};
+	struct fake_server *s = fake_server_start(answers);
+
+	check_rows(wide, ARRAY_SIZE(wide), &(struct run){.server = s, .terminal_width = 100});
+	check_rows(narrow, ARRAY_SIZE(narrow), &(struct run){.server = s, .terminal_width = 60, .environment = plain});
+	fake_server_stop(s);
+}
+
+static void commands_ask_what_they_should(void **state)
+{
+	static const struct {
+		const char *words, *request;
+	} rows[] = {
+		{"hosts --state Up --keyword kvm", "command=listHosts\nkeyword=kvm\nresponse=json\nstate=Up\n\n"},
+		{"config set indirect.agent.lb.algorithm 'M1, M2'",
+		 "command=updateConfiguration\nname=indirect.agent.lb.algorithm\nresponse=json\nvalue=M1, M2\n\n"},
+		{"config list --cluster default lb",
+		 "clusterid=c1\ncommand=listConfigurations\nname=lb\nresponse=json\n\n"},
+		{"config list --cluster 7", "clusterid=7\ncommand=listConfigurations\nresponse=json\n\n"},
+		{"token create --lifetime 2h --uses 3 --name H9",
+		 "command=createJoinToken\nlifetime=7200\nname=H9\nresponse=json\nrole=agent\nuses=3\n\n"},
+		{"server token", "command=createJoinToken\nresponse=json\nrole=server\nuses=1\n\n"},
+		{"host rm H2 --force --keep-certificate",
+		 "command=deleteHost\nforced=true\nid=11111111-0000-4000-8000-000000000002\nkeepcertificate=true\nresponse=json\n\n"},
+		{"host rejoin 2", "command=createRejoinToken\nhostid=2\nresponse=json\n\n"},
+		{"host add kvm5 10.0.0.5 --cluster c2",
+		 "clustername=c2\ncommand=addHost\nhypervisor=KVM\nname=kvm5\nresponse=json\nurl=http://10.0.0.5\n\n"},
+		{"rebalance --rerank", "command=rebalanceHosts\nrerank=true\nresponse=json\n\n"},
+		{"server rm M1", "command=removeManagementServer\nid=s1\nresponse=json\n\n"},
+		{"api listHosts 'keyword=a b&c=d'", "command=listHosts\nkeyword=a b&c=d\nresponse=json\n\n"},
+	};
+	struct fake_server *s = fake_server_start(answers);
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ran r;
+
+		fake_server_forget(s);
+		muster_run(&r, &(struct run){.server = s}, rows[i].words);
+		if (!strstr(fake_server_requests(s), rows[i].request))
+			fail_msg("muster %s asked:\n%s", rows[i].words, fake_server_requests(s));
+		ran_deinit(&r);
+	}
+	fake_server_stop(s);
+}
+
+/* ---- over TCP, signed ---- */
+
+#define REQUEST_MAX 16
+
+/* Takes the first request apart again and signs it as a server would. */
+static void check_signature(const char *requests, const char *secret)
+{
+	struct sign_param params[REQUEST_MAX];
+	char *text = mem_strdup(requests), *line = text, *given = NULL, *signature = NULL;
+	size_t n = 0;
+
+	check_there(text);
+	while (*line && *line != '\n') {
+		char *end = strchr(line, '\n'), *equals = strchr(line, '=');
+
+		check_there(end);
+		check_there(equals);
+		*end = *equals = '\0';
+		if (str_equal(line, "signature"))
+			given = equals + 1;
+		else
+			params[n++] = (struct sign_param){line, equals + 1};
+		line = end + 1;
+	}
+	assert_int_equal(sign_params(&signature, params, n, secret), ERR_OK);
+	check_there(given);
+	assert_string_equal(given, signature);
+	mem_free(signature);
+	mem_free(text);
+}
+
+static void keys_sign_requests_over_tcp(void **state)
+{
+	static const char *const keys[] = {"MUSTER_API_KEY=AK", "MUSTER_SECRET_KEY=Secret/+Key", NULL};
+	struct fake_server *s = fake_server_start(answers);
+	CLEAN(mem_freep) char *words = mem_printf("--url %s/ hosts --keyword 'a ~b*'", fake_server_url(s));
+	struct ran r;
+
+	muster_run(&r, &(struct run){.environment = keys}, words);
+	assert_int_equal(r.exit_code, 0);
+	assert_non_null(strstr(fake_server_requests(s), "apiKey=AK\n"));
+	assert_non_null(strstr(fake_server_requests(s), "signatureVersion=3\n"));
+	assert_non_null(strstr(fake_server_requests(s), "keyword=a ~b*\n"));
+	check_signature(fake_server_requests(s), "Secret/+Key");
+	ran_deinit(&r);
+	fake_server_stop(s);
+}
+
+static void a_key_file_is_written_once_and_read_back(void **state)
+{
+	struct fake_server *s = fake_server_start(answers);
+	CLEAN(mem_freep) char *path = mem_printf("%s.keys", fake_server_socket(s));
+	CLEAN(mem_freep) char *create = mem_printf("account create ops --file %s", path);
+	CLEAN(mem_freep) char *use = mem_printf("--url %s --api-key-file %s hosts", fake_server_url(s), path);
+	struct stat status;
+	struct ran r;
+
+	muster_run(&r, &(struct run){.server = s}, create);
+	assert_int_equal(r.exit_code, 0);
+	assert_int_equal(r.out.len, 0);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode & 0777, 0600);
+	ran_deinit(&r);
+
+	fake_server_forget(s);
+	muster_run(&r, NULL, use);
+	assert_int_equal(r.exit_code, 0);
+	check_signature(fake_server_requests(s), "SK");
+	ran_deinit(&r);
+
+	muster_run(&r, &(struct run){.server = s}, create);
+	assert_int_equal(r.exit_code, 1);
+	assert_non_null(strstr(buf_str(&r.err), "is not overwritten"));
+	ran_deinit(&r);
+	unlink(path);
+	fake_server_stop(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(commands_print_the_golden_text),
+		cmocka_unit_test(an_empty_or_calm_cluster_says_so),
+		cmocka_unit_test(a_terminal_gets_colours_and_its_width),
+		cmocka_unit_test(commands_ask_what_they_should),
+		cmocka_unit_test(keys_sign_requests_over_tcp),
+		cmocka_unit_test(a_key_file_is_written_once_and_read_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
