@@ -158,7 +158,7 @@ static enum err posix_write_synced(const struct fs *fs, const char *path, const 
 		return e;
 	/* A network file system may report a failed write only here. close() is never repeated. */
 	result = close(fd);
-	fd = -1;
+	fd = -1; /* NOLINT(clang-analyzer-deadcode.DeadStores): its clean-up reads it */
 	return result < 0 && errno != EINTR ? failed(why, "close", path, errno) : ERR_OK;
 }
 

@@ -197,6 +197,9 @@ enum err candidates_rebuild(struct agent *a)
 	a->places = made.places;
 	a->n_candidates = made.n;
 	attempts_drop_strangers(a);
+	/* A hunt whose only attempt was dropped would wait for its end, and no other move could begin, for ever. */
+	if (a->hunt.purpose != HUNT_NONE)
+		timer_set(a->world, &a->hunt.timer, world_now(a->world));
 	return ERR_OK;
 }
 

@@ -136,7 +136,7 @@ static enum err list_take(struct agent *a, const struct received_list *r, bool *
 		e = agent_file_save_list(a->file, &list, algorithm, a->list_worked, why);
 	if (e)
 		return e;
-	*is_new = !str_list_equal(&a->list, &list) || strcmp(a->algorithm, algorithm);
+	*is_new = !str_list_equal(&a->list, &list) || strcmp(a->algorithm, algorithm) != 0;
 	if (!*is_new)
 		return ERR_OK;
 	list_use(a, &list, &algorithm);

@@ -62,7 +62,7 @@ bool name_is_dns(const char *s, size_t n)
 	if (n == 0 || n > 253)
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (!is_letter_or_digit(s[i]) && !memchr(".-_:", s[i], 4))
+		if (!is_letter_or_digit(s[i]) && (!s[i] || !strchr(".-_:", s[i])))
 			return false;
 	return true;
 }

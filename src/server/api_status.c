@@ -439,7 +439,7 @@ static void explain_host(struct api_call *c)
 /* ---- rebalanceHosts ---- */
 
 struct rebalancing {
-	size_t n_servers, moved;
+	size_t moved;
 };
 
 static void rebalancing_free(void *state)
@@ -451,7 +451,7 @@ static enum err rebalance_run(struct store_tx *tx, struct api_call *c, struct wh
 {
 	struct rebalancing *r = c->state;
 
-	return store_slots_repair(tx, r->n_servers, &r->moved);
+	return store_slots_rerank(tx, &r->moved);
 }
 
 static void rebalance_then(struct api_call *c, enum err result, const char *sentence)
@@ -489,7 +489,6 @@ static void rebalance_hosts(struct api_call *c)
 		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
 		return;
 	}
-	r->n_servers = lists_servers(c->server)->n;
 	api_write(c, rebalance_run, rebalance_then);
 }
 
@@ -503,7 +502,7 @@ static const struct api_param_spec id_params[] = {
 	{"id", API_UUID, true, "The host", ENTITY_HOST, 0, false},
 };
 static const struct api_param_spec rebalance_params[] = {
-	{"rerank", API_BOOLEAN, false, "First even out the slots of roundrobin", ENTITY_NONE, 0, false},
+	{"rerank", API_BOOLEAN, false, "First give the slots of roundrobin anew, in order of host id: this may move everybody", ENTITY_NONE, 0, false},
 };
 static const struct api_field status_fields[] = {
 	{"servers", "list", "Each management server: state, agents, and how it sees the others"},

@@ -87,7 +87,7 @@ enum err api_token_make(struct api_token *out, struct server *s, const char *rol
 	token_deinit(&t);
 	out->row.created_ms = world_wall_ms(s->world);
 	out->row.expires_ms = out->row.created_ms + lifetime_s * 1000;
-	out->row.uses = out->row.uses_left = uses;
+	out->row.uses_left = uses;
 	out->row.host_id = host_id;
 	if (e)
 		api_token_free(out);
@@ -119,13 +119,13 @@ static void create_then(struct api_call *c, enum err result, const char *sentenc
 		return;
 	}
 	event_add(c->server, "TOKEN.CREATE", "INFO", t->row.host_id, "%s made join token %s for %s, %lld uses",
-		  c->account, t->row.id, t->row.role, (long long)t->row.uses);
+		  c->account, t->row.id, t->row.role, (long long)t->row.uses_left);
 	o = json_object();
 	api_put_text(o, "id", t->row.id);
 	api_put_text(o, "token", t->text);
 	api_put_text(o, "role", t->row.role);
 	api_put_date(o, "expires", t->row.expires_ms);
-	api_put_number(o, "uses", t->row.uses);
+	api_put_number(o, "uses", t->row.uses_left);
 	api_answer_object(c, "jointoken", o);
 }
 
@@ -230,7 +230,7 @@ static json_t *token_object(struct server *s, const struct token_row *row)
 	api_put_date(o, "created", row->created_ms);
 	api_put_date(o, "expires", row->expires_ms);
 	api_put_number(o, "usesleft", row->uses_left);
-	api_put_number(o, "uses", row->uses);
+	api_put_number(o, "uses", row->uses + row->uses_left);
 	api_put_text(o, "state", state_of(row, world_wall_ms(s->world)));
 	api_put_text(o, "name", row->bound_name);
 	api_put_text(o, "hostid", h ? h->row.uuid : NULL);

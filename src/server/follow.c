@@ -213,7 +213,6 @@ static bool take_host(struct server *s, struct host_row *row)
 	struct host *h = roster_host(s, row->id);
 	struct session *x = h ? h->session : NULL;
 	enum host_status before = h ? h->row.status : HOST_UNKNOWN;
-	int64_t epoch = h ? h->row.epoch : 0;
 	enum err e;
 
 	if (x && row->removed_ms) {
@@ -236,8 +235,6 @@ static bool take_host(struct server *s, struct host_row *row)
 	}
 	if (!h)
 		return true;
-	if (h->row.epoch != epoch)
-		requests_owner_changed(h);
 	if (h->row.owner && h->row.status == HOST_UP && before != HOST_UP)
 		watch_found(s, h);
 	if (h->session)

@@ -465,7 +465,7 @@ enum err http_new(struct http **out, const struct http_params *p, struct why *wh
 uint16_t http_port(const struct http *h)
 {
 	for (size_t i = 0; i < h->n_doors; i++) {
-		struct sockaddr_storage a;
+		struct sockaddr_storage a = {0};
 		socklen_t n = sizeof(a);
 
 		if (h->doors[i]->is_local || getsockname(h->doors[i]->fd, (struct sockaddr *)&a, &n))

@@ -103,6 +103,7 @@ struct host *roster_next(const struct server *s, size_t *cursor);
 struct member_server { /* a management server as we know it, ourselves included */
 	struct server_row row;
 	struct member member;    /* liveness; not used for ourselves */
+	int64_t told_run_id;     /* the run that our view in the store is about: a server that starts clears it */
 	struct peer *peer;       /* our link to it; NULL for ourselves */
 	struct list in_servers;  /* s->servers, by id */
 };
@@ -149,6 +150,7 @@ struct claim;
 struct joining;
 struct ledger_group;
 struct start;
+struct telling;
 
 struct session {
 	struct server *server;
@@ -169,6 +171,7 @@ struct session {
 	char *reported;             /* the list it has: from the startup, then what it confirmed */
 	int64_t interval_told;      /* -1: not yet */
 	struct mono last_ping;
+	struct telling *telling;    /* borrowed: the list that is on its way to it (spreading.c); NULL: none */
 	bool trigger;               /* its next list tells it to look for its preferred server at once */
 	bool checking_health;
 	bool provisional;           /* accepted without the store (decision 14) */
@@ -421,6 +424,7 @@ struct server {
 	bool beat_under_way;
 	struct map pings;         /* host id -> struct host: pinged since the last group was written */
 	struct mono pings_flushed;
+	struct mono trimmed;
 
 	/* follow.c */
 	struct timer follow_timer;

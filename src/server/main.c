@@ -99,7 +99,7 @@ static enum err load_settings(struct daemon *d, char *const *assignments, size_t
 	if (!e)
 		e = settings_load(&server_settings_table, &d->settings, p, path, say, NULL);
 	props_free(p);
-	for (size_t i = 0; !e && i < n; i++) {
+	for (size_t i = 0; !e && i < n && assignments[i]; i++) {
 		char *equals = strchr(assignments[i], '=');
 
 		if (!equals) {
@@ -193,9 +193,9 @@ static void on_signal(void *user, int signo)
 	struct daemon *d = user;
 
 	if (d->stopping) {
+		/* A write may be under way on another thread; what is acknowledged is on disk, the rest ends with us. */
 		log_warn(&d->log, "second signal, stopping at once");
-		world_uv_stop(d->world);
-		return;
+		_exit(EXIT_FAILURE);
 	}
 	log_info(&d->log, "stopping", KV_S("signal", signo == SIGTERM ? "TERM" : "INT"));
 	stop(d, 0);
@@ -394,7 +394,7 @@ int main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
 	};
 	struct daemon d = {.dir = "."};
-	char *assignments[64];
+	char *assignments[64] = {NULL};
 	size_t n = 0;
 	bool for_manual = false;
 	int mode = 0, c, code;

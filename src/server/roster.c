@@ -94,10 +94,14 @@ enum err roster_put_host(struct server *s, struct host_row *take_row, struct hos
 	if (!h) {
 		e = host_add(s, take_row, &h);
 	} else {
+		bool moved = h->row.epoch != take_row->epoch;
+
 		assert(str_equal(h->row.guid, take_row->guid)); /* a guid never changes; a new one is a new host */
 		host_row_deinit(&h->row);
 		h->row = *take_row;
 		*take_row = (struct host_row){0};
+		if (moved)
+			requests_owner_changed(h);
 	}
 	if (!e && out)
 		*out = h;

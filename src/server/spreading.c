@@ -81,6 +81,14 @@ void spreading_confirmed(struct session *x, const char *list, int64_t interval)
 
 /* ---- comparing ---- */
 
+struct telling {
+	struct server *server;
+	int64_t host_id;
+	int64_t attachment;
+	int64_t interval;
+	char *list;
+};
+
 static bool is_outdated(struct server *s, const struct host *h)
 {
 	const struct session *x = h->session;
@@ -89,9 +97,17 @@ static bool is_outdated(struct server *s, const struct host *h)
 	       (!lists_is_current(s, &h->row, x->reported) || x->interval_told != lists_interval(s, h->row.cluster_id));
 }
 
+/* Is what it should have on its way to it already? Its answer is compared again. */
+static bool is_being_told(struct server *s, const struct host *h)
+{
+	const struct telling *t = h->session->telling;
+
+	return t && t->interval == lists_interval(s, h->row.cluster_id) && lists_is_current(s, &h->row, t->list);
+}
+
 void spreading_compare(struct server *s, struct host *h)
 {
-	if (!is_outdated(s, h))
+	if (!is_outdated(s, h) || is_being_told(s, h))
 		return;
 	if (spread_add(s->spread, (uint64_t)h->row.id, world_now(s->world)))
 		log_error(s->log, "out of memory: an agent is told its list later", KV_I("host", h->row.id));
@@ -117,7 +133,7 @@ static void compare_slice(struct later *l)
 		}
 		if (!h->session || h->session->state != SESSION_READY)
 			continue;
-		if ((s->trigger_next || is_outdated(s, h)) &&
+		if ((s->trigger_next || (is_outdated(s, h) && !is_being_told(s, h))) &&
 		    spread_add(s->spread, (uint64_t)h->row.id, world_now(s->world)))
 			log_error(s->log, "out of memory: an agent is told its list later", KV_I("host", h->row.id));
 	}
@@ -159,14 +175,6 @@ size_t spreading_outdated(const struct server *s)
 
 /* ---- telling ---- */
 
-struct telling {
-	struct server *server;
-	int64_t host_id;
-	int64_t attachment;
-	int64_t interval;
-	char *list;
-};
-
 static void telling_free(struct telling *t)
 {
 	mem_free(t->list);
@@ -184,6 +192,8 @@ static void told(void *user, enum err result, const char *sentence, const struct
 		telling_free(t); /* another link has it; its startup was compared */
 		return;
 	}
+	if (x->telling == t)
+		x->telling = NULL;
 	if (!result && answers->n && element_result(&answers->elements[0])) {
 		x->trigger = false;
 		spreading_confirmed(x, t->list, t->interval);
@@ -248,7 +258,9 @@ static enum err tell(struct server *s, struct host *h)
 		t->attachment = h->session->attachment;
 		e = request_to_host(s, h, &b, &p);
 	}
-	if (e && t)
+	if (!e)
+		h->session->telling = t;
+	else if (t)
 		telling_free(t);
 	batch_deinit(&b);
 	return e;

@@ -23,7 +23,7 @@
 struct claim {
 	struct entry entry;
 	struct session *session; /* NULL: it has ended meanwhile */
-	bool void_claim;         /* read on the store lane: set when a CloudStack agent's link has closed (atomic) */
+	bool void_claim;         /* read on the store lane: set when the link has closed (atomic) */
 	bool is_retry;           /* of a provisional session */
 	struct host_row row;     /* what the startup says; completed by the store */
 	char *zone, *pod, *cluster;
@@ -51,8 +51,11 @@ void startup_abandon(struct session *x)
 	if (!x->claim)
 		return;
 	x->claim->session = NULL;
-	if (!x->boot)
-		__atomic_store_n(&x->claim->void_claim, true, __ATOMIC_RELAXED);
+	/*
+	 * Void for muster agents too: the store compares link numbers within one boot only, so that a claim from before
+	 * the agent's restart, waiting here behind a store that hung, would win over all newer ones.
+	 */
+	__atomic_store_n(&x->claim->void_claim, true, __ATOMIC_RELAXED);
 	x->claim = NULL;
 }
 
@@ -614,6 +617,7 @@ static void attach(struct session *x, struct host *h)
 	h->session = x;
 	x->host = h;
 	x->attachment = ++x->server->n_attachments;
+	x->telling = NULL;
 	session_move(x, SESSION_ATTACHED, x->provisional ? "known host, store not working" : "claimed");
 	link_set_message_limit(x->link, LINK_MESSAGE_LIMIT);
 	if (h->row.is_muster)

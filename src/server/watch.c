@@ -13,6 +13,7 @@
 #define TICK_MS 1000
 #define STALL_MS 5000
 #define PINGS_FLUSH_MS 5000
+#define TRIM_MS 60000
 
 /* ---- heartbeat and the others' ---- */
 
@@ -78,18 +79,40 @@ struct verdict {
 	int64_t peer;
 	char view[32];
 	bool is_down;
+	int64_t run_id, last_update_ms; /* the last that we had heard of it through the store */
 	size_t disowned;
 	bool state_changed;
 };
+
+/* Has it moved in the store since the verdict? The verdict may have waited here, behind a store that hung. */
+static enum err has_moved_since(struct store_tx *tx, const struct verdict *v, bool *moved)
+{
+	struct server_row *rows = NULL;
+	size_t n = 0;
+	enum err e = store_server_list(tx, &rows, &n);
+
+	*moved = false;
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].msid == v->peer)
+			*moved = rows[i].run_id != v->run_id || rows[i].last_update_ms != v->last_update_ms;
+		server_row_deinit(&rows[i]);
+	}
+	mem_free(rows);
+	return e;
+}
 
 static enum err verdict_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
 	struct verdict *v = container_of(entry, struct verdict, entry);
 	enum server_state to;
 	size_t n_jobs;
+	bool moved;
 	enum err e = store_peer_view_set(tx, entry->server->msid, v->peer, v->view);
 
 	if (e || !v->is_down)
+		return e;
+	e = has_moved_since(tx, v, &moved);
+	if (e || moved)
 		return e;
 	/* Only Up becomes Down; who dies in another state keeps it (query-api 4.3). */
 	v->state_changed = store_server_event(tx, v->peer, SERVER_EVENT_LOST, &to) == ERR_OK && to == SERVER_DOWN;
@@ -127,6 +150,9 @@ static void member_changed(struct server *s, struct member_server *m)
 	v->entry.run = verdict_run;
 	v->entry.done = verdict_done;
 	v->peer = m->row.msid;
+	v->run_id = m->row.run_id;
+	v->last_update_ms = m->row.last_update_ms;
+	m->told_run_id = m->row.run_id;
 	v->is_down = view == MEMBER_DOWN;
 	str_copy(v->view, sizeof(v->view), member_view_name(view));
 	ledger_add(s, &v->entry);
@@ -146,6 +172,8 @@ static void look_at_members(struct server *s)
 			member_heard_store(&m->member, now);
 		if (member_look(&m->member, now, &next))
 			member_changed(s, m);
+		else if (m->member.view != MEMBER_UNKNOWN && m->told_run_id != m->row.run_id)
+			member_changed(s, m); /* it was back before we missed it, and has cleared what we had said */
 		else if (m->member.view == MEMBER_DOWN && m->row.state == SERVER_UP)
 			member_changed(s, m); /* the verdict could not be stored, or it claimed to be Up again */
 	}
@@ -306,6 +334,37 @@ static void grace_for_all(struct server *s, int64_t pause_ms)
 		x->last_ping = world_now(s->world);
 }
 
+/* ---- keeping the store small ---- */
+
+struct trimming {
+	struct entry entry;
+	size_t keep;
+};
+
+static enum err trim_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	return store_events_trim(tx, container_of(entry, struct trimming, entry)->keep);
+}
+
+static void trim_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	if (result)
+		log_debug(s->log, "old events could not be cleared away", KV_S("error", sentence));
+	mem_free(container_of(entry, struct trimming, entry));
+}
+
+static void trim(struct server *s)
+{
+	struct trimming *t = mem_zalloc(sizeof(*t));
+
+	if (!t)
+		return;
+	t->entry.run = trim_run;
+	t->entry.done = trim_done;
+	t->keep = (size_t)config_number(s, "events.keep", 0);
+	ledger_add(s, &t->entry);
+}
+
 /* ---- the tick ---- */
 
 static void on_tick(struct timer *t)
@@ -326,6 +385,10 @@ static void on_tick(struct timer *t)
 	if (mono_ms_between(s->pings_flushed, now) >= PINGS_FLUSH_MS) {
 		s->pings_flushed = now;
 		pings_flush(s);
+	}
+	if (mono_ms_between(s->trimmed, now) >= TRIM_MS) {
+		s->trimmed = now;
+		trim(s);
 	}
 	timer_set_in(s->world, t, TICK_MS);
 }

@@ -65,7 +65,11 @@ struct sql_value {
 };
 #define SQL_N(v) ((struct sql_value){.kind = SQL_IS_NUMBER, .number = (v)})
 #define SQL_T(v) ((struct sql_value){.kind = SQL_IS_TEXT, .text = (v)})
+#ifndef CPPCHECK /* which does not know __VA_OPT__ */
 #define SQL_VALUES(...) ((const struct sql_value[]){__VA_ARGS__ __VA_OPT__(, ){.kind = SQL_END}})
+#else
+#define SQL_VALUES(...) ((const struct sql_value[]){{.kind = SQL_END}})
+#endif
 
 /* A statement in use. An error stays in it: sql_next() is false then, and sql_close() returns it. */
 struct sql {

@@ -197,6 +197,8 @@ enum err store_host_pings(struct store_tx *tx, const struct host_ping *pings, si
 enum err store_host_remove(struct store_tx *tx, int64_t id, size_t n_servers, size_t *moved) MUST_CHECK;
 /* Slots of all zones repaired for a new number of servers; *moved: how many changed. */
 enum err store_slots_repair(struct store_tx *tx, size_t n_servers, size_t *moved) MUST_CHECK;
+/* Slots of all zones given anew, 0, 1, 2 ... by host id: on an operator's demand only, it may move everybody. */
+enum err store_slots_rerank(struct store_tx *tx, size_t *moved) MUST_CHECK;
 /* All hosts of a dead or stopped server: ManagementServerDown. *n: how many. */
 enum err store_hosts_disown(struct store_tx *tx, int64_t msid, size_t *n) MUST_CHECK;
 enum err store_host_allow_weaker(struct store_tx *tx, int64_t id, bool allow) MUST_CHECK;
@@ -268,7 +270,8 @@ struct token_row {
 	char *hash;
 	char *role;
 	int64_t created_ms, expires_ms;
-	int64_t uses_left, uses;
+	int64_t uses_left; /* how often it may still be used */
+	int64_t uses;      /* how often it was */
 	bool revoked;
 	char *bound_name, *bound_guid; /* NULL: any */
 	int64_t host_id;               /* reserved host (addHost), 0: none */

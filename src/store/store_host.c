@@ -183,8 +183,8 @@ static enum err change_zone(struct store_tx *tx, const struct host_row *row, int
 /* The usual startup says what the last one said: then nothing is written. */
 enum err store_host_describe(struct store_tx *tx, const struct host_row *row)
 {
-	int64_t zone_id;
-	uint64_t slot;
+	int64_t zone_id = 0;
+	uint64_t slot = 0;
 	size_t n_changes = 0;
 	enum err e = where_is(tx, row->id, &zone_id, &slot);
 

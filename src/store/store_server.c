@@ -174,7 +174,7 @@ static enum err state_of(struct store_tx *tx, int64_t msid, enum server_state *s
 
 enum err store_server_event(struct store_tx *tx, int64_t msid, enum server_event event, enum server_state *to)
 {
-	enum server_state from;
+	enum server_state from = SERVER_DOWN;
 	enum server_state next;
 	enum err e = state_of(tx, msid, &from);
 
@@ -197,7 +197,7 @@ enum err store_server_event(struct store_tx *tx, int64_t msid, enum server_event
 
 enum err store_server_remove(struct store_tx *tx, int64_t msid)
 {
-	enum server_state state;
+	enum server_state state = SERVER_DOWN;
 	enum err e = state_of(tx, msid, &state);
 
 	if (!e && state == SERVER_UP)

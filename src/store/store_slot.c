@@ -139,3 +139,42 @@ enum err store_slots_repair(struct store_tx *tx, size_t n_servers, size_t *moved
 	}
 	return e;
 }
+
+/* One zone: in order of id. Two rounds, since no two hosts may have a slot at one time: aside first, then in place. */
+static enum err rerank_zone(struct store_tx *tx, int64_t zone_id, size_t *moved)
+{
+	static const struct sql_field id_and_slot[] = {{SQL_NUMBER, 0}, {SQL_NUMBER, sizeof(int64_t)}};
+	const struct sql_shape shape = {.fields = id_and_slot, .n = 2, .size = 2 * sizeof(int64_t)};
+	CLEAN(mem_freep) int64_t *hosts = NULL; /* pairs: id, slot */
+	size_t n = 0;
+	enum err e = sql_all(tx, &shape, &hosts, &n,
+			     "SELECT id, slot FROM host WHERE zone_id = ? AND removed_ms = 0 ORDER BY id", SQL_N(zone_id));
+
+	if (!e)
+		e = sql_run(tx, "DELETE FROM slot_hole WHERE zone_id = ?", SQL_N(zone_id));
+	if (!e)
+		e = sql_run(tx, "UPDATE host SET slot = -1 - slot WHERE zone_id = ? AND removed_ms = 0", SQL_N(zone_id));
+	for (size_t i = 0; i < n && !e; i++) {
+		e = sql_run(tx, "UPDATE host SET slot = ? WHERE id = ?", SQL_N((int64_t)i), SQL_N(hosts[2 * i]));
+		if (e || hosts[2 * i + 1] == (int64_t)i)
+			continue;
+		e = change_add(tx, CHANGE_HOST, hosts[2 * i]);
+		*moved += !e;
+	}
+	return e;
+}
+
+enum err store_slots_rerank(struct store_tx *tx, size_t *moved)
+{
+	static const struct sql_field id_only[] = {{SQL_NUMBER, 0}};
+	const struct sql_shape shape = {.fields = id_only, .n = 1, .size = sizeof(int64_t)};
+	CLEAN(mem_freep) int64_t *zones = NULL;
+	size_t n = 0;
+	enum err e = sql_all(tx, &shape, &zones, &n,
+			     "SELECT DISTINCT zone_id FROM host WHERE removed_ms = 0 ORDER BY zone_id");
+
+	*moved = 0;
+	for (size_t i = 0; i < n && !e; i++)
+		e = rerank_zone(tx, zones[i], moved);
+	return e;
+}

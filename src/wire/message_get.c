@@ -160,6 +160,7 @@ static enum err get_i64(msg_i64 *out, const json_t *v, struct complaint *c)
 	} else if (json_is_real(v)) {
 		double real = json_real_value(v);
 
+		/* cppcheck-suppress incorrectLogicOperator ; it does not read hexadecimal floating point */
 		if (real != floor(real) || real < -0x1p63 || real >= 0x1p63)
 			return complain(c, "a whole number of 64 bits", v);
 		n = (int64_t)real;

@@ -122,10 +122,11 @@ class Agent(Process):
         os.makedirs(directory, exist_ok=True)
         super().__init__(name, directory, [program("muster-agent"), "--dir", directory])
         self.properties = os.path.join(directory, "agent.properties")
+        self.prefix = []  # what starts its programs somewhere else, in a namespace say
 
     def join(self, token, *options, check=True):
-        result = subprocess.run([program("muster-agent"), "join", "-", "--dir", self.dir, "--name", self.name, *options],
-                                input=token, capture_output=True, text=True, timeout=60, check=False)
+        argv = [*self.prefix, program("muster-agent"), "join", "-", "--dir", self.dir, "--name", self.name, *options]
+        result = subprocess.run(argv, input=token, capture_output=True, text=True, timeout=60, check=False)
         if check and result.returncode:
             raise AssertionError(f"join of {self.name} failed: {result.stderr}")
         return result

@@ -170,6 +170,7 @@ class ReferenceServers(unittest.TestCase):
                 one.wait("migrate-answered")
                 moved = body(two.message("in", "StartupRoutingCommand", after=mark))
                 self.assertTrue(moved["connectionTransferred"])
+                two.wait("host-status", after=mark, status="Up")
 
                 agent.kill(signal.SIGTERM)
                 self.assertEqual(agent.child.returncode, 0)

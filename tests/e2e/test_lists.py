@@ -49,6 +49,8 @@ class Lists(unittest.TestCase):
             m1.start()
             until(m1.ready, what="the server is back")
             until(lambda: self.at_home(cluster), what="the agents are back")
+            until(lambda: all(v["view"] == "up" for s in cluster.status()["servers"] for v in s["views"]),
+                  what="every server sees every other one")
             self.expect_roundrobin(cluster)
 
             before = {n: h["musterlist"] for n, h in cluster.hosts().items()}

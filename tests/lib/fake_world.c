@@ -19,6 +19,7 @@
 
 #define START_US 1000000000
 #define WALL_START_MS 1900000000000
+#define MOST_CERTS 200 /* in one test */
 
 struct fake_name {
 	struct list in;
@@ -41,6 +42,9 @@ struct fake_world {
 	struct list listeners;
 	struct list names;
 	struct list files;
+	struct list works;                       /* under way: struct fake_work */
+	struct cert_info *certs[MOST_CERTS + 1]; /* what creds show, by the number that greetings carry; 0: none */
+	size_t n_certs;
 	struct str_list cuts;
 	struct str_list dials;
 	struct fs fs;
@@ -342,6 +346,7 @@ void fake_name(struct fake_world *f, const char *name, const char *ip)
 
 struct fake_work {
 	struct later later;
+	struct list in;
 	struct work *work;
 };
 
@@ -350,6 +355,7 @@ static void work_due(struct later *l)
 	struct fake_work *fw = container_of(l, struct fake_work, later);
 	struct work *w = fw->work;
 
+	list_remove(&fw->in);
 	mem_free(fw);
 	w->done(w);
 }
@@ -364,7 +370,19 @@ static void fake_work(struct world *w, enum work_lane lane, struct work *work)
 	fw->work = work;
 	fw->later.call = work_due;
 	list_init(&fw->later.queued);
+	list_append(&of(w)->works, &fw->in);
 	world_later(w, &fw->later);
+}
+
+void fake_works_cut(struct fake_world *f)
+{
+	list_for (fw, &f->works, struct fake_work, in) {
+		world_later_cancel(&fw->later);
+		list_remove(&fw->in);
+		if (fw->work->dropped)
+			fw->work->dropped(fw->work);
+		mem_free(fw);
+	}
 }
 
 static void fake_later(struct world *w, struct later *l)
@@ -395,8 +413,9 @@ static void fake_wake_at(struct world *w, struct mono at)
 /* ---- TLS that only exchanges greetings ---- */
 
 struct fake_tls_creds {
-	struct tls_creds creds; /* first */
-	bool is_client;
+	struct tls_creds creds;   /* first */
+	struct fake_world *world; /* NULL: shows no certificate */
+	size_t cert;              /* in world->certs */
 	enum fake_kind kind;
 };
 
@@ -407,6 +426,8 @@ struct fake_tls {
 	bool trust_all;
 	bool has_greeted;
 	char pin[FINGERPRINT_TEXT];
+	const struct fake_tls_creds *creds; /* valid during the handshake */
+	bool require_cert;
 	struct tls_peer peer;
 };
 
@@ -425,23 +446,44 @@ static bool profile_asks_alpn(enum tls_profile p)
 	return p == TLS_CLIENT_MUSTER || p == TLS_CLIENT_UNKNOWN;
 }
 
+static void put_greeting(struct fake_tls *t, struct buf *out, uint8_t what)
+{
+	MUST(buf_put_u8(out, GREETING) == ERR_OK && buf_put_u8(out, what) == ERR_OK);
+	MUST(buf_put_u8(out, (uint8_t)t->creds->cert) == ERR_OK);
+}
+
+/* What the other side has shown; the lists in it belong to the world. */
+static void take_cert(struct fake_tls *t, size_t number)
+{
+	if (!number || !t->creds->world)
+		return;
+	t->peer.has_cert = true;
+	t->peer.chain_ok = true;
+	t->peer.cert = *t->creds->world->certs[number];
+}
+
 static enum tls_outcome server_handshake(struct fake_tls *t, struct buf *in, struct buf *out, enum err *error,
 					 struct why *why)
 {
 	bool is_muster = t->kind != FAKE_CLOUDSTACK;
 	enum tls_profile client;
+	size_t cert;
 
-	if (in->len < 2)
+	if (in->len < 3)
 		return TLS_WANT;
 	if (in->data[0] != GREETING)
 		return tls_fail(error, why, ERR_TLS, "no greeting");
 	client = in->data[1];
-	buf_consume(in, 2);
+	cert = in->data[2];
+	buf_consume(in, 3);
+	if (t->require_cert && !cert && client != TLS_CLIENT_JOIN)
+		return tls_fail(error, why, ERR_UNTRUSTED, "no certificate");
+	take_cert(t, cert);
 	if (client == TLS_CLIENT_JOIN)
 		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_JOIN);
 	else if (is_muster && profile_asks_alpn(client))
 		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_MUSTER);
-	MUST(buf_put_u8(out, GREETING) == ERR_OK && buf_put_u8(out, (uint8_t)t->kind) == ERR_OK);
+	put_greeting(t, out, (uint8_t)t->kind);
 	return TLS_DONE;
 }
 
@@ -474,17 +516,23 @@ static enum tls_outcome client_handshake(struct fake_tls *t, struct buf *in, str
 					 struct why *why)
 {
 	enum fake_kind kind;
+	enum tls_outcome o;
+	size_t cert;
 
 	if (!t->has_greeted) {
-		MUST(buf_put_u8(out, GREETING) == ERR_OK && buf_put_u8(out, (uint8_t)t->profile) == ERR_OK);
+		put_greeting(t, out, (uint8_t)t->profile);
 		t->has_greeted = true;
 		return TLS_WANT;
 	}
-	if (in->len < 2)
+	if (in->len < 3)
 		return TLS_WANT;
 	kind = in->data[1];
-	buf_consume(in, 2);
-	return client_check(t, kind, error, why);
+	cert = in->data[2];
+	buf_consume(in, 3);
+	o = client_check(t, kind, error, why);
+	if (o == TLS_DONE)
+		take_cert(t, cert);
+	return o;
 }
 
 static enum tls_outcome fake_handshake(struct tls *tls, struct buf *in, struct buf *out, enum err *error,
@@ -532,7 +580,10 @@ static const struct tls_peer *fake_peer(const struct tls *tls)
 
 static void fake_tls_free(struct tls *tls)
 {
-	mem_free(container_of(tls, struct fake_tls, tls));
+	struct fake_tls *t = container_of(tls, struct fake_tls, tls);
+
+	tls_creds_unref((struct tls_creds *)(uintptr_t)&t->creds->creds);
+	mem_free(t);
 }
 
 static const struct tls_ops fake_tls_ops = {
@@ -553,6 +604,9 @@ static enum err fake_session_new(struct tls_creds *creds, struct tls **out, cons
 	t->profile = p->profile;
 	t->kind = c->kind;
 	t->trust_all = p->trust_all;
+	t->require_cert = p->require_cert;
+	t->creds = c;
+	tls_creds_ref(creds);
 	if (p->pin)
 		str_copy(t->pin, sizeof(t->pin), p->pin);
 	str_copy(t->peer.version, sizeof(t->peer.version), "fake");
@@ -583,8 +637,35 @@ static struct tls_creds *creds_make(enum fake_kind kind)
 
 static enum err fake_creds_new(struct world *w, struct tls_creds **out, const struct tls_material *m, struct why *why)
 {
-	*out = creds_make(FAKE_MUSTER);
-	return ERR_OK;
+	struct cert_info info = {0};
+	enum err e;
+
+	*out = NULL;
+	if (!m->chain) {
+		*out = creds_make(FAKE_MUSTER);
+		return ERR_OK;
+	}
+	e = cert_info_parse(&info, m->chain, why);
+	if (!e)
+		*out = fake_creds_with(of(w), &info);
+	cert_info_deinit(&info);
+	return e;
+}
+
+struct tls_creds *fake_creds_with(struct fake_world *f, const struct cert_info *info)
+{
+	struct tls_creds *creds = creds_make(FAKE_MUSTER);
+	struct fake_tls_creds *c = container_of(creds, struct fake_tls_creds, creds);
+	struct cert_info *copy = mem_zalloc(sizeof(*copy));
+
+	MUST(copy && f->n_certs < MOST_CERTS);
+	*copy = *info;
+	copy->ips = copy->dns = (struct str_list){0};
+	MUST(str_list_copy(&copy->ips, &info->ips) == ERR_OK && str_list_copy(&copy->dns, &info->dns) == ERR_OK);
+	c->world = f;
+	c->cert = ++f->n_certs;
+	f->certs[c->cert] = copy;
+	return creds;
 }
 
 struct tls_creds *fake_creds(struct fake_world *f)
@@ -774,6 +855,7 @@ struct fake_world *fake_world_new(uint64_t seed)
 	list_init(&f->listeners);
 	list_init(&f->names);
 	list_init(&f->files);
+	list_init(&f->works);
 	f->ops_left = SIZE_MAX;
 	f->fs = (struct fs){
 		.read = fs_read,
@@ -810,6 +892,17 @@ static void run_laters(struct fake_world *f)
 		l->call(l);
 	}
 	free_closed(f);
+}
+
+bool fake_world_step(struct fake_world *f)
+{
+	struct later *l = list_first(&f->laters, struct later, queued);
+
+	if (!l)
+		return false;
+	list_remove(&l->queued);
+	l->call(l);
+	return true;
 }
 
 void fake_world_settle(struct fake_world *f)
@@ -897,6 +990,10 @@ struct fake_world *fake_world_free(struct fake_world *f)
 	}
 	list_for (file, &f->files, struct fake_file, in)
 		file_free(file);
+	for (size_t i = 1; i <= f->n_certs; i++) {
+		cert_info_deinit(f->certs[i]);
+		mem_free(f->certs[i]);
+	}
 	heap_deinit(&f->world.timers);
 	str_list_deinit(&f->cuts);
 	str_list_deinit(&f->dials);

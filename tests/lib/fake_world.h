@@ -30,6 +30,10 @@ struct world *fake_world_of(struct fake_world *f);
 void fake_world_run(struct fake_world *f, int64_t ms);
 /* Does what is due now, without time passing. */
 void fake_world_settle(struct fake_world *f);
+/* Does one thing of this turn: for looking at what is half done. false: the turn is over. */
+bool fake_world_step(struct fake_world *f);
+/* The lanes stop, as at the end of a process: what was done there is reported to nobody. */
+void fake_works_cut(struct fake_world *f);
 /* Jumps without anything happening on the way: a suspended process. */
 void fake_world_sleep(struct fake_world *f, int64_t ms);
 int64_t fake_world_ms(const struct fake_world *f); /* since it was made */
@@ -120,3 +124,5 @@ const struct fake_message *fake_server_answer(const struct fake_server *s, int64
 
 /* What a client of the fake TLS checks servers with. */
 struct tls_creds *fake_creds(struct fake_world *f);
+/* Shows that certificate, as one of our CA. What is made of PEM shows what stands there. */
+struct tls_creds *fake_creds_with(struct fake_world *f, const struct cert_info *info);

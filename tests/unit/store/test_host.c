@@ -376,6 +376,39 @@ TX_TEST(a_new_number_of_servers_repairs_all_zones)
 	return ERR_OK;
 }
 
+TX_TEST(a_new_host_takes_the_hole_that_keeps_the_servers_even)
+{
+	struct host_row row, got;
+	size_t moved;
+
+	/* Slots 0 to 5; without 1, 2 and 4 the hosts left have 0, 3, 5: one on the first of two servers, two on the other. */
+	for (char name[2] = "a"; name[0] < 'g'; name[0]++)
+		host_made(tx, name);
+	ok(store_host_remove(tx, 2, 1, &moved));
+	ok(store_host_remove(tx, 3, 1, &moved));
+	ok(store_host_remove(tx, 5, 1, &moved));
+	store_tx_servers(tx, 2);
+	row = host_like("x");
+	ok(store_host_create(tx, &row));
+	assert_int_equal(row.slot, 2); /* 1 is the lowest hole, but would make it 1 and 3 */
+	store_tx_servers(tx, 0);
+	row = host_like("y");
+	ok(store_host_create(tx, &row));
+	assert_int_equal(row.slot, 1); /* nobody said for how many servers: the lowest */
+	/* On demand slots are given anew, in order of id. */
+	ok(store_slots_rerank(tx, &moved));
+	assert_int_equal(moved, 4);
+	got = host(tx, row.id);
+	assert_int_equal(got.slot, 4);
+	host_row_deinit(&got);
+	ok(store_slots_rerank(tx, &moved));
+	assert_int_equal(moved, 0);
+	row = host_like("z");
+	ok(store_host_create(tx, &row));
+	assert_int_equal(row.slot, 5);
+	return ERR_OK;
+}
+
 TX_TEST(a_host_that_changes_its_zone_gets_a_slot_there)
 {
 	int64_t zone, pod, cluster;
@@ -834,6 +867,7 @@ int main(void)
 		cmocka_unit_test(holes_at_the_end_are_used_from_below),
 		cmocka_unit_test(removal_repairs_the_spread),
 		cmocka_unit_test(a_new_number_of_servers_repairs_all_zones),
+		cmocka_unit_test(a_new_host_takes_the_hole_that_keeps_the_servers_even),
 		cmocka_unit_test(a_host_that_changes_its_zone_gets_a_slot_there),
 		cmocka_unit_test(a_claim_is_judged_by_boot_and_link),
 		cmocka_unit_test(an_older_link_stays_too_late_when_nobody_owns_the_host),

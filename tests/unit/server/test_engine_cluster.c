@@ -1,0 +1,312 @@
+/* Two servers on one store: who owns a host, commands through each other, what peers may say. */
+#include <string.h>
+
+#include "check.h"
+#include "engine_bench.h"
+
+static const struct agent_script h1 = {
+	.guid = "h1", .ip = "10.1.0.1", .identity = ID_URI, .is_muster = true, .boot = "b1"};
+
+static void cluster_up(struct engine_bench *e)
+{
+	engine_up(e);
+	node_add(e, &e->b, B_IP);
+	engine_run(e, 1500);
+}
+
+struct heard {
+	int n;
+	enum err result;
+};
+
+static void heard(void *user, enum err result, const char *sentence, const struct batch *answers)
+{
+	struct heard *h = user;
+
+	h->n++;
+	h->result = result;
+}
+
+static void ask(struct node *n, const char *guid, struct heard *h)
+{
+	struct batch b = {0};
+	struct request_params p = {.wait_ms = 600000, .done = heard, .user = h};
+
+	*h = (struct heard){0};
+	assert_non_null(batch_add(&b, MSG_MAINTAIN));
+	assert_int_equal(request_to_host(n->server, host_of(n, guid), &b, &p), ERR_OK);
+}
+
+static bool is_ready_at(struct node *n, const char *guid)
+{
+	struct host *h = host_of(n, guid);
+
+	return h && h->session && h->session->state == SESSION_READY;
+}
+
+static void servers_are_linked_both_ways(void **state)
+{
+	struct engine_bench e;
+	struct server_view v;
+
+	cluster_up(&e);
+	server_look(e.a.server, &v);
+	assert_int_equal(v.peers_up, 1);
+	server_look(e.b.server, &v);
+	assert_int_equal(v.peers_up, 1);
+	assert_int_equal(lists_servers(e.a.server)->n, 2);
+	engine_down(&e);
+}
+
+static void a_command_finds_the_agent_through_its_owner(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+	struct heard one;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 500);
+	ask(&e.b, "h1", &one);
+	engine_run(&e, 100);
+	assert_int_equal(script_count(a, MSG_MAINTAIN), 1);
+	assert_int_equal(script_got(a, MSG_MAINTAIN, 0)->header.mgmt_id, server_msid(e.b.server));
+	script_answer(a, script_got(a, MSG_MAINTAIN, 0), MSG_ANSWER, true);
+	engine_run(&e, 100);
+	assert_int_equal(one.n, 1);
+	assert_int_equal(one.result, ERR_OK);
+	engine_down(&e);
+}
+
+static void a_command_follows_the_agent_to_another_owner(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+	struct heard one;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 500);
+	ask(&e.b, "h1", &one);
+	engine_run(&e, 100);
+	/* The owner dies with the command; the agent comes to the one that asked. */
+	fake_works_cut(e.f);
+	node_kill(&e.a);
+	script_forget(a);
+	engine_run(&e, 50);
+	script_dial(a, &e.b);
+	engine_run(&e, 500);
+	assert_true(is_ready_at(&e.b, "h1"));
+	assert_int_equal(script_count(a, MSG_MAINTAIN), 1);
+	script_answer(a, script_got(a, MSG_MAINTAIN, 0), MSG_ANSWER, true);
+	engine_run(&e, 100);
+	assert_int_equal(one.n, 1);
+	assert_int_equal(one.result, ERR_OK);
+	engine_down(&e);
+}
+
+static void an_agent_that_moves_is_superseded_at_its_old_server(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+	struct session *first;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 500);
+	first = host_of(&e.a, "h1")->session;
+	script_dial(a, &e.b);
+	engine_run(&e, 500);
+	assert_true(is_ready_at(&e.b, "h1"));
+	assert_null(host_of(&e.a, "h1")->session);
+	assert_int_equal(first->state, SESSION_SUPERSEDED);
+	/* And back, on the link that is still there. */
+	script_hang_up(a);
+	script_back_to_oldest(a);
+	script_startup(a);
+	engine_run(&e, 1000);
+	assert_true(is_ready_at(&e.a, "h1"));
+	assert_int_equal(host_of(&e.b, "h1")->row.owner, server_msid(e.a.server));
+	engine_run(&e, 40000);
+	assert_int_equal(status_in_store(&e, host_of(&e.a, "h1")->row.id), HOST_UP);
+	engine_down(&e);
+}
+
+static void a_late_claim_of_an_older_link_does_not_win(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+	int64_t id;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 500);
+	id = host_of(&e.a, "h1")->row.id;
+	/* Its newest link is at b, where the store does not work yet; the older one is claimed again at a. */
+	e.b.store_fails = true;
+	script_dial(a, &e.b);
+	engine_run(&e, 300);
+	assert_true(is_ready_at(&e.b, "h1"));
+	startup_claim_again(host_of(&e.a, "h1")->session);
+	engine_run(&e, 2000);
+	e.b.store_fails = false;
+	engine_run(&e, 3000);
+	assert_true(is_ready_at(&e.b, "h1"));
+	assert_false(host_of(&e.b, "h1")->session->provisional);
+	assert_int_equal(host_of(&e.a, "h1")->row.owner, server_msid(e.b.server));
+	assert_int_equal(status_in_store(&e, id), HOST_UP);
+	engine_down(&e);
+}
+
+static void a_dead_server_loses_its_hosts(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+	int64_t id;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 500);
+	id = host_of(&e.a, "h1")->row.id;
+	fake_works_cut(e.f);
+	node_kill(&e.a);
+	engine_run(&e, 8000);
+	assert_int_equal(host_of(&e.b, "h1")->row.owner, 0);
+	assert_int_equal(status_in_store(&e, id), HOST_DISCONNECTED);
+	script_dial(a, &e.b);
+	engine_run(&e, 500);
+	assert_true(is_ready_at(&e.b, "h1"));
+	engine_down(&e);
+}
+
+/* ---- peers that say what they should not ---- */
+
+static int64_t msid_said;
+
+static void fill_hello(void *fields)
+{
+	struct msg_peer_hello *m = fields;
+
+	msg_set_i64(&m->msId, msid_said);
+}
+
+static void hello(struct script *p, int64_t msid)
+{
+	msid_said = msid;
+	script_send(p, MSG_PEER_HELLO, fill_hello);
+}
+
+static struct script *peer_script(struct engine_bench *e, const char *uuid)
+{
+	struct agent_script as = {.guid = uuid, .ip = "10.2.0.1", .identity = ID_SERVER, .is_muster = true};
+	struct script *p = script_new(e, &as);
+
+	p->no_startup = true;
+	return p;
+}
+
+static void a_peer_speaks_for_itself_only(void **state)
+{
+	struct engine_bench e;
+	struct script *p;
+
+	cluster_up(&e);
+	p = peer_script(&e, "6b1a2f0e-0000-4000-8000-000000000001");
+	script_dial(p, &e.a);
+	engine_run(&e, 100);
+	assert_true(script_is_open(p));
+	hello(p, server_msid(e.b.server));
+	engine_run(&e, 100);
+	assert_false(script_is_open(p));
+	engine_down(&e);
+}
+
+static void a_revoked_server_is_cut_off(void **state)
+{
+	struct engine_bench e;
+	struct cert_info c = {0};
+	struct server_view v;
+
+	cluster_up(&e);
+	assert_int_equal(cert_info_parse(&c, e.b.server->own_cert, NULL), ERR_OK);
+	engine_revoke(&e, c.serial);
+	engine_run(&e, 500);
+	server_look(e.a.server, &v);
+	assert_int_equal(v.peers_up, 0);
+	cert_info_deinit(&c);
+	engine_down(&e);
+}
+
+static void hellos_on_many_links_leave_one(void **state)
+{
+	struct engine_bench e;
+	struct script *p;
+	struct member_server *m;
+
+	cluster_up(&e);
+	m = roster_server(e.a.server, server_msid(e.b.server));
+	p = peer_script(&e, m->row.uuid);
+	for (int i = 0; i < 3; i++) {
+		script_dial(p, &e.a);
+		engine_run(&e, 50);
+		hello(p, server_msid(e.b.server));
+		hello(p, 12345);
+		hello(p, server_msid(e.b.server));
+		engine_run(&e, 50);
+	}
+	/* The first ones end, then the server leaves the roster: nothing points at what is gone. */
+	script_hang_up_oldest(p);
+	engine_run(&e, 100);
+	fake_works_cut(e.f);
+	node_kill(&e.b);
+	peer_stop(e.a.server);
+	engine_run(&e, 100);
+	if (script_is_open(p))
+		hello(p, 77);
+	engine_run(&e, 100);
+	engine_down(&e);
+}
+
+static void what_answers_at_an_old_address_keeps_nobody_alive(void **state)
+{
+	struct engine_bench e;
+	struct member_server *m;
+	int64_t old;
+
+	cluster_up(&e);
+	old = server_msid(e.b.server);
+	fake_works_cut(e.f);
+	node_kill(&e.b);
+	/* The same machine with a new identity. */
+	fake_file_put(e.f, "/" B_IP "/server.id", "msid=4711\nuuid=6b1a2f0e-0000-4000-8000-000000000002\n");
+	node_add(&e, &e.b, B_IP);
+	engine_run(&e, 9000);
+	m = roster_server(e.a.server, old);
+	assert_non_null(m);
+	assert_int_equal(m->member.view, MEMBER_DOWN);
+	assert_int_equal(m->row.state, SERVER_DOWN);
+	engine_down(&e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(servers_are_linked_both_ways),
+		cmocka_unit_test(a_command_finds_the_agent_through_its_owner),
+		cmocka_unit_test(a_command_follows_the_agent_to_another_owner),
+		cmocka_unit_test(an_agent_that_moves_is_superseded_at_its_old_server),
+		cmocka_unit_test(a_late_claim_of_an_older_link_does_not_win),
+		cmocka_unit_test(a_dead_server_loses_its_hosts),
+		cmocka_unit_test(a_peer_speaks_for_itself_only),
+		cmocka_unit_test(a_revoked_server_is_cut_off),
+		cmocka_unit_test(hellos_on_many_links_leave_one),
+		cmocka_unit_test(what_answers_at_an_old_address_keeps_nobody_alive),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
