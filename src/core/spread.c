@@ -25,6 +25,8 @@
 #include "base/mem.h"
 #include "core/backoff.h"
 
+#define WINDOW_DEFAULT 64
+
 enum agent_state { AGENT_READY, AGENT_TOLD, AGENT_PAUSING };
 
 struct spread_agent {
@@ -95,7 +97,7 @@ struct spread *spread_new(const struct spread_rule *rule)
 	if (rule)
 		s->rule = *rule;
 	if (!s->rule.window)
-		s->rule.window = 64;
+		s->rule.window = WINDOW_DEFAULT;
 	if (s->rule.answer_ms <= 0)
 		s->rule.answer_ms = 60000;
 	if (s->rule.retry_min_ms <= 0)
@@ -110,6 +112,11 @@ struct spread *spread_new(const struct spread_rule *rule)
 	map_init_number(&s->agents, 0); /* host ids are ours, nobody can choose them to collide */
 	list_init(&s->ready);
 	return s;
+}
+
+void spread_set_window(struct spread *s, size_t window)
+{
+	s->rule.window = window ? window : WINDOW_DEFAULT;
 }
 
 struct spread *spread_free(struct spread *s)

@@ -28,6 +28,8 @@ struct spread_rule {
 struct spread *spread_new(const struct spread_rule *rule); /* NULL: out of memory */
 struct spread *spread_free(struct spread *s);
 
+/* How many may be told at one time from now on; 0: the default. Those being told already are not touched. */
+void spread_set_window(struct spread *s, size_t window);
 /* The agent (by host id) needs to be told. */
 enum err spread_add(struct spread *s, uint64_t host, struct mono now) MUST_CHECK;
 /* Who to tell now: writes at most `room` host ids, returns how many. */

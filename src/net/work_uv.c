@@ -209,6 +209,10 @@ void uv_work(struct world *world, enum work_lane lane, struct work *work)
 	assert(lane < WORK_N_LANES);
 	work->world = world;
 	list_init(&work->queued);
+	if (!w->lanes[lane]) {
+		work_drop(work); /* stopped already */
+		return;
+	}
 	if (lane_put(w->lanes[lane], work) == ERR_OK)
 		return;
 	/* When not even one thread can be had, slow is better than never: the loop does it itself. */

@@ -365,6 +365,16 @@ static void abandon(uv_handle_t *h, void *arg)
 		uv_close(h, NULL);
 }
 
+void world_uv_stop_work(struct world *world)
+{
+	struct uv_world *w = uv_world_of(world);
+
+	for (int i = 0; i < N_LANES; i++) {
+		lane_stop(w->lanes[i]);
+		w->lanes[i] = NULL;
+	}
+}
+
 struct world *world_uv_free(struct world *world)
 {
 	struct uv_world *w;
@@ -372,8 +382,7 @@ struct world *world_uv_free(struct world *world)
 	if (!world)
 		return NULL;
 	w = uv_world_of(world);
-	for (int i = 0; i < N_LANES; i++)
-		lane_stop(w->lanes[i]);
+	world_uv_stop_work(world);
 	/* A link that was closed just now is still to be freed; that may ask for another round, not for ever. */
 	for (int i = 0; i < 100 && !list_is_empty(&w->laters); i++)
 		run_laters(w);

@@ -17,6 +17,11 @@ void world_uv_run(struct world *w);
 void world_uv_turn(struct world *w);
 void world_uv_stop(struct world *w);
 /*
+ * Waits for work that is running and drops what is queued: from here on nothing runs off the loop. A daemon does it
+ * before it frees an engine that may have work under way (a start that failed). world_uv_free() does it too.
+ */
+void world_uv_stop_work(struct world *w);
+/*
  * Waits for work that is running (not for names being resolved), calls what is left for the end of the turn, drops
  * the rest of the work, closes every stream and listener without an event. Returns NULL.
  */

@@ -5,6 +5,9 @@
 
 #include <stdio.h>
 
+#define EVENT_TEXT 512
+#define REFUSALS_A_SECOND 5
+
 struct event_write {
 	struct entry entry;
 	struct event_row row;
@@ -31,15 +34,10 @@ static void event_done(struct server *s, struct entry *entry, enum err result, c
 	event_free(w);
 }
 
-void event_add(struct server *s, const char *type, const char *level, int64_t host_id, const char *format, ...)
+static void add(struct server *s, const char *type, const char *level, int64_t host_id, char *text)
 {
 	struct event_write *w = mem_zalloc(sizeof(*w));
-	char text[512];
-	va_list ap;
 
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
 	str_make_printable(text);
 	log_at(s->log, str_equal(level, "ERROR") ? LOG_ERROR : str_equal(level, "WARN") ? LOG_WARN : LOG_INFO, text,
 	       KV_S("event", type));
@@ -59,4 +57,36 @@ void event_add(struct server *s, const char *type, const char *level, int64_t ho
 		event_free(w);
 	else
 		ledger_add(s, &w->entry);
+}
+
+void event_add(struct server *s, const char *type, const char *level, int64_t host_id, const char *format, ...)
+{
+	char text[EVENT_TEXT];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	add(s, type, level, host_id, text);
+}
+
+void event_add_refusal(struct server *s, const char *type, const char *format, ...)
+{
+	struct mono now = world_now(s->world);
+	char text[EVENT_TEXT];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (mono_ms_between(s->refusals_since, now) >= 1000) {
+		s->refusals_since = now;
+		s->n_refusals = 0;
+	}
+	if (s->n_refusals++ < REFUSALS_A_SECOND) {
+		add(s, type, "WARN", 0, text);
+		return;
+	}
+	str_make_printable(text);
+	log_debug(s->log, text, KV_S("event", type));
 }

@@ -72,7 +72,8 @@ static void handle_startup_again(struct session *x, const struct header *h, stru
 		return;
 	}
 	msg_set_i64(&a->hostId, x->host_id);
-	msg_set_i64(&a->pingInterval, config_number(x->server, "ping.interval", 0));
+	x->ping_interval_s = config_number(x->server, "ping.interval", 0);
+	msg_set_i64(&a->pingInterval, x->ping_interval_s);
 	if (session_answer(x, h, &b))
 		log_debug(x->server->log, "a repeated startup could not be answered", KV_I("host", x->host_id));
 }

@@ -103,6 +103,7 @@ struct host *roster_next(const struct server *s, size_t *cursor);
 struct member_server { /* a management server as we know it, ourselves included */
 	struct server_row row;
 	struct member member;    /* liveness; not used for ourselves */
+	bool down_is_stored;     /* the verdict that it is down has been taken by the store */
 	int64_t told_run_id;     /* the run that our view in the store is about: a server that starts clears it */
 	struct peer *peer;       /* our link to it; NULL for ourselves */
 	struct list in_servers;  /* s->servers, by id */
@@ -171,6 +172,7 @@ struct session {
 	char *reported;             /* the list it has: from the startup, then what it confirmed */
 	int64_t interval_told;      /* -1: not yet */
 	struct mono last_ping;
+	int64_t ping_interval_s;    /* as it was told */
 	struct telling *telling;    /* borrowed: the list that is on its way to it (spreading.c); NULL: none */
 	bool trigger;               /* its next list tells it to look for its preferred server at once */
 	bool checking_health;
@@ -183,7 +185,7 @@ struct session {
 	int64_t in_sequence_seq;
 	int64_t in_sequence_mgmt;
 	struct timer in_sequence_timer;
-	size_t n_queued;
+	size_t n_queued, queued_bytes;
 	struct later free_later;
 	struct joining *joining;    /* SESSION_JOINING: join.c */
 	struct peer *peer;          /* SESSION_PEER; NULL until its hello, and until we have read who it is */
@@ -269,6 +271,8 @@ void handle_request(struct session *x, const struct header *h, struct batch *b);
 void spreading_compare(struct server *s, struct host *h);
 /* The agent has confirmed a list (NULL: the one it reported) and an interval: remembered here and in the store. */
 void spreading_confirmed(struct session *x, const char *list, int64_t interval);
+/* This host is told its list again, with triggerHostLb. */
+void spreading_trigger(struct server *s, struct host *h);
 /* All attached hosts, in slices of a few hundred a turn. */
 void spreading_compare_all(struct server *s);
 /* Runs core/spread now and sets its timer. */
@@ -348,6 +352,12 @@ void api_deinit(struct server *s);
 void event_add(struct server *s, const char *type, const char *level, int64_t host_id, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
+/*
+ * As event_add() at level WARN, for what somebody who has not shown who he is can cause as often as he likes: at most a
+ * few are stored a second, the rest is counted and stands in the debug log.
+ */
+void event_add_refusal(struct server *s, const char *type, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* ---- the server ---- */
 
 /*
@@ -381,6 +391,8 @@ struct server {
 	size_t n_anonymous;
 	struct map anonymous_by_ip; /* text -> count as pointer */
 	uint64_t n_refused;
+	struct mono refusals_since; /* event.c: the second that is counted */
+	unsigned n_refusals;
 
 	/* ledger.c */
 	struct list ledger_queue;
@@ -421,6 +433,7 @@ struct server {
 	/* watch.c */
 	struct timer watch_timer;
 	struct mono watch_ticked;
+	struct mono excused;      /* silence before this was our own pause */
 	bool beat_under_way;
 	struct map pings;         /* host id -> struct host: pinged since the last group was written */
 	struct mono pings_flushed;

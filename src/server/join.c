@@ -93,7 +93,7 @@ static void refuse(struct joining *j, enum err why, const char *sentence)
 	struct batch b = {0};
 	struct msg_join_answer *a = batch_add(&b, MSG_JOIN_ANSWER);
 
-	event_add(j->server, "JOIN.REFUSED", "WARN", 0, "join of %s refused: %s", j->name ? j->name : "?", sentence);
+	event_add_refusal(j->server, "JOIN.REFUSED", "join of %s refused: %s", j->name ? j->name : "?", sentence);
 	if (x) {
 		if (a && msg_set_text(&a->error, err_name(why)) == ERR_OK && msg_set_text(&a->details, sentence) == ERR_OK) {
 			msg_set_bool(&a->result, false);

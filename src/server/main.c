@@ -289,6 +289,9 @@ static enum err set_up(struct daemon *d, struct why *why)
 static void tear_down(struct daemon *d)
 {
 	d->http = http_free(d->http);
+	/* A start that failed may have left something under way on another thread. */
+	if (d->world)
+		world_uv_stop_work(d->world);
 	d->server = server_free(d->server);
 	if (d->world)
 		d->world = world_uv_free(d->world);

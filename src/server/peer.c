@@ -204,8 +204,10 @@ static void hello_came(struct server *s, struct session *x, const struct msg_pee
 		session_end(x, ERR_UNTRUSTED, "hello for another server", EVENT_N);
 		return;
 	}
-	if (x)
+	if (x) {
+		timer_stop(s->world, &x->deadline);
 		x->peer_msid = m->msId.value;
+	}
 	p = member ? member->peer : NULL;
 	if (!p) {
 		/* It registered a moment ago and we have not read that yet; peer_update() comes back to the session. */

@@ -15,6 +15,7 @@
 
 #define REQUESTS_PER_HOST 256
 #define QUEUED_PER_LINK 256
+#define QUEUED_BYTES_PER_LINK (16u * 1024 * 1024)
 
 struct request {
 	struct list in_host;
@@ -89,6 +90,7 @@ static void queue_next(struct session *x)
 			log_debug(x->server->log, "a command that waited could not be sent", KV_I("host", x->host_id),
 				  KV_I("seq", q->header.seq)); /* the link is ending, which is heard elsewhere */
 		x->n_queued--;
+		x->queued_bytes -= q->n;
 		queue_free(q);
 	}
 }
@@ -108,7 +110,7 @@ static enum err queue_or_send(struct session *x, const struct header *h, const c
 
 	if (!(h->flags & FLAG_IN_SEQUENCE) || !x->in_sequence_busy)
 		return send_now(x, &copy, body, n);
-	if (x->n_queued >= QUEUED_PER_LINK)
+	if (x->n_queued >= QUEUED_PER_LINK || x->queued_bytes + n > QUEUED_BYTES_PER_LINK)
 		return ERR_FULL;
 	q = mem_zalloc(sizeof(*q));
 	if (!q)
@@ -123,6 +125,7 @@ static enum err queue_or_send(struct session *x, const struct header *h, const c
 	}
 	list_append(&x->in_sequence, &q->in_queue);
 	x->n_queued++;
+	x->queued_bytes += n;
 	return ERR_OK;
 }
 
@@ -142,6 +145,7 @@ void requests_drop_queue(struct session *x)
 	list_for (q, &x->in_sequence, struct queued, in_queue)
 		queue_free(q);
 	x->n_queued = 0;
+	x->queued_bytes = 0;
 	x->in_sequence_busy = false;
 	timer_stop(x->server->world, &x->in_sequence_timer);
 }
@@ -152,6 +156,7 @@ static void queue_forget(struct session *x, const struct header *h)
 	list_for (q, &x->in_sequence, struct queued, in_queue) {
 		if (q->header.seq == h->seq && q->header.mgmt_id == h->mgmt_id) {
 			x->n_queued--;
+			x->queued_bytes -= q->n;
 			queue_free(q);
 		}
 	}

@@ -16,6 +16,7 @@
 
 #define SUPERSEDED_MS 30000 /* answers in flight of a replaced link (decision 16) */
 #define JOINING_MS 30000
+#define HELLO_MS 10000 /* from a server's TLS to its hello */
 #define FLUSH_MS 1000
 #define AGENT_HEARTBEAT_MS 1000
 
@@ -308,6 +309,7 @@ static void on_up(struct link *l, void *user)
 		link_set_message_limit(l, LINK_MESSAGE_LIMIT);
 		link_set_heartbeat(l, AGENT_HEARTBEAT_MS);
 		session_move(x, SESSION_PEER, "server certificate");
+		timer_set_in(s->world, &x->deadline, HELLO_MS);
 		return;
 	}
 	session_move(x, SESSION_ANONYMOUS, "TLS complete");
@@ -345,6 +347,9 @@ static void on_deadline(struct timer *t)
 		break;
 	case SESSION_JOINING:
 		session_end(x, ERR_TIMEOUT, "no join request in time", EVENT_N);
+		break;
+	case SESSION_PEER:
+		session_end(x, ERR_TIMEOUT, "a server that does not say hello", EVENT_N);
 		break;
 	case SESSION_ATTACHED:
 		session_end(x, ERR_TIMEOUT, "no answer to ReadyCommand in time", EVENT_AGENT_DISCONNECTED);

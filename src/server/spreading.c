@@ -114,6 +114,15 @@ void spreading_compare(struct server *s, struct host *h)
 	spreading_run(s);
 }
 
+void spreading_trigger(struct server *s, struct host *h)
+{
+	if (!h->session || h->session->state != SESSION_READY)
+		return;
+	if (spread_add(s->spread, (uint64_t)h->row.id, world_now(s->world)))
+		log_error(s->log, "out of memory: an agent is told its list later", KV_I("host", h->row.id));
+	spreading_run(s);
+}
+
 static void compare_slice(struct later *l)
 {
 	struct server *s = container_of(l, struct server, compare_later);

@@ -111,7 +111,8 @@ static enum err answer_startup(struct session *x, const struct header *h, bool r
 		return ERR_NOMEM;
 	}
 	msg_set_i64(&a->hostId, 0);
-	msg_set_i64(&a->pingInterval, config_number(x->server, "ping.interval", 0));
+	x->ping_interval_s = config_number(x->server, "ping.interval", 0);
+	msg_set_i64(&a->pingInterval, x->ping_interval_s);
 	msg_set_bool(&a->result, result);
 	return session_answer(x, h, &b);
 }
@@ -123,8 +124,8 @@ static void refuse(struct session *x, const struct header *h, enum admit a, cons
 	/* A CloudStack agent exits on a refusing answer: its link is only closed, and it comes again (decision 28). */
 	if (link_is_muster(x->link) && answer_startup(x, h, false, sentence))
 		log_debug(x->server->log, "a refusal could not be sent");
-	event_add(x->server, "HOST.REFUSED", "WARN", 0, "%s from %s: %s", x->guid ? x->guid : "?", link_peer_ip(x->link),
-		  sentence);
+	event_add_refusal(x->server, "HOST.REFUSED", "%s from %s: %s", x->guid ? x->guid : "?", link_peer_ip(x->link),
+			  sentence);
 	session_end(x, ERR_REFUSED, sentence, EVENT_N);
 }
 
@@ -531,8 +532,11 @@ static void ready_done(void *user, enum err result, const char *sentence, const 
 		host_store_event(s, x->host_id, x->epoch, EVENT_READY);
 	watch_found(s, h);
 	requests_resend(h);
-	/* The configuration may have changed while it got ready. */
-	spreading_compare(s, h);
+	/* The configuration may have changed while it got ready, and somebody may have asked everybody to look. */
+	if (x->trigger)
+		spreading_trigger(s, h);
+	else
+		spreading_compare(s, h);
 out:
 	mem_free(r->list);
 	mem_free(r);

@@ -3,6 +3,7 @@
  *
  *   every second     our heartbeat into the store, the others' out of it; who is alive (core/member)
  *   a lost link      status event only after agent.reconnect.grace without a link anywhere (decision 16)
+ *   silence          no heartbeat of a muster agent for 10 s: the link is closed, the grace period runs
  *   missing pings    after ping.timeout x ping.interval, CheckHealth first (agent-protocol 4.2.6, 4.2.7)
  *
  * A server that is down is marked so, and its hosts are disowned, by every server that sees it; doing it twice is
@@ -12,6 +13,7 @@
 
 #define TICK_MS 1000
 #define STALL_MS 5000
+#define SILENT_MS 10000 /* of a muster agent, whose heartbeat is every second */
 #define PINGS_FLUSH_MS 5000
 #define TRIM_MS 60000
 
@@ -132,6 +134,8 @@ static void verdict_done(struct server *s, struct entry *entry, enum err result,
 		log_warn(s->log, "a server's state could not be stored", KV_S("error", sentence));
 	else
 		follow_now(s);
+	if (!result && m && v->is_down)
+		m->down_is_stored = true;
 	if (!result && v->state_changed && m)
 		event_add(s, "MS.DOWN", "ERROR", 0, "management server %s (%s) is down; %zu hosts were on it", m->row.name,
 			  m->row.address, v->disowned);
@@ -153,6 +157,7 @@ static void member_changed(struct server *s, struct member_server *m)
 	v->run_id = m->row.run_id;
 	v->last_update_ms = m->row.last_update_ms;
 	m->told_run_id = m->row.run_id;
+	m->down_is_stored = false;
 	v->is_down = view == MEMBER_DOWN;
 	str_copy(v->view, sizeof(v->view), member_view_name(view));
 	ledger_add(s, &v->entry);
@@ -174,7 +179,7 @@ static void look_at_members(struct server *s)
 			member_changed(s, m);
 		else if (m->member.view != MEMBER_UNKNOWN && m->told_run_id != m->row.run_id)
 			member_changed(s, m); /* it was back before we missed it, and has cleared what we had said */
-		else if (m->member.view == MEMBER_DOWN && m->row.state == SERVER_UP)
+		else if (m->member.view == MEMBER_DOWN && (m->row.state == SERVER_UP || !m->down_is_stored))
 			member_changed(s, m); /* the verdict could not be stored, or it claimed to be Up again */
 	}
 }
@@ -314,15 +319,30 @@ static void check_health(struct server *s, struct session *x)
 	}
 }
 
-static void look_at_pings(struct server *s)
+/* A muster agent's heartbeats have stopped (decision 26): its link is as good as gone, the grace period runs from here. */
+static bool is_silent(const struct server *s, const struct session *x, struct mono now)
+{
+	struct mono heard = link_heard(x->link);
+
+	if (mono_before(heard, s->excused))
+		heard = s->excused;
+	return x->host->row.is_muster && mono_ms_between(heard, now) > SILENT_MS;
+}
+
+static void look_at_agents(struct server *s)
 {
 	struct mono now = world_now(s->world);
-	int64_t limit_ms = (int64_t)(config_real(s, "ping.timeout") * (double)config_number(s, "ping.interval", 0) * 1000);
+	double factor = config_real(s, "ping.timeout");
 
-	list_for (x, &s->sessions, struct session, in_sessions)
-		if (x->state == SESSION_READY && x->host && !x->checking_health &&
-		    mono_ms_between(x->last_ping, now) > limit_ms)
+	list_for (x, &s->sessions, struct session, in_sessions) {
+		if (x->state != SESSION_READY || !x->host)
+			continue;
+		if (is_silent(s, x, now))
+			session_end(x, ERR_TIMEOUT, "no heartbeat for 10 s", EVENT_N);
+		else if (!x->checking_health &&
+			 (double)mono_ms_between(x->last_ping, now) > factor * (double)x->ping_interval_s * 1000)
 			check_health(s, x);
+	}
 }
 
 /* Our own pause (suspend, stopped process, a machine without time for us) is nobody's silence. */
@@ -330,8 +350,9 @@ static void grace_for_all(struct server *s, int64_t pause_ms)
 {
 	log_warn(s->log, "this server was not running for a while, everybody gets a fresh period",
 		 KV_I("pause_ms", pause_ms));
+	s->excused = world_now(s->world);
 	list_for (x, &s->sessions, struct session, in_sessions)
-		x->last_ping = world_now(s->world);
+		x->last_ping = s->excused;
 }
 
 /* ---- keeping the store small ---- */
@@ -381,7 +402,7 @@ static void on_tick(struct timer *t)
 	if (s->revoked_stale)
 		authority_reload(s);
 	look_at_members(s);
-	look_at_pings(s);
+	look_at_agents(s);
 	if (mono_ms_between(s->pings_flushed, now) >= PINGS_FLUSH_MS) {
 		s->pings_flushed = now;
 		pings_flush(s);

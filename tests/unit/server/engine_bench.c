@@ -328,6 +328,9 @@ static void on_up(struct link *l, void *user)
 {
 	struct script *a = user;
 
+	/* As an agent does: a muster agent that says nothing for 10 s is taken for gone. */
+	if (a->as.is_muster)
+		link_set_heartbeat(l, 1000);
 	if (!a->no_startup)
 		script_startup(a);
 }

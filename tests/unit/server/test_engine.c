@@ -709,6 +709,28 @@ static void ready_may_be_answered_after_the_claim_was_made_good(void **state)
 	engine_down(&e);
 }
 
+static void an_agent_without_heartbeats_is_gone_within_seconds(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+
+	engine_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 500);
+	assert_int_equal(state_at(&e.a, "h1"), SESSION_READY);
+	link_set_heartbeat(a->link, 0);
+	engine_run(&e, 8000);
+	assert_int_equal(state_at(&e.a, "h1"), SESSION_READY);
+	engine_run(&e, 4000);
+	assert_null(host_of(&e.a, "h1")->session);
+	/* The grace period of a lost link runs from there. */
+	assert_int_equal(host_of(&e.a, "h1")->row.status, HOST_UP);
+	engine_run(&e, 16000);
+	assert_int_equal(host_of(&e.a, "h1")->row.status, HOST_ALERT);
+	engine_down(&e);
+}
+
 static void the_silence_of_an_older_link_does_not_end_a_provisional_one(void **state)
 {
 	struct engine_bench e;
@@ -895,6 +917,7 @@ int main(void)
 		cmocka_unit_test(an_agent_answers_only_for_itself),
 		cmocka_unit_test(a_known_host_is_served_without_the_store),
 		cmocka_unit_test(ready_may_be_answered_after_the_claim_was_made_good),
+		cmocka_unit_test(an_agent_without_heartbeats_is_gone_within_seconds),
 		cmocka_unit_test(the_silence_of_an_older_link_does_not_end_a_provisional_one),
 		cmocka_unit_test(a_startup_again_while_the_claim_waits_for_the_store),
 		cmocka_unit_test(a_status_that_the_store_did_not_take_is_told_again),

@@ -1,0 +1,2 @@
+#include "core_test.h"
+int main(void){return 0;}
