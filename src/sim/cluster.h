@@ -1,0 +1,149 @@
+/*
+ * A whole cluster in the simulated world: S servers on one store, N agents,
+ * each on a machine of its own, and what an operator and bad luck do to them.
+ *
+ * It also remembers what must be true: which settings were acknowledged, since
+ * when an agent could have had a link. invariants.c compares that with the
+ * engines and the store.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/str.h"
+#include "client/agent.h"
+#include "server/server.h"
+#include "sim/sim.h"
+#include "store/store.h"
+
+#define SECOND_US 1000000LL
+#define SERVERS_MAX 16
+
+struct cluster;
+
+enum program_state { PROGRAM_OFF, PROGRAM_STARTING, PROGRAM_UP, PROGRAM_STOPPING };
+
+struct sim_server {
+	struct cluster *cluster;
+	struct sim_node *node;
+	char name[32];
+	struct store *store;   /* its own connection; NULL while off */
+	struct server *server; /* NULL while off */
+	enum program_state state;
+	bool wanted;         /* comes back by itself after it failed to start or its disk has
+				killed it */
+	bool store_fails;    /* the store does not answer it */
+	int64_t up_since_us; /* valid while PROGRAM_UP */
+	struct sim_event again;
+};
+
+struct sim_agent {
+	struct cluster *cluster;
+	struct sim_node *node;
+	struct list in_agents;
+	char name[32];
+	char guid[UUID_TEXT];
+	char *certificate; /* PEM or the simulation's line */
+	char *key;
+	struct agent_file *file; /* NULL while off */
+	struct agent *agent;     /* NULL while off */
+	bool wanted;
+	bool stopping; /* was told to */
+	/* MAYBE: asked for, the answer isn't there or wasn't yes. It may be told to
+	 * stay away at any moment. */
+	enum { STAYS, MAYBE_REMOVED, REMOVED } removal;
+	int64_t boots_until_us; /* after a power loss */
+	struct sim_event again;
+	/* invariants.c */
+	int64_t alone_since_us; /* without a link while one of its servers could be
+				   reached; 0: not */
+	char boot[UUID_TEXT];   /* of the newest link that the store has seen */
+	int64_t link_number;
+};
+
+/* A setting: what was acknowledged last, and what may have been written since
+ * by calls that got no answer. */
+struct setting {
+	struct list in_settings;
+	char *name;
+	char *acked; /* NULL: never set */
+	struct str_list maybe;
+	unsigned under_way;
+};
+
+struct cluster_params {
+	uint64_t seed;
+	bool real_tls;
+	void (*print)(void *user, const char *line);
+	void *user;
+	enum log_level level;
+	int64_t look_us;  /* how often invariants are looked at; 0: by the size */
+	int64_t alone_us; /* bound for an agent without a link; 0: 45 s */
+};
+
+struct cluster {
+	struct cluster_params p;
+	struct sim *sim;
+	char *where;         /* of the store */
+	struct store *store; /* our own connection: keeps the data while all servers
+				are dead, and looks */
+	uint8_t key[32];     /* of the cluster */
+	struct sim_server *servers[SERVERS_MAX];
+	size_t n_servers;
+	struct list agents; /* struct sim_agent */
+	size_t n_agents;
+	struct list settings; /* struct setting */
+	unsigned calls;       /* API calls without an answer */
+	bool steady;          /* a scenario says that from now on no agent may be without a link for a moment */
+	struct sim_event look;
+	struct truth *truth; /* invariants.c: what the store said last */
+};
+
+enum err cluster_new(struct cluster **out, const struct cluster_params *p, struct why *why) MUST_CHECK;
+struct cluster *cluster_free(struct cluster *c); /* kills what lives */
+
+enum err cluster_add_server(struct cluster *c, const char *name, struct why *why) MUST_CHECK; /* and starts it */
+/* Agents H<n+1> ...; they start within `spread_us`. */
+enum err cluster_add_agents(struct cluster *c, size_t n, int64_t spread_us, struct why *why) MUST_CHECK;
+
+void sim_server_start(struct sim_server *s);
+void sim_server_stop(struct sim_server *s); /* SIGTERM */
+void sim_server_kill(struct sim_server *s, enum sim_death how);
+void sim_agent_start(struct sim_agent *a);
+void sim_agent_stop(struct sim_agent *a);
+void sim_agent_kill(struct sim_agent *a, enum sim_death how);
+
+struct sim_server *cluster_server(struct cluster *c, const char *name); /* NULL: none */
+struct sim_agent *cluster_agent(struct cluster *c, const char *name);
+struct sim_node *cluster_node(struct cluster *c, const char *name);
+struct sim_server *cluster_server_of_msid(struct cluster *c, int64_t msid);
+/* One that is Up and not frozen, from `from` on; NULL: none. */
+struct sim_server *cluster_any_server(struct cluster *c, size_t from);
+
+/* As an operator does, on that server; NULL: any. false: nobody to ask. `value`
+ * NULL: the default again. */
+bool cluster_set(struct cluster *c, struct sim_server *on, const char *name, const char *value);
+bool cluster_remove_host(struct cluster *c, struct sim_server *on, struct sim_agent *a);
+
+/* Everything is mended: cuts, stores, frozen and dead processes. */
+void cluster_calm(struct cluster *c);
+/* Runs until all is as it should be, then looks that it stays so; fails when it
+ * isn't after `most_us`. */
+bool cluster_settle(struct cluster *c, int64_t most_us);
+
+/* ---- invariants.c ---- */
+
+/* What must always hold. Calls sim_fail(). */
+void invariants_look(struct cluster *c);
+/* What must hold once the world is calm; false with a sentence: not yet. */
+bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why);
+void invariants_forget(struct cluster *c);
+bool cluster_has_host(struct cluster *c, const struct sim_agent *a); /* in the store */
+/* Agents with a Ready link on this server, outdated ones, hosts in the store
+ * with that status. */
+size_t sim_server_ready(const struct sim_server *s);
+size_t cluster_outdated(struct cluster *c);
+size_t cluster_with_status(struct cluster *c, enum host_status status);

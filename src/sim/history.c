@@ -1,0 +1,250 @@
+/*
+ * Random histories: what can happen to a cluster, in any order, drawn from the
+ * seed. Each event is a line as in a scenario, so the trace of a failing seed
+ * can be cut down to one by hand.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "sim/scenario.h"
+
+#define CALM_US (300 * SECOND_US)
+
+static const char *const names[SERVERS_MAX] = {"a", "b", "c", "d", "e", "f", "g", "h",
+					       "i", "j", "k", "l", "m", "n", "o", "p"};
+
+static enum err tell(struct cluster *c, struct why *why, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static enum err tell(struct cluster *c, struct why *why, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	return scenario_command(c, line, why);
+}
+
+static size_t draw(struct cluster *c, size_t n)
+{
+	return (size_t)rng_below(sim_rng(c->sim), n);
+}
+
+static const char *any_server(struct cluster *c)
+{
+	return names[draw(c, c->n_servers)];
+}
+
+static const char *any_agent(struct cluster *c, char out[16])
+{
+	snprintf(out, 16, "H%zu", 1 + draw(c, c->n_agents));
+	return out;
+}
+
+static const char *anybody(struct cluster *c, char out[16])
+{
+	return draw(c, 2) ? any_server(c) : any_agent(c, out);
+}
+
+/* ---- kinds of events ---- */
+
+static enum err kill_server(struct cluster *c, struct why *why)
+{
+	static const char *const how[] = {"kill", "kill", "poweroff", "stop"};
+
+	return tell(c, why, "%s %s", how[draw(c, ARRAY_SIZE(how))], any_server(c));
+}
+
+static enum err start_server(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "start %s", any_server(c));
+}
+
+static enum err kill_agent(struct cluster *c, struct why *why)
+{
+	static const char *const how[] = {"kill", "poweroff", "stop"};
+	char who[16];
+
+	return tell(c, why, "%s %s", how[draw(c, ARRAY_SIZE(how))], any_agent(c, who));
+}
+
+static enum err start_agents(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "start agents");
+}
+
+static enum err kill_all(struct cluster *c, struct why *why)
+{
+	static const char *const whom[] = {"servers", "agents", "all"};
+	const char *who = whom[draw(c, ARRAY_SIZE(whom))];
+	enum err e = tell(c, why, "%s %s", draw(c, 2) ? "kill" : "poweroff", who);
+
+	if (!e)
+		e = tell(c, why, "run %zums", draw(c, 8000));
+	return e ? e : tell(c, why, "start %s", who);
+}
+
+static enum err freeze(struct cluster *c, struct why *why)
+{
+	char who[16];
+
+	return tell(c, why, "freeze %s", anybody(c, who));
+}
+
+static enum err thaw(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "thaw all");
+}
+
+static enum err cut(struct cluster *c, struct why *why)
+{
+	char who[16];
+
+	return tell(c, why, "cut%s %s %s", draw(c, 2) ? "" : "-oneway", any_server(c), anybody(c, who));
+}
+
+static enum err heal(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "heal");
+}
+
+static enum err set_algorithm(struct cluster *c, struct why *why)
+{
+	static const char *const values[] = {"static", "roundrobin", "roundrobin", "shuffle"};
+
+	return tell(c, why, "set indirect.agent.lb.algorithm %s", values[draw(c, ARRAY_SIZE(values))]);
+}
+
+static enum err set_interval(struct cluster *c, struct why *why)
+{
+	static const int values[] = {0, 2, 5, 10, 30};
+
+	return tell(c, why, "set indirect.agent.lb.check.interval %d", values[draw(c, ARRAY_SIZE(values))]);
+}
+
+static enum err set_host(struct cluster *c, struct why *why)
+{
+	struct str_list l = {0};
+	CLEAN(mem_freep) char *text = NULL;
+	size_t start = draw(c, c->n_servers), n = 1 + draw(c, c->n_servers);
+	enum err e = ERR_OK;
+
+	if (draw(c, 3) == 0)
+		return tell(c, why, "set host default");
+	for (size_t i = 0; i < n && !e; i++) {
+		struct sim_server *s = c->servers[(start + i) % c->n_servers];
+
+		e = str_list_add(&l, draw(c, 3) ? sim_node_ip(s->node) : s->name);
+	}
+	text = e ? NULL : str_list_join(&l, ",");
+	str_list_deinit(&l);
+	return text ? tell(c, why, "set host %s", text) : ERR_NOMEM;
+}
+
+static enum err add_host(struct cluster *c, struct why *why)
+{
+	return c->n_agents < 40 ? tell(c, why, "agents 1") : ERR_OK;
+}
+
+static enum err delete_host(struct cluster *c, struct why *why)
+{
+	char who[16];
+
+	return tell(c, why, "delete %s", any_agent(c, who));
+}
+
+static enum err store(struct cluster *c, struct why *why)
+{
+	static const char *const how[] = {"fails", "works", "stalls", "goes", "works", "goes"};
+
+	return tell(c, why, "store %s %s", how[draw(c, ARRAY_SIZE(how))], any_server(c));
+}
+
+static enum err disk(struct cluster *c, struct why *why)
+{
+	char who[16];
+
+	return tell(c, why, "disk %s:%zu %s", draw(c, 2) ? "dies" : "dark", draw(c, 16), anybody(c, who));
+}
+
+static enum err clock_jump(struct cluster *c, struct why *why)
+{
+	static const int by[] = {-3600, -60, -1, 1, 60, 3600};
+	char who[16];
+
+	return tell(c, why, "clock %s %ds", anybody(c, who), by[draw(c, ARRAY_SIZE(by))]);
+}
+
+static enum err network(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "network latency=%zums jitter=%zums loss=%zu%% tls-bad=%zu%% names=%s", draw(c, 20),
+		    draw(c, 10), draw(c, 3) ? 0 : draw(c, 5), draw(c, 4) ? 0 : draw(c, 10), draw(c, 4) ? "up" : "down");
+}
+
+static const struct {
+	enum err (*call)(struct cluster *c, struct why *why);
+	unsigned weight;
+} kinds[] = {
+	{kill_server, 12}, {start_server, 14}, {kill_agent, 6}, {start_agents, 8},  {kill_all, 2},     {freeze, 5},
+	{thaw, 6},         {cut, 8},           {heal, 8},       {set_algorithm, 6}, {set_interval, 6}, {set_host, 4},
+	{add_host, 5},     {delete_host, 3},   {store, 6},      {disk, 6},          {clock_jump, 2},   {network, 4},
+};
+
+static enum err any_event(struct cluster *c, struct why *why)
+{
+	unsigned total = 0, at;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		total += kinds[i].weight;
+	at = (unsigned)draw(c, total);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (at < kinds[i].weight)
+			return kinds[i].call(c, why);
+		at -= kinds[i].weight;
+	}
+	return ERR_OK;
+}
+
+static size_t pause_ms(struct cluster *c)
+{
+	switch (draw(c, 4)) {
+	case 0:
+		return draw(c, 50);
+	case 1:
+		return draw(c, 1000);
+	case 2:
+		return draw(c, 10000);
+	default:
+		return draw(c, 25000);
+	}
+}
+
+enum err history_run(struct cluster *c, const struct history *h, struct why *why)
+{
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; i < h->n_servers && !e; i++) {
+		e = cluster_add_server(c, names[i], why);
+		/* Its identity is written; now come its key and its certificate. */
+		if (!e && draw(c, 4) == 0)
+			e = tell(c, why, "disk %s:%zu %s", draw(c, 2) ? "dies" : "dark", draw(c, 16), names[i]);
+	}
+	if (!e && c->p.real_tls)
+		e = tell(c, why, "run 2s");
+	if (!e)
+		e = tell(c, why, "agents %zu", h->n_agents);
+	if (!e)
+		e = tell(c, why, "run %zums", draw(c, 20000));
+	for (size_t i = 0; i < h->n_events && !e && !sim_failure(c->sim); i++) {
+		e = any_event(c, why);
+		if (!e)
+			e = tell(c, why, "run %zums", pause_ms(c));
+	}
+	if (!e && !sim_failure(c->sim)) {
+		cluster_calm(c);
+		cluster_settle(c, CALM_US);
+	}
+	return e;
+}

@@ -1,0 +1,486 @@
+/*
+ * What must hold in the simulated cluster, always and once it is calm. The only
+ * file of the simulation that looks into the server's engine; what an agent
+ * thinks comes through agent_look().
+ *
+ * Always:
+ *   1. one owner: of all Ready sessions of a host at most one has the store's
+ * epoch, and its server is the owner
+ *   2. no epoch that the store doesn't know
+ *      and links of one boot of an agent are claimed in their order
+ *   3. an acknowledged setting is in the store
+ *   4. an agent whose list has a server that it can reach has a link, after a
+ * bound Calm:
+ *   5. every agent is Up, with one link, on a server that knows it as Ready,
+ * and its host is Up in the store
+ *   6. every agent has the newest list, in memory and in its file, and the
+ * newest interval
+ *   7. with an interval every agent is on its preferred server, and the servers
+ * have as many as the algorithm says
+ *   8. no session, request, stream or connection is left over
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/algorithm.h"
+#include "server/internal.h"
+#include "sim/cluster.h"
+
+#define KEY_ALGORITHM "indirect.agent.lb.algorithm"
+#define KEY_INTERVAL "indirect.agent.lb.check.interval"
+
+/* ---- what the store says ---- */
+
+struct truth {
+	struct host_row *hosts;
+	size_t n, cap;
+	struct map by_guid;
+	struct config_row *settings;
+	size_t n_settings;
+	struct server_row *servers;
+	size_t n_servers;
+	struct str_list list; /* that lists are made from */
+	enum algorithm algorithm;
+	int64_t interval;
+};
+
+static enum err keep_host(void *user, const struct host_row *row)
+{
+	struct truth *t = user;
+
+	if (t->n == t->cap) {
+		size_t cap = t->cap ? 2 * t->cap : 64;
+		struct host_row *more = mem_grow_array(t->hosts, cap, sizeof(*more));
+
+		if (!more)
+			return ERR_NOMEM;
+		t->hosts = more;
+		t->cap = cap;
+	}
+	return host_row_copy(&t->hosts[t->n++], row);
+}
+
+static enum err read_truth(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct truth *t = arg;
+	enum err e = store_host_list(tx, keep_host, t);
+
+	if (!e)
+		e = store_config_list(tx, &t->settings, &t->n_settings);
+	if (!e)
+		e = store_server_list(tx, &t->servers, &t->n_servers);
+	return e;
+}
+
+static const char *setting_in(const struct truth *t, const char *name)
+{
+	for (size_t i = 0; i < t->n_settings; i++)
+		if (str_equal(t->settings[i].name, name) && str_equal(t->settings[i].scope, CONFIG_GLOBAL))
+			return t->settings[i].value;
+	return NULL;
+}
+
+static enum err derive(struct truth *t)
+{
+	const char *host = setting_in(t, "host"), *algorithm = setting_in(t, KEY_ALGORITHM);
+	const char *interval = setting_in(t, KEY_INTERVAL);
+	enum err e = ERR_OK;
+
+	t->algorithm = ALGORITHM_STATIC;
+	if (algorithm && !algorithm_from_text(algorithm, &t->algorithm))
+		return ERR_INVALID;
+	if (interval && !str_to_i64(interval, &t->interval))
+		return ERR_INVALID;
+	if (host)
+		return server_list_parse_setting(&t->list, host, NULL);
+	for (size_t i = 0; i < t->n_servers && !e; i++)
+		e = str_list_add(&t->list, t->servers[i].address);
+	return e;
+}
+
+static void truth_free(struct truth *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		host_row_deinit(&t->hosts[i]);
+	for (size_t i = 0; i < t->n_settings; i++)
+		config_row_deinit(&t->settings[i]);
+	for (size_t i = 0; i < t->n_servers; i++)
+		server_row_deinit(&t->servers[i]);
+	mem_free(t->hosts);
+	mem_free(t->settings);
+	mem_free(t->servers);
+	str_list_deinit(&t->list);
+	map_deinit(&t->by_guid);
+}
+
+static void truth_get(struct truth *t, struct cluster *c)
+{
+	struct store_call call = {.run = read_truth, .arg = t, .read_only = true};
+	struct store_call *calls[] = {&call};
+	struct why why = WHY_NONE;
+	enum err e;
+
+	*t = (struct truth){0};
+	map_init_text(&t->by_guid, 1);
+	e = store_run(c->store, calls, 1, &why);
+	if (!e)
+		e = call.result;
+	for (size_t i = 0; i < t->n && !e; i++)
+		e = map_put(&t->by_guid, t->hosts[i].guid, &t->hosts[i]);
+	if (!e)
+		e = derive(t);
+	if (e)
+		sim_fail(c->sim, "the simulation can't read the store: %s", why_text(&call.why, e));
+}
+
+/* By id, as the store gives them. */
+static const struct host_row *host_in(const struct truth *t, int64_t id)
+{
+	size_t low = 0, high = t->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (t->hosts[mid].id < id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < t->n && t->hosts[low].id == id ? &t->hosts[low] : NULL;
+}
+
+/* ---- always ---- */
+
+static void look_at_owners(struct cluster *c, const struct truth *t)
+{
+	uint8_t *owners = mem_zalloc(t->n + 1);
+
+	for (size_t i = 0; i < c->n_servers && owners; i++) {
+		struct server *s = c->servers[i]->server;
+
+		if (!s)
+			continue;
+		list_for (x, &s->sessions, struct session, in_sessions) {
+			const struct host_row *h =
+				x->state == SESSION_READY && !x->provisional ? host_in(t, x->host_id) : NULL;
+
+			if (!h)
+				continue;
+			if (x->epoch > h->epoch)
+				sim_fail(c->sim,
+					 "one owner: server %s has epoch %lld of host %lld, the store "
+					 "has %lld",
+					 c->servers[i]->name, (long long)x->epoch, (long long)h->id,
+					 (long long)h->epoch);
+			if (x->epoch != h->epoch)
+				continue;
+			if (h->owner != s->msid)
+				sim_fail(c->sim,
+					 "one owner: server %s has the epoch of host %lld, the store's "
+					 "owner is %lld",
+					 c->servers[i]->name, (long long)h->id, (long long)h->owner);
+			if (++owners[h - t->hosts] > 1)
+				sim_fail(c->sim, "one owner: host %lld has two", (long long)h->id);
+		}
+	}
+	mem_free(owners);
+}
+
+/* The claim of an older link must not win over a newer one's, however late it comes (decision 13). */
+static void look_at_link_numbers(struct cluster *c, const struct truth *t)
+{
+	list_for (a, &c->agents, struct sim_agent, in_agents) {
+		const struct host_row *h = map_get(&t->by_guid, a->guid);
+
+		if (!h || !h->boot)
+			continue;
+		if (str_equal(h->boot, a->boot) && h->link_number < a->link_number)
+			sim_fail(c->sim, "one owner: link %lld of %s was claimed after link %lld of the same boot",
+				 (long long)h->link_number, a->name, (long long)a->link_number);
+		str_copy(a->boot, sizeof(a->boot), h->boot);
+		a->link_number = h->link_number;
+	}
+}
+
+static void look_at_settings(struct cluster *c, const struct truth *t)
+{
+	list_for (k, &c->settings, struct setting, in_settings) {
+		const char *value = setting_in(t, k->name);
+
+		if (str_equal(value, k->acked) || str_list_has(&k->maybe, value ? value : ""))
+			continue;
+		sim_fail(c->sim, "acknowledged setting lost: %s is %s, was acknowledged as %s", k->name,
+			 value ? value : "(unset)", k->acked ? k->acked : "(unset)");
+	}
+}
+
+static struct sim_server *server_at(struct cluster *c, const char *entry)
+{
+	struct sim_node *n = entry ? sim_node_at(c->sim, entry) : NULL;
+
+	for (size_t i = 0; i < c->n_servers; i++)
+		if (c->servers[i]->node == n)
+			return c->servers[i];
+	return NULL;
+}
+
+/*
+ * A server that would take this agent now, of the list that the agent has.
+ * While the store lane of one of them hangs, nothing is promised: that server
+ * answers startups and never says Ready, and each try costs the agent 30 s.
+ */
+static bool can_reach_one(struct cluster *c, const struct sim_agent *a, const struct agent_view *v)
+{
+	bool can = false;
+
+	for (size_t i = 0; i < v->list->n; i++) {
+		struct sim_server *s = server_at(c, v->list->items[i]);
+
+		if (!s)
+			continue;
+		if (sim_lane_is_stalled(s->node, WORK_STORE))
+			return false;
+		can = can || (s->state == PROGRAM_UP && !s->store_fails && !sim_node_is_frozen(s->node) &&
+			      !ledger_is_failing(s->server, NULL) && sim_can_talk(c->sim, a->node, s->node));
+	}
+	return can;
+}
+
+static void look_at_links(struct cluster *c)
+{
+	int64_t now = sim_now_us(c->sim) + 1;
+
+	list_for (a, &c->agents, struct sim_agent, in_agents) {
+		struct agent_view v;
+
+		if (!a->agent || !sim_node_is_alive(a->node) || sim_node_is_frozen(a->node) || a->removal != STAYS ||
+		    sim_network(c->sim)->tls_bad_ppm || sim_network(c->sim)->names_down) {
+			a->alone_since_us = 0;
+			continue;
+		}
+		agent_look(a->agent, &v);
+		if (v.state == AGENT_UP || !can_reach_one(c, a, &v)) {
+			a->alone_since_us = 0;
+			continue;
+		}
+		if (!a->alone_since_us)
+			a->alone_since_us = now;
+		if (now - a->alone_since_us > c->p.alone_us)
+			sim_fail(c->sim,
+				 "agent %s (%s) has had no link for %lld s though one of its "
+				 "servers is there",
+				 a->name, agent_state_name(v.state),
+				 (long long)((now - a->alone_since_us) / SECOND_US));
+	}
+}
+
+/* Read again only when somebody has written: most looks are at a store that
+ * nobody has touched. */
+static struct truth *truth_now(struct cluster *c)
+{
+	bool changed = store_changed(c->store);
+
+	if (c->truth && !changed)
+		return c->truth;
+	invariants_forget(c);
+	c->truth = mem_zalloc(sizeof(*c->truth));
+	if (!c->truth)
+		abort();
+	truth_get(c->truth, c);
+	return c->truth;
+}
+
+void invariants_forget(struct cluster *c)
+{
+	if (c->truth)
+		truth_free(c->truth);
+	c->truth = mem_free(c->truth);
+}
+
+/* A planned move never shows as an agent that is gone. */
+static void look_at_statuses(struct cluster *c, const struct truth *t)
+{
+	for (size_t i = 0; i < t->n && c->steady; i++)
+		if (t->hosts[i].status != HOST_UP && t->hosts[i].status != HOST_CONNECTING)
+			sim_fail(c->sim, "steady: host %s is %s", t->hosts[i].name,
+				 host_status_name(t->hosts[i].status));
+}
+
+void invariants_look(struct cluster *c)
+{
+	const struct truth *t = truth_now(c);
+
+	look_at_owners(c, t);
+	look_at_link_numbers(c, t);
+	look_at_settings(c, t);
+	look_at_links(c);
+	look_at_statuses(c, t);
+}
+
+/* ---- calm ---- */
+
+static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_agent *a, struct why *why)
+{
+	const struct host_row *h = map_get(&t->by_guid, a->guid);
+	struct agent_view v;
+	struct sim_server *on;
+	struct host *host;
+
+	if (a->removal == REMOVED) {
+		if (h)
+			why_set(why, "%s was deleted and is still in the store", a->name);
+		return !h;
+	}
+	if (!a->agent) {
+		why_set(why, "%s does not run", a->name);
+		return false;
+	}
+	agent_look(a->agent, &v);
+	if (v.state != AGENT_UP) {
+		why_set(why, "%s is %s", a->name, agent_state_name(v.state));
+		return false;
+	}
+	if (!h || h->status != HOST_UP) {
+		why_set(why, "%s is %s in the store", a->name, h ? host_status_name(h->status) : "not");
+		return false;
+	}
+	on = server_at(c, v.connected);
+	host = on && on->server ? roster_host(on->server, h->id) : NULL;
+	if (!host || !host->session || host->session->state != SESSION_READY || host->session->provisional ||
+	    host->session->epoch != h->epoch || h->owner != on->server->msid) {
+		why_set(why, "%s thinks it is on %s, where it is not Ready, or not the owner's", a->name,
+			v.connected ? v.connected : "-");
+		return false;
+	}
+	if (!algorithm_is_current(t->algorithm, &t->list, h->slot, agent_file_host(a->file))) {
+		why_set(why, "%s has an old list in its file: %s", a->name, agent_file_host(a->file));
+		return false;
+	}
+	if (v.interval_s != t->interval) {
+		why_set(why, "%s has interval %lld, not %lld", a->name, (long long)v.interval_s,
+			(long long)t->interval);
+		return false;
+	}
+	if (t->interval > 0 && t->algorithm != ALGORITHM_SHUFFLE && !str_equal(v.connected, v.preferred)) {
+		why_set(why, "%s is on %s, not on its preferred %s", a->name, v.connected, v.preferred);
+		return false;
+	}
+	if (v.moving || sim_node_streams(a->node) != 1) {
+		why_set(why, "%s has %zu streams", a->name, sim_node_streams(a->node));
+		return false;
+	}
+	return true;
+}
+
+/* Nothing is left over in a server. */
+static bool server_is_calm(struct sim_server *m, bool long_calm, struct why *why)
+{
+	struct server *s = m->server;
+	struct server_view v;
+	size_t others = 0;
+
+	if (m->state != PROGRAM_UP || !s) {
+		why_set(why, "server %s is not up", m->name);
+		return false;
+	}
+	server_look(s, &v);
+	if (v.outdated || spread_waiting(s->spread) || ledger_is_failing(s, NULL)) {
+		why_set(why, "server %s: %zu agents outdated, %zu to be told", m->name, v.outdated,
+			spread_waiting(s->spread));
+		return false;
+	}
+	list_for (x, &s->sessions, struct session, in_sessions)
+		others += x->state != SESSION_READY && x->state != SESSION_PEER;
+	if (v.peers_up != m->cluster->n_servers - 1) {
+		why_set(why, "server %s: %zu links to others", m->name, v.peers_up);
+		return false;
+	}
+	if (long_calm && (others || v.anonymous || s->requests.n)) {
+		why_set(why,
+			"left over at server %s: %zu sessions, %zu counted as anonymous, "
+			"%zu requests",
+			m->name, others, v.anonymous, s->requests.n);
+		return false;
+	}
+	return true;
+}
+
+static bool placement_is_even(struct cluster *c, const struct truth *t, struct why *why)
+{
+	size_t least = SIZE_MAX, most = 0;
+
+	if (t->algorithm != ALGORITHM_ROUNDROBIN || t->interval <= 0)
+		return true;
+	for (size_t i = 0; i < t->list.n; i++) {
+		struct sim_server *s = server_at(c, t->list.items[i]);
+		size_t n = s ? sim_server_ready(s) : 0;
+
+		least = n < least ? n : least;
+		most = n > most ? n : most;
+	}
+	if (most - least > 1)
+		why_set(why, "roundrobin leaves %zu agents on one server and %zu on another", least, most);
+	return most - least <= 1;
+}
+
+bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why)
+{
+	const struct truth *t = truth_now(c);
+	bool calm = true;
+
+	if (c->calls) {
+		why_set(why, "%u calls have no answer", c->calls);
+		calm = false;
+	}
+	for (size_t i = 0; i < c->n_servers && calm; i++)
+		calm = server_is_calm(c->servers[i], long_calm, why);
+	list_for (a, &c->agents, struct sim_agent, in_agents) {
+		if (!calm)
+			break;
+		calm = agent_is_calm(c, t, a, why);
+	}
+	if (calm)
+		calm = placement_is_even(c, t, why);
+	return calm;
+}
+
+/* ---- for expectations ---- */
+
+size_t sim_server_ready(const struct sim_server *s)
+{
+	struct server_view v = {0};
+
+	if (s->server)
+		server_look(s->server, &v);
+	return v.up;
+}
+
+bool cluster_has_host(struct cluster *c, const struct sim_agent *a)
+{
+	return map_get(&truth_now(c)->by_guid, a->guid) != NULL;
+}
+
+size_t cluster_outdated(struct cluster *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_servers; i++) {
+		struct server_view v = {0};
+
+		if (c->servers[i]->server)
+			server_look(c->servers[i]->server, &v);
+		n += v.outdated;
+	}
+	return n;
+}
+
+size_t cluster_with_status(struct cluster *c, enum host_status status)
+{
+	const struct truth *t = truth_now(c);
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->hosts[i].status == status;
+	return n;
+}

@@ -1,0 +1,39 @@
+/*
+ * Scenarios: small texts of what happens to a cluster and what is expected of
+ * it (tests/sim/, one a file), and random histories, which are made of the same
+ * commands so that a trace reads like a scenario.
+ *
+ *   servers a b c                    makes and starts them
+ *   agents  30                       H1 ... H30, started within a second
+ *   set     NAME VALUE [on a]        a setting, through the API of a server;
+ * VALUE "default" resets run     10s                      also ms, m, h settle
+ * [60s]                    until all is calm (invariants.c), and then a while
+ * more kill, poweroff, start, stop, freeze, thaw  WHO...   a server, an agent,
+ * servers, agents, all cut A B | cut-oneway A B         packets (from A to B);
+ * several names: joined by commas heal                             all cuts
+ *   delete  H3                       the host
+ *   store   fails|works|stalls|goes  a
+ *   disk    full|ok|dies:N           WHO   (dies:N at the N-th step of file
+ * operations) clock   WHO +3600s               the wall clock jumps network
+ * latency=1ms jitter=2ms loss=1% names=down tls-bad=5% expect  agents a=10 b=10
+ * c=10 expect  outdated 0 expect  status Up 30 expect  list
+ * H1 10.0.0.1,10.0.0.2 within  5s agents a=15 b=15      an expectation that
+ * must come true in that time
+ */
+#pragma once
+
+#include "sim/cluster.h"
+
+/* One command; ERR_INVALID with a sentence for what it doesn't understand. An
+ * unmet expectation is a sim_fail(). */
+enum err scenario_command(struct cluster *c, const char *line, struct why *why) MUST_CHECK;
+/* A whole text. The sentence has the line's number. */
+enum err scenario_run(struct cluster *c, const char *text, struct why *why) MUST_CHECK;
+
+struct history {
+	size_t n_servers;
+	size_t n_agents;
+	size_t n_events;
+};
+/* A random life from the cluster's seed, then calm. */
+enum err history_run(struct cluster *c, const struct history *h, struct why *why) MUST_CHECK;
