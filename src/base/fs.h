@@ -13,13 +13,15 @@
 struct fs {
 	/* The whole file; ERR_NOT_FOUND, ERR_TOO_BIG above `limit`, ERR_IO. */
 	enum err (*read)(const struct fs *fs, const char *path, size_t limit, struct buf *out, struct why *why);
-	/* Makes or empties `path` with that mode, writes all, fsyncs. Like `as` (may be NULL): owner, mode and label of that file. */
+	/* Makes or empties `path` with that mode, writes all, fsyncs. Like `as` (may be NULL): owner, mode and label of
+	 * that file. */
 	enum err (*write_synced)(const struct fs *fs, const char *path, const char *as, unsigned mode, const void *data,
 				 size_t n, struct why *why);
 	enum err (*rename)(const struct fs *fs, const char *from, const char *to, struct why *why);
 	enum err (*remove)(const struct fs *fs, const char *path, struct why *why); /* a missing file is ERR_OK */
 	enum err (*sync_dir)(const struct fs *fs, const char *dir, struct why *why);
-	enum err (*make_dir)(const struct fs *fs, const char *path, unsigned mode, struct why *why); /* exists: ERR_OK */
+	enum err (*make_dir)(const struct fs *fs, const char *path, unsigned mode,
+			     struct why *why); /* exists: ERR_OK */
 	/* Where a chain of symbolic links ends; the path itself when it is none. New string. */
 	enum err (*real_path)(const struct fs *fs, const char *path, char **out, struct why *why);
 	bool (*exists)(const struct fs *fs, const char *path);
@@ -34,8 +36,8 @@ extern const struct fs fs_posix;
  * the target, fsync, rename, fsync of the folder. Follows a symbolic link to its target, keeps owner, mode and label
  * of a file that exists; a new one gets `mode`.
  */
-enum err file_replace(const struct fs *fs, const char *path, unsigned mode, const void *data, size_t n,
-		      struct why *why) MUST_CHECK;
+enum err file_replace(const struct fs *fs, const char *path, unsigned mode, const void *data, size_t n, struct why *why)
+	MUST_CHECK;
 enum err file_read(const struct fs *fs, const char *path, size_t limit, struct buf *out, struct why *why) MUST_CHECK;
 /* "dir/name" in a new string; NULL when out of memory. */
 char *path_join(const char *dir, const char *name);

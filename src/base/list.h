@@ -49,7 +49,7 @@ static inline void list_remove(struct list *l)
 #define list_first(head, type, member) (list_is_empty(head) ? NULL : list_entry((head)->next, type, member))
 
 /* The current element may be removed inside the loop, others may not. */
-#define list_for(it, head, type, member)                                                                     \
-	for (type *it = list_entry((head)->next, type, member), *it##_next_ = NULL;                          \
-	     &(it)->member != (head) && ((it##_next_ = list_entry((it)->member.next, type, member)), true);  \
+#define list_for(it, head, type, member)                                                                               \
+	for (type *it = list_entry((head)->next, type, member), *it##_next_ = NULL;                                    \
+	     &(it)->member != (head) && ((it##_next_ = list_entry((it)->member.next, type, member)), true);            \
 	     (it) = it##_next_)

@@ -49,7 +49,7 @@ bool log_level_from_text(const char *text, enum log_level *out);
 const char *log_level_name(enum log_level level);
 
 #ifndef CPPCHECK /* which does not know __VA_OPT__ */
-#define log_at(log, level, sentence, ...) \
+#define log_at(log, level, sentence, ...)                                                                              \
 	log_line((log), (level), (sentence), (const struct kv[]){__VA_ARGS__ __VA_OPT__(, ) KV_NONE})
 #else
 #define log_at(log, level, ...) ((void)(log), (void)(level))

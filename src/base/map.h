@@ -33,5 +33,6 @@ enum err map_put_u64(struct map *m, uint64_t key, void *value) MUST_CHECK;
 void *map_get_u64(const struct map *m, uint64_t key);
 void *map_remove_u64(struct map *m, uint64_t key);
 
-/* Walks in no particular order; start with *cursor = 0. The map must not be changed meanwhile, but removing the current is fine. */
+/* Walks in no particular order; start with *cursor = 0. The map must not be changed meanwhile, but removing the current
+ * is fine. */
 void *map_next(const struct map *m, size_t *cursor);

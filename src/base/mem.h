@@ -25,11 +25,11 @@ void mem_wipe(void *p, size_t n);
 #define CLEAN(fn) __attribute__((cleanup(fn)))
 
 /* Defines x_freep() for a free function that takes the pointer. */
-#define CLEAN_DEFINE(type, free_fn)                         \
-	static inline void free_fn##p(type **pointer)       \
-	{                                                   \
-		if (*pointer)                               \
-			free_fn(*pointer);                  \
+#define CLEAN_DEFINE(type, free_fn)                                                                                    \
+	static inline void free_fn##p(type **pointer)                                                                  \
+	{                                                                                                              \
+		if (*pointer)                                                                                          \
+			free_fn(*pointer);                                                                             \
 	}
 
 static inline void mem_freep(void *pointer)
@@ -40,11 +40,11 @@ static inline void mem_freep(void *pointer)
 }
 
 /* Takes the value out of a CLEAN variable: `*out = STEAL(p);` */
-#define STEAL(p)                              \
-	({                                    \
-		__typeof__(p) stolen_ = (p);  \
-		(p) = NULL;                   \
-		stolen_;                      \
+#define STEAL(p)                                                                                                       \
+	({                                                                                                             \
+		__typeof__(p) stolen_ = (p);                                                                           \
+		(p) = NULL;                                                                                            \
+		stolen_;                                                                                               \
 	})
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

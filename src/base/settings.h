@@ -15,18 +15,18 @@
 #include "base/str.h"
 
 enum setting_type {
-	SETTING_TEXT,    /* char *, owned by the block */
-	SETTING_NUMBER,  /* int64_t with min and max */
-	SETTING_BOOL,    /* bool: true or false, any case */
-	SETTING_CHOICE,  /* char *, one of `choices` (comma separated) */
+	SETTING_TEXT,   /* char *, owned by the block */
+	SETTING_NUMBER, /* int64_t with min and max */
+	SETTING_BOOL,   /* bool: true or false, any case */
+	SETTING_CHOICE, /* char *, one of `choices` (comma separated) */
 };
 
 struct setting {
 	const char *name;
 	enum setting_type type;
-	size_t offset;         /* of the field in the caller's block */
-	const char *fallback;  /* the default as text; NULL: unset (text), 0, false */
-	int64_t min, max;      /* numbers; both 0: any */
+	size_t offset;        /* of the field in the caller's block */
+	const char *fallback; /* the default as text; NULL: unset (text), 0, false */
+	int64_t min, max;     /* numbers; both 0: any */
 	const char *choices;
 	bool required;
 	const char *help;
@@ -37,7 +37,7 @@ struct settings_table {
 	size_t n;
 	/* Keys that are not ours but belong in the file (prefixes ending in '.', or whole keys); NULL-terminated. */
 	const char *const *foreign;
-	bool unknown_is_error; /* false: unknown keys are kept and only listed by settings_unknown() */
+	bool unknown_is_error;  /* false: unknown keys are kept and only listed by settings_unknown() */
 	const char *own_prefix; /* unknown keys with this prefix are always errors; may be NULL */
 };
 

@@ -19,7 +19,7 @@ void str_list_deinit(struct str_list *l);
 enum err str_list_add(struct str_list *l, const char *s) MUST_CHECK;
 enum err str_list_add_n(struct str_list *l, const char *s, size_t n) MUST_CHECK;
 enum err str_list_copy(struct str_list *to, const struct str_list *from) MUST_CHECK; /* replaces what `to` held */
-void str_list_move(struct str_list *to, struct str_list *from);                     /* `from` is empty afterwards */
+void str_list_move(struct str_list *to, struct str_list *from);                      /* `from` is empty afterwards */
 bool str_list_equal(const struct str_list *a, const struct str_list *b);
 bool str_list_has(const struct str_list *l, const char *s);
 /* The index of s, or SIZE_MAX. */
@@ -29,7 +29,7 @@ enum err str_list_split(struct str_list *out, const char *text, char separator) 
 /* Joined in a new string; NULL when out of memory. An empty list gives "". */
 char *str_list_join(const struct str_list *l, const char *separator);
 
-bool str_is_blank(const char *s); /* NULL counts as blank */
+bool str_is_blank(const char *s);             /* NULL counts as blank */
 bool str_equal(const char *a, const char *b); /* NULLs are equal to each other only */
 bool str_equal_nocase(const char *a, const char *b);
 bool str_starts(const char *s, const char *prefix);

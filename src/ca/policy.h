@@ -12,22 +12,22 @@
 
 enum admit {
 	ADMIT_YES,
-	ADMIT_UNSECURED,       /* let in because strictness is off; marked so */
+	ADMIT_UNSECURED, /* let in because strictness is off; marked so */
 	ADMIT_NO_CERTIFICATE,
 	ADMIT_NOT_OUR_CA,
 	ADMIT_EXPIRED,
 	ADMIT_NOT_YET_VALID,
 	ADMIT_REVOKED,
-	ADMIT_WRONG_ROLE,      /* a server's certificate on an agent, no clientAuth ... */
-	ADMIT_OTHER_GUID,      /* certificate of another host */
+	ADMIT_WRONG_ROLE, /* a server's certificate on an agent, no clientAuth ... */
+	ADMIT_OTHER_GUID, /* certificate of another host */
 	ADMIT_ADDRESS_NOT_IN_SAN,
 	ADMIT_WEAKER_IDENTITY, /* the host was bound to a certificate before */
 	ADMIT_DUPLICATE_GUID,  /* decision 7 */
 	ADMIT_BAD_GUID,        /* the startup's guid can't be one: empty, too long, control characters, slashes */
 	ADMIT_N
 };
-const char *admit_name(enum admit a);  /* "address not in certificate" */
-bool admit_is_yes(enum admit a);       /* ADMIT_YES or ADMIT_UNSECURED */
+const char *admit_name(enum admit a); /* "address not in certificate" */
+bool admit_is_yes(enum admit a);      /* ADMIT_YES or ADMIT_UNSECURED */
 
 #define ADMIT_EXPIRED_LIMIT_S (30LL * 24 * 3600) /* decision 8 */
 
@@ -37,16 +37,16 @@ struct admit_question {
 	const struct cert_info *cert; /* valid when has_cert */
 	bool revoked;
 	const char *peer_ip;
-	const char *startup_guid;     /* as received: "<guid>-<resourceName>" */
-	const char *resource_name;    /* to strip the suffix; may be NULL */
+	const char *startup_guid;  /* as received: "<guid>-<resourceName>" */
+	const char *resource_name; /* to strip the suffix; may be NULL */
 	bool host_known;
-	bool host_bound;              /* the host was once bound to a certificate with our guid URI, or to a SAN certificate */
+	bool host_bound; /* the host was once bound to a certificate with our guid URI, or to a SAN certificate */
 	bool host_bound_to_uri;
-	bool allow_weaker;            /* an operator allowed it */
-	bool strict;                  /* ca.plugin.root.auth.strictness */
-	bool allow_expired;           /* ca.plugin.root.allow.expired.cert */
+	bool allow_weaker;  /* an operator allowed it */
+	bool strict;        /* ca.plugin.root.auth.strictness */
+	bool allow_expired; /* ca.plugin.root.allow.expired.cert */
 	int64_t wall_s;
-	int64_t expired_limit_s;      /* 30 days */
+	int64_t expired_limit_s; /* 30 days */
 };
 /* Judges a startup. `sentence` gets what an operator should read. */
 enum admit admit_agent(const struct admit_question *q, struct why *sentence);
@@ -56,8 +56,8 @@ bool guid_strip(char *out, const char *startup_guid, const char *resource_name);
 enum admit admit_server(bool has_cert, bool chain_ok, const struct cert_info *cert, bool revoked, int64_t wall_s,
 			struct why *sentence);
 /* Agent side: may this be my server? (server role, or - towards CloudStack - the CA certificate itself) */
-enum admit admit_as_server(bool is_muster, bool has_cert, bool chain_ok, bool is_ca_itself, const struct cert_info *cert,
-			   struct why *sentence);
+enum admit admit_as_server(bool is_muster, bool has_cert, bool chain_ok, bool is_ca_itself,
+			   const struct cert_info *cert, struct why *sentence);
 
 /* ---- tokens: what they say is pki/token.h, whether they hold is here ---- */
 
@@ -73,6 +73,7 @@ struct token_record { /* as stored */
 	const char *bound_name; /* NULL: any */
 	const char *bound_guid; /* NULL: any; set by addHost and rejoin */
 };
-/* May this token be used now? ERR_OK, ERR_EXPIRED, ERR_REVOKED, ERR_REFUSED (used up, wrong secret, role, name or guid). Constant-time on the secret. */
-enum err token_check(const struct token_record *r, const char *id, const char *secret, enum cert_role role, const char *name,
-		     const char *guid, int64_t wall_s, struct why *why) MUST_CHECK;
+/* May this token be used now? ERR_OK, ERR_EXPIRED, ERR_REVOKED, ERR_REFUSED (used up, wrong secret, role, name or
+ * guid). Constant-time on the secret. */
+enum err token_check(const struct token_record *r, const char *id, const char *secret, enum cert_role role,
+		     const char *name, const char *guid, int64_t wall_s, struct why *why) MUST_CHECK;

@@ -15,14 +15,14 @@
 #include "pki/cert.h"
 
 struct ca_request {
-	const char *csr_pem;     /* borrowed; NULL: the provider makes the key pair */
+	const char *csr_pem; /* borrowed; NULL: the provider makes the key pair */
 	const char *common_name;
 	enum cert_role role;
-	const char *id;          /* guid of an agent, uuid of a server */
+	const char *id; /* guid of an agent, uuid of a server */
 	const struct str_list *ips, *dns;
 	int64_t validity_s;
 	int64_t wall_s;
-	uint8_t serial[16];      /* from entropy */
+	uint8_t serial[16]; /* from entropy */
 };
 
 struct ca_issued {
@@ -37,9 +37,9 @@ struct ca_provider_ops {
 	const char *name;
 	const char *description;
 	enum err (*issue)(struct ca_provider *p, struct ca_issued *out, const struct ca_request *r, struct why *why);
-	const char *(*chain)(struct ca_provider *p);  /* PEM of all CA certificates, belongs to the provider */
+	const char *(*chain)(struct ca_provider *p);       /* PEM of all CA certificates, belongs to the provider */
 	const char *(*fingerprint)(struct ca_provider *p); /* SHA-256 hex of the signing CA certificate */
-	bool (*can_issue)(struct ca_provider *p);     /* false: no key here (a server without the cluster key) */
+	bool (*can_issue)(struct ca_provider *p);          /* false: no key here (a server without the cluster key) */
 	void (*free)(struct ca_provider *p);
 };
 struct ca_provider {

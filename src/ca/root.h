@@ -17,13 +17,16 @@ struct ca_root_record {
 void ca_root_record_deinit(struct ca_root_record *r);
 
 /* Makes a new CA: EC P-256, 30 years, subject `dn_common_name`. Slow: off the loop. */
-enum err ca_root_create(struct ca_root_record *out, const char *dn_common_name, const uint8_t cluster_key[CLUSTER_KEY_SIZE],
-			const uint8_t entropy[64], int64_t wall_s, struct why *why) MUST_CHECK;
-/* cluster_key NULL: opens for verifying only, can_issue() is false. A key that doesn't fit: ERR_UNTRUSTED, with what to do. */
+enum err ca_root_create(struct ca_root_record *out, const char *dn_common_name,
+			const uint8_t cluster_key[CLUSTER_KEY_SIZE], const uint8_t entropy[64], int64_t wall_s,
+			struct why *why) MUST_CHECK;
+/* cluster_key NULL: opens for verifying only, can_issue() is false. A key that doesn't fit: ERR_UNTRUSTED, with what to
+ * do. */
 enum err ca_root_open(struct ca_provider **out, const struct ca_root_record *r, const uint8_t *cluster_key,
 		      struct why *why) MUST_CHECK;
 
 /* The cluster key file: one line of base64url, mode 0600. */
-enum err cluster_key_read(uint8_t out[CLUSTER_KEY_SIZE], const struct fs *fs, const char *path, struct why *why) MUST_CHECK;
-enum err cluster_key_create(uint8_t out[CLUSTER_KEY_SIZE], const struct fs *fs, const char *path, const uint8_t random[32],
-			    struct why *why) MUST_CHECK;
+enum err cluster_key_read(uint8_t out[CLUSTER_KEY_SIZE], const struct fs *fs, const char *path, struct why *why)
+	MUST_CHECK;
+enum err cluster_key_create(uint8_t out[CLUSTER_KEY_SIZE], const struct fs *fs, const char *path,
+			    const uint8_t random[32], struct why *why) MUST_CHECK;

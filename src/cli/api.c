@@ -530,8 +530,7 @@ char *json_joined(const json_t *array, const char *separator)
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(array, i, item)
-	{
+	json_array_foreach (array, i, item) {
 		if (json_is_string(item) && str_list_add(&list, json_string_value(item)))
 			or_die(NULL);
 	}

@@ -116,8 +116,7 @@ int cmd_account_list(struct cli *c, int argc, char **argv)
 		return cli_flush(c);
 	}
 	t = table_new(c, columns, ARRAY_SIZE(columns));
-	json_array_foreach(accounts, i, account)
-	{
+	json_array_foreach (accounts, i, account) {
 		char date[FORMAT_MAX];
 
 		table_row(t);

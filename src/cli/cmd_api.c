@@ -95,8 +95,7 @@ static bool find_command(struct cli *c, const char *typed, struct found *out)
 
 	if (!apis)
 		return false;
-	json_array_foreach(apis, i, api)
-	{
+	json_array_foreach (apis, i, api) {
 		const char *name = json_text(api, "name", "");
 
 		if (!out->name && strcasecmp(name, typed) == 0) {

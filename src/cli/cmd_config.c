@@ -29,8 +29,7 @@ static bool cluster_find(struct cli *c, const char *cluster, char **id)
 	clusters = cli_list(c, "listClusters", "cluster", NULL);
 	if (!clusters)
 		return false;
-	json_array_foreach(clusters, i, row)
-	{
+	json_array_foreach (clusters, i, row) {
 		if (!*id && str_equal(json_text(row, "name", NULL), cluster))
 			*id = text_or_die("%s", json_text(row, "id", cluster));
 	}
@@ -48,8 +47,7 @@ static void print_table(const struct cli *c, const json_t *settings)
 	size_t i;
 	json_t *s;
 
-	json_array_foreach(settings, i, s)
-	{
+	json_array_foreach (settings, i, s) {
 		const char *value = json_text(s, "value", ""), *fallback = json_text(s, "defaultvalue", "");
 
 		table_row(t);
@@ -107,8 +105,7 @@ static json_t *setting_find(struct cli *c, const char *name, const char *cluster
 
 	if (!settings)
 		return NULL;
-	json_array_foreach(settings, i, s)
-	{
+	json_array_foreach (settings, i, s) {
 		if (str_equal(json_text(s, "name", NULL), name))
 			found = json_incref(s);
 	}
@@ -173,8 +170,7 @@ static void advise_off_preferred(struct cli *c, const char *name)
 	/* The new lists are still on their way: what counts is the one each should have. Shuffle draws its own. */
 	if (json_array_size(hosts) && json_object_get(json_array_get(hosts, 0), "musterexpected"))
 		n = 0;
-	json_array_foreach(hosts, i, h)
-	{
+	json_array_foreach (hosts, i, h) {
 		const char *first = json_string_value(json_array_get(json_object_get(h, "musterexpected"), 0));
 		const char *connected = json_text(h, "musterconnected", NULL);
 

@@ -24,8 +24,7 @@ static void print_verdicts(const struct cli *c, const json_t *verdicts)
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(verdicts, i, v)
-	{
+	json_array_foreach (verdicts, i, v) {
 		const char *verdict = json_text(v, "verdict", ""), *state = json_text(v, "state", "");
 
 		table_row(t);

@@ -254,8 +254,7 @@ static void print_stats(const struct cli *c, json_t *stats)
 	json_t *value;
 	const char *key;
 
-	json_object_foreach(stats, key, value)
-	{
+	json_object_foreach (stats, key, value) {
 		char *text = stat_text(key, value);
 
 		table_row(t);

@@ -46,8 +46,7 @@ static void print_table(const struct cli *c, const json_t *hosts)
 	size_t i;
 	json_t *h;
 
-	json_array_foreach(hosts, i, h)
-	{
+	json_array_foreach (hosts, i, h) {
 		print_host(t, h);
 	}
 	table_print(t);
@@ -61,8 +60,7 @@ static json_t *keep_outdated(json_t *take_hosts)
 	size_t i;
 	json_t *h;
 
-	json_array_foreach(take_hosts, i, h)
-	{
+	json_array_foreach (take_hosts, i, h) {
 		if (json_flag(h, "musteroutdated", false))
 			json_array_append(kept, h);
 	}

@@ -136,8 +136,7 @@ static enum err add_live_host(struct plan *p, const json_t *h)
 	json_t *entry;
 	enum err e = ERR_OK;
 
-	json_array_foreach(json_object_get(h, "musterlist"), i, entry)
-	{
+	json_array_foreach (json_object_get(h, "musterlist"), i, entry) {
 		if (!e && json_is_string(entry))
 			e = str_list_add(&list, json_string_value(entry));
 	}
@@ -166,13 +165,11 @@ static int ask_cluster(struct cli *c, struct plan *p, enum algorithm *in_force)
 	}
 	if (!algorithm_from_text(json_text(status, "algorithm", ""), in_force))
 		*in_force = ALGORITHM_STATIC;
-	json_array_foreach(json_object_get(status, "host"), i, item)
-	{
+	json_array_foreach (json_object_get(status, "host"), i, item) {
 		if (!e && json_is_string(item))
 			e = plan_add_server(p, json_string_value(item), 1, NULL);
 	}
-	json_array_foreach(hosts, i, item)
-	{
+	json_array_foreach (hosts, i, item) {
 		if (!e)
 			e = add_live_host(p, item);
 	}

@@ -26,8 +26,7 @@ int cmd_server_rm(struct cli *c, int argc, char **argv)
 	servers = cli_list(c, "listManagementServers", "managementserver", NULL);
 	if (!servers)
 		return CLI_FAILED;
-	json_array_foreach(servers, i, s)
-	{
+	json_array_foreach (servers, i, s) {
 		if (!id && str_equal(json_text(s, "name", NULL), a.words[0]))
 			id = text_or_die("%s", json_text(s, "id", ""));
 	}

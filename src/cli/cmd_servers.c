@@ -18,8 +18,7 @@ static void print_table(const struct cli *c, const json_t *servers)
 	size_t i;
 	json_t *s;
 
-	json_array_foreach(servers, i, s)
-	{
+	json_array_foreach (servers, i, s) {
 		const char *state = json_text(s, "state", "");
 		char date[FORMAT_MAX];
 

@@ -34,8 +34,7 @@ static void print_servers(const struct cli *c, const json_t *servers)
 	size_t i;
 	json_t *s;
 
-	json_array_foreach(servers, i, s)
-	{
+	json_array_foreach (servers, i, s) {
 		int64_t outdated = json_number(s, "outdated", 0), off = json_number(s, "offpreferred", 0);
 		const char *state = json_text(s, "state", "");
 		char *address = server_address_text(s);
@@ -59,8 +58,7 @@ static void print_absent(const json_t *servers)
 	size_t i;
 	json_t *s;
 
-	json_array_foreach(servers, i, s)
-	{
+	json_array_foreach (servers, i, s) {
 		const char *state = json_text(s, "state", ""), *seen = json_text(s, "lastupdate", NULL);
 		char date[FORMAT_MAX];
 
@@ -75,8 +73,7 @@ static const char *view_of(const json_t *server, const char *name)
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(views, i, v)
-	{
+	json_array_foreach (views, i, v) {
 		if (str_equal(json_text(v, "of", ""), name))
 			return json_text(v, "view", "unknown");
 	}
@@ -91,17 +88,14 @@ static void print_matrix(const struct cli *c, const json_t *servers)
 	json_t *seer, *seen;
 	struct table *t;
 
-	json_array_foreach(servers, i, seen)
-	{
+	json_array_foreach (servers, i, seen) {
 		columns[i + 1].title = json_text(seen, "name", "?");
 	}
 	t = table_new(c, columns, n + 1);
-	json_array_foreach(servers, i, seer)
-	{
+	json_array_foreach (servers, i, seer) {
 		table_row(t);
 		table_cell(t, TINT_STRONG, "%s", json_text(seer, "name", "?"));
-		json_array_foreach(servers, j, seen)
-		{
+		json_array_foreach (servers, j, seen) {
 			const char *view = i == j ? NULL : view_of(seer, json_text(seen, "name", ""));
 
 			table_cell(t, view ? view_tint(view) : TINT_FAINT, "%s", view ? view : "");
@@ -117,10 +111,8 @@ static void print_exceptions(const json_t *servers)
 	size_t n_bad = 0, i, j;
 	json_t *seer, *v;
 
-	json_array_foreach(servers, i, seer)
-	{
-		json_array_foreach(json_object_get(seer, "views"), j, v)
-		{
+	json_array_foreach (servers, i, seer) {
+		json_array_foreach (json_object_get(seer, "views"), j, v) {
 			const char *view = json_text(v, "view", "unknown");
 
 			if (str_equal(view, "up"))

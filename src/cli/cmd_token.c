@@ -111,8 +111,7 @@ static void print_table(const struct cli *c, const json_t *tokens)
 	size_t i;
 	json_t *token;
 
-	json_array_foreach(tokens, i, token)
-	{
+	json_array_foreach (tokens, i, token) {
 		const char *state = json_text(token, "state", "");
 		char created[FORMAT_MAX], expires[FORMAT_MAX];
 

@@ -124,8 +124,7 @@ static json_t *phase_hosts(const struct demo *d)
 	json_t *out = or_die(json_array()), *h;
 	size_t i;
 
-	json_array_foreach(d->hosts, i, h)
-	{
+	json_array_foreach (d->hosts, i, h) {
 		json_t *list = json_object_get(h, "musterlist");
 		json_t *row = json_pack("{s:I,s:s,s:o,s:o,s:o,s:s}", "id", (json_int_t)host_number(h), "name",
 					json_text(h, "name", ""), "list", list ? json_incref(list) : json_array(),

@@ -126,8 +126,7 @@ size_t busiest_server(const struct demo *d)
 	size_t counts[DEMO_SERVERS_MAX] = {0}, best = 0, i;
 	json_t *host;
 
-	json_array_foreach(d->hosts, i, host)
-	{
+	json_array_foreach (d->hosts, i, host) {
 		const struct demo_server *s = server_of_entry(d, json_text(host, "musterconnected", NULL));
 
 		if (s)

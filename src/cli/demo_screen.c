@@ -49,8 +49,7 @@ static char *names_of(const struct demo *d, const json_t *list)
 	size_t i;
 	json_t *entry;
 
-	json_array_foreach(list, i, entry)
-	{
+	json_array_foreach (list, i, entry) {
 		if (str_list_add(&names, name_of(d, json_string_value(entry))))
 			or_die(NULL);
 	}
@@ -159,8 +158,7 @@ static void say_moves(struct demo *d)
 	size_t i;
 	json_t *h;
 
-	json_array_foreach(d->hosts, i, h)
-	{
+	json_array_foreach (d->hosts, i, h) {
 		const char *at = name_of(d, json_text(h, "musterconnected", NULL));
 		char *copy;
 

@@ -41,8 +41,7 @@ static enum err read_list(struct str_list *out, const json_t *host, struct why *
 		why_set(why, "its list is not an array");
 		return ERR_INVALID;
 	}
-	json_array_foreach(list, i, entry)
-	{
+	json_array_foreach (list, i, entry) {
 		if (!json_is_string(entry)) {
 			why_set(why, "an entry of its list is not a text");
 			return ERR_INVALID;
@@ -113,14 +112,12 @@ enum err plan_read_json(struct plan *p, bool *has_algorithm, const json_t *in, s
 	e = read_algorithm(p, has_algorithm, in, why);
 	if (e)
 		return e;
-	json_array_foreach(json_object_get(in, "servers"), i, item)
-	{
+	json_array_foreach (json_object_get(in, "servers"), i, item) {
 		e = read_server(p, item, why);
 		if (e)
 			return e;
 	}
-	json_array_foreach(json_object_get(in, "hosts"), i, item)
-	{
+	json_array_foreach (json_object_get(in, "hosts"), i, item) {
 		e = read_host(p, item, why);
 		if (e) {
 			why_add(why, "host %zu", i + 1);

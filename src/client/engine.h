@@ -263,7 +263,7 @@ struct agent {
 	struct later sweep;
 	struct timer migrate_timer;
 	struct opt_texts migrate_avoid; /* what the command said: pings in between bring other avoid lists */
-	bool migrate_due; /* waits for the move that is under way */
+	bool migrate_due;               /* waits for the move that is under way */
 	bool renew_due;
 
 	/* the preferred server */

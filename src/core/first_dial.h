@@ -2,8 +2,8 @@
  * First dial: how long an agent waits before it dials anybody, after it has lost its server without warning.
  *
  * A server that dies with ten thousand agents sends them to the others in one moment. Each of them was told in advance
- * how many they are (with the list, a ping, a heartbeat: while there was a server to tell it) and waits a random part of
- * a time that grows with that number. Only the first dial waits; what follows has back-off. Rules are numbered as in
+ * how many they are (with the list, a ping, a heartbeat: while there was a server to tell it) and waits a random part
+ * of a time that grows with that number. Only the first dial waits; what follows has back-off. Rules are numbered as in
  * docs/failover.md ("First dial").
  */
 #pragma once

@@ -272,7 +272,8 @@ enum err server_list_parse_setting(struct str_list *out, const char *value, stru
 
 	if (!text)
 		return ERR_NOMEM;
-	/* Lists 1. Commas separate; blanks around an entry don't belong to it. One inside is a mistake that must show. */
+	/* Lists 1. Commas separate; blanks around an entry don't belong to it. One inside is a mistake that must show.
+	 */
 	if (str_is_blank(strip(text))) {
 		why_set(why, "the list of servers is empty");
 		return ERR_INVALID;

@@ -36,8 +36,8 @@ bool server_address_is_loopback(const struct server_address *a);
 bool server_entry_same(const char *a, const char *b, uint16_t port);
 
 /*
- * The administrator's setting: split at commas, blanks around entries dropped, every entry valid, none twice, 1 to SERVER_LIST_MAX.
- * ERR_INVALID with the entry and the reason.
+ * The administrator's setting: split at commas, blanks around entries dropped, every entry valid, none twice, 1 to
+ * SERVER_LIST_MAX. ERR_INVALID with the entry and the reason.
  */
 enum err server_list_parse_setting(struct str_list *out, const char *value, struct why *why) MUST_CHECK;
 /*

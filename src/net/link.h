@@ -20,7 +20,7 @@
 #include "net/world.h"
 #include "wire/header.h"
 
-#define LINK_MESSAGE_LIMIT_ANONYMOUS (256u * 1024)       /* decision 33 */
+#define LINK_MESSAGE_LIMIT_ANONYMOUS (256u * 1024) /* decision 33 */
 #define LINK_MESSAGE_LIMIT (16u * 1024 * 1024)
 
 enum link_state { LINK_CONNECTING, LINK_HANDSHAKE, LINK_UP, LINK_CLOSED };
@@ -32,7 +32,8 @@ struct link_events {
 	void (*up)(struct link *l, void *user);        /* TLS is complete, link_peer() is valid */
 	/* A whole message; header and body are valid during the call only. */
 	void (*message)(struct link *l, void *user, const struct header *h, const char *body, size_t n);
-	/* Ended by the peer or for a named reason; not called after link_close(). The pointer is dead after the return. */
+	/* Ended by the peer or for a named reason; not called after link_close(). The pointer is dead after the return.
+	 */
 	void (*closed)(struct link *l, void *user, enum err why, const char *sentence);
 };
 
@@ -40,11 +41,11 @@ struct link_params {
 	struct world *world;
 	const struct log *log;
 	struct tls_params tls;
-	int64_t connect_ms;     /* 0: 10000 */
-	int64_t handshake_ms;   /* from TCP to TLS complete; 0: 10000 */
-	bool offload;           /* handshake steps go to WORK_CRYPTO */
-	size_t message_limit;   /* 0: LINK_MESSAGE_LIMIT_ANONYMOUS */
-	size_t queue_limit;     /* bytes not yet taken by the peer; 0: 32 MiB */
+	int64_t connect_ms;   /* 0: 10000 */
+	int64_t handshake_ms; /* from TCP to TLS complete; 0: 10000 */
+	bool offload;         /* handshake steps go to WORK_CRYPTO */
+	size_t message_limit; /* 0: LINK_MESSAGE_LIMIT_ANONYMOUS */
+	size_t queue_limit;   /* bytes not yet taken by the peer; 0: 32 MiB */
 	const struct link_events *events;
 	void *user;
 };
@@ -59,10 +60,12 @@ enum err link_dial(struct link **out, const struct link_params *p, const char *h
 enum err link_accept(struct link **out, const struct link_params *p, struct stream *take_stream) MUST_CHECK;
 /* NULL is fine. No event follows. Queued bytes are still handed to the system. Returns NULL. */
 struct link *link_close(struct link *l);
-/* As link_close(), once everything queued has left or after `ms`; the link takes no more messages and gives no events. */
+/* As link_close(), once everything queued has left or after `ms`; the link takes no more messages and gives no events.
+ */
 struct link *link_close_after_flush(struct link *l, int64_t ms);
 
-/* Packs, seals and queues one message; sets h->length and the compressed flag. ERR_FULL: the peer does not read; closed() follows. */
+/* Packs, seals and queues one message; sets h->length and the compressed flag. ERR_FULL: the peer does not read;
+ * closed() follows. */
 enum err link_send(struct link *l, struct header *h, const char *body, size_t n) MUST_CHECK;
 /* A message as it was received, to be passed on unchanged (forwarding between servers). */
 enum err link_send_raw(struct link *l, const struct header *h, const char *body, size_t n) MUST_CHECK;
@@ -70,8 +73,8 @@ enum err link_send_raw(struct link *l, const struct header *h, const char *body,
 void link_set_events(struct link *l, const struct link_events *events, void *user);
 void link_set_message_limit(struct link *l, size_t limit);
 /*
- * Heartbeat (muster peers only, decision 26): when nothing was sent for `ms`, a message of the one byte 0xff is. 0: off.
- * A heartbeat received only moves link_heard().
+ * Heartbeat (muster peers only, decision 26): when nothing was sent for `ms`, a message of the one byte 0xff is. 0:
+ * off. A heartbeat received only moves link_heard().
  */
 void link_set_heartbeat(struct link *l, int64_t ms);
 
@@ -81,7 +84,7 @@ bool link_is_muster(const struct link *l);              /* both ends agreed on m
 const char *link_peer_ip(const struct link *l);
 uint16_t link_peer_port(const struct link *l);
 const char *link_local_ip(const struct link *l);
-struct mono link_heard(const struct link *l);  /* when bytes last came */
-struct mono link_since(const struct link *l);  /* when the state was entered */
+struct mono link_heard(const struct link *l); /* when bytes last came */
+struct mono link_since(const struct link *l); /* when the state was entered */
 size_t link_queued(const struct link *l);
 int64_t link_handshake_took_ms(const struct link *l);

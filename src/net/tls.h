@@ -27,12 +27,12 @@ struct world;
 
 /* PEM texts; all borrowed. In the simulation they are its own kind of certificate. */
 struct tls_material {
-	const char *chain;     /* own certificate first; NULL: none (a client without certificate) */
+	const char *chain; /* own certificate first; NULL: none (a client without certificate) */
 	const char *key;
 	const char *rsa_chain; /* a second pair for peers that offer no ECDSA; may be NULL */
 	const char *rsa_key;
-	const char *ca;        /* trusted CA certificates; NULL: nothing is trusted */
-	const char *crl;       /* may be NULL */
+	const char *ca;  /* trusted CA certificates; NULL: nothing is trusted */
+	const char *crl; /* may be NULL */
 };
 
 struct tls_creds_ops;
@@ -41,16 +41,17 @@ struct tls_creds {
 	int refs; /* atomic */
 };
 
-enum err tls_creds_new(struct world *w, struct tls_creds **out, const struct tls_material *m, struct why *why) MUST_CHECK;
+enum err tls_creds_new(struct world *w, struct tls_creds **out, const struct tls_material *m, struct why *why)
+	MUST_CHECK;
 struct tls_creds *tls_creds_ref(struct tls_creds *c);
 struct tls_creds *tls_creds_unref(struct tls_creds *c); /* returns NULL */
 
 enum tls_profile {
-	TLS_SERVER,          /* decides by the hello */
-	TLS_CLIENT_MUSTER,   /* known as muster: TLS 1.3, our ALPN, a certificate for a server; or nothing */
-	TLS_CLIENT_UNKNOWN,  /* TLS 1.2 with our ALPN offered; it may not be selected */
-	TLS_CLIENT_COMPAT,   /* CloudStack: TLS 1.2, no ALPN, %COMPAT */
-	TLS_CLIENT_JOIN,     /* TLS 1.3, ALPN muster-join/1, no client certificate; trust by fingerprint alone */
+	TLS_SERVER,         /* decides by the hello */
+	TLS_CLIENT_MUSTER,  /* known as muster: TLS 1.3, our ALPN, a certificate for a server; or nothing */
+	TLS_CLIENT_UNKNOWN, /* TLS 1.2 with our ALPN offered; it may not be selected */
+	TLS_CLIENT_COMPAT,  /* CloudStack: TLS 1.2, no ALPN, %COMPAT */
+	TLS_CLIENT_JOIN,    /* TLS 1.3, ALPN muster-join/1, no client certificate; trust by fingerprint alone */
 };
 
 struct tls_params {
@@ -60,22 +61,23 @@ struct tls_params {
 				    asked for on muster-join/1 */
 	const char *pin;         /* TLS_CLIENT_JOIN: SHA-256 fingerprint (hex) of the CA certificate that must be in the
 				    server's chain and sign it */
-	bool trust_all;          /* client without any CA (as the reference): accept every server, remember it unverified */
-	int64_t wall_s;          /* the time to judge certificates by */
-	int64_t expired_grace_s; /* server: a client certificate that expired at most this long ago passes (decision 8) */
+	bool trust_all; /* client without any CA (as the reference): accept every server, remember it unverified */
+	int64_t wall_s; /* the time to judge certificates by */
+	int64_t expired_grace_s; /* server: a client certificate that expired at most this long ago passes (decision 8)
+				  */
 };
 
 /* What is known of the other side once the handshake is done. */
 struct tls_peer {
-	char alpn[32];            /* "" when none was agreed */
-	char version[16];         /* "TLS1.3" */
+	char alpn[32];    /* "" when none was agreed */
+	char version[16]; /* "TLS1.3" */
 	char cipher[64];
 	bool has_cert;
-	bool chain_ok;            /* the certificate chains to a CA of the credentials (server side: may be false only when
-				     the certificate isn't required; also true for a CA certificate itself) */
-	bool is_ca_itself;        /* the leaf is one of our trusted CA certificates: what a CloudStack server presents */
-	char chain_problem[160];  /* a sentence when !chain_ok */
-	struct cert_info cert;    /* valid when has_cert */
+	bool chain_ok;     /* the certificate chains to a CA of the credentials (server side: may be false only when
+			      the certificate isn't required; also true for a CA certificate itself) */
+	bool is_ca_itself; /* the leaf is one of our trusted CA certificates: what a CloudStack server presents */
+	char chain_problem[160]; /* a sentence when !chain_ok */
+	struct cert_info cert;   /* valid when has_cert */
 };
 
 enum tls_outcome {
@@ -104,7 +106,8 @@ struct tls_ops {
 
 enum err tls_new(struct tls **out, const struct tls_params *p, struct why *why) MUST_CHECK;
 struct tls *tls_free(struct tls *t);
-/* One step: consumes from `in`, appends to `out`. On TLS_FAILED *error says which kind (ERR_UNTRUSTED, ERR_EXPIRED, ERR_TLS ...). */
+/* One step: consumes from `in`, appends to `out`. On TLS_FAILED *error says which kind (ERR_UNTRUSTED, ERR_EXPIRED,
+ * ERR_TLS ...). */
 enum tls_outcome tls_handshake(struct tls *t, struct buf *in, struct buf *out, enum err *error, struct why *why);
 /*
  * Seals n (1 to FRAME_PLAIN_MAX) bytes as one record, appended to `out`; several only when the peer has asked for

@@ -43,10 +43,10 @@ enum work_lane {
 };
 
 struct work {
-	void (*run)(struct work *w);  /* another thread; touches only what hangs off `w` */
-	void (*done)(struct work *w); /* on the loop; may free `w`. Not called when the world is freed before */
+	void (*run)(struct work *w);     /* another thread; touches only what hangs off `w` */
+	void (*done)(struct work *w);    /* on the loop; may free `w`. Not called when the world is freed before */
 	void (*dropped)(struct work *w); /* then this is called instead, only to free `w`; may be NULL */
-	uint32_t cost_us;             /* what the simulation charges for it */
+	uint32_t cost_us;                /* what the simulation charges for it */
 	/* private */
 	struct list queued;
 	struct world *world;
@@ -67,9 +67,9 @@ struct later {
 struct stream;
 
 struct stream_events {
-	void (*connected)(void *user);                       /* dialled streams only */
+	void (*connected)(void *user); /* dialled streams only */
 	void (*data)(void *user, const uint8_t *p, size_t n);
-	void (*drained)(void *user);                         /* nothing is queued any more, after something was */
+	void (*drained)(void *user); /* nothing is queued any more, after something was */
 	/* The stream has ended and is gone when this returns. ERR_CLOSED: the other side; others with a sentence. */
 	void (*ended)(void *user, enum err why, const char *sentence);
 };
@@ -101,7 +101,7 @@ struct listen_params {
 /* ---- names ---- */
 
 struct resolve {
-	const char *name; /* borrowed until done */
+	const char *name;          /* borrowed until done */
 	struct str_list addresses; /* out: literals, best first; owned by whoever embeds the struct */
 	enum err result;
 	void (*done)(struct resolve *r); /* not called after world_resolve_cancel() */
@@ -179,7 +179,8 @@ void stream_pause(struct stream *s, bool paused);
 /* Ends it from our side, now: no event follows, queued bytes are given to the system if it takes them. NULL is fine. */
 void stream_close(struct stream *s);
 
-enum err world_listen(struct world *w, struct listener **out, const struct listen_params *p, struct why *why) MUST_CHECK;
+enum err world_listen(struct world *w, struct listener **out, const struct listen_params *p, struct why *why)
+	MUST_CHECK;
 void listener_pause(struct listener *l, bool paused);
 uint16_t listener_port(const struct listener *l);
 struct listener *listener_free(struct listener *l);

@@ -234,6 +234,9 @@ static enum err delete_run(struct store_tx *tx, struct api_call *c, struct why *
 		e = store_host_remove(tx, row.id, d->n_servers, &d->moved);
 	if (!e && !api_flag(c, "keepcertificate"))
 		e = store_cert_revoke_subject(tx, "agent", row.guid, &d->revoked);
+	/* The one it came with last may be from before our records: a CloudStack agent's, say. */
+	if (!e && !api_flag(c, "keepcertificate") && row.cert_serial)
+		e = store_cert_revoke(tx, row.cert_serial, row.name);
 	host_row_deinit(&row);
 	return e;
 }

@@ -28,7 +28,7 @@ struct start {
 	struct work work;
 	struct server *server;
 	struct ca_root_record record;
-	struct ca_root_record made;  /* by us, offered to the store */
+	struct ca_root_record made; /* by us, offered to the store */
 	uint8_t entropy[64];
 	char dn[256];
 	enum err result;
@@ -273,7 +273,8 @@ static void own_cert(struct start *t)
 	}
 	s->own_cert = mem_free(s->own_cert);
 	s->own_key = key_free(s->own_key);
-	if (read_file(s, FILE_CERT, &s->own_cert, &why) == ERR_OK && read_file(s, FILE_KEY, &s->own_key, &why) == ERR_OK) {
+	if (read_file(s, FILE_CERT, &s->own_cert, &why) == ERR_OK &&
+	    read_file(s, FILE_KEY, &s->own_key, &why) == ERR_OK) {
 		if (own_cert_is_good(s, &address, &why)) {
 			t->result = make_creds(s, &t->why);
 			if (t->result)
@@ -337,7 +338,8 @@ static void make_ca(struct work *work)
 	struct start *t = container_of(work, struct start, work);
 	struct server *s = t->server;
 
-	t->result = ca_root_create(&t->made, t->dn, s->p.cluster_key, t->entropy, world_wall_ms(s->world) / 1000, &t->why);
+	t->result =
+		ca_root_create(&t->made, t->dn, s->p.cluster_key, t->entropy, world_wall_ms(s->world) / 1000, &t->why);
 }
 
 static void ca_made(struct work *work)
@@ -368,7 +370,9 @@ static void ca_store_done(struct server *s, struct entry *entry, enum err result
 		t->work = (struct work){.run = make_ca, .done = ca_made, .cost_us = 2000};
 		world_work(s->world, WORK_CRYPTO, &t->work);
 	} else if (result == ERR_NOT_FOUND) {
-		start_ends(t, ERR_REFUSED, "the cluster has no certificate authority yet and this server has no cluster key to make one");
+		start_ends(
+			t, ERR_REFUSED,
+			"the cluster has no certificate authority yet and this server has no cluster key to make one");
 	} else {
 		start_ends(t, result, sentence);
 	}
@@ -399,7 +403,9 @@ enum err authority_cert_row(const char *pem, struct cert_row *row)
 	if (!e) {
 		row->serial = mem_strdup(c.serial);
 		row->common_name = mem_strdup(c.common_name);
-		row->role = mem_strdup(c.role == CERT_ROLE_SERVER ? "server" : c.role == CERT_ROLE_AGENT ? "agent" : "other");
+		row->role = mem_strdup(c.role == CERT_ROLE_SERVER  ? "server"
+				       : c.role == CERT_ROLE_AGENT ? "agent"
+								   : "other");
 		row->subject_id = mem_strdup(c.id);
 		row->pem = mem_strdup(pem);
 		row->not_before_s = c.not_before_s;
@@ -443,14 +449,16 @@ static void revoked_done(struct server *s, struct entry *entry, enum err result,
 	struct revoked_read *r = container_of(entry, struct revoked_read, entry);
 
 	if (result) {
-		log_error(s->log, "the list of revoked certificates can't be read, the last one holds", KV_S("error", sentence));
+		log_error(s->log, "the list of revoked certificates can't be read, the last one holds",
+			  KV_S("error", sentence));
 		s->revoked_stale = true;
 	} else {
 		map_deinit(&s->revoked);
 		map_init_text(&s->revoked, rng_u64(&s->world->rng));
 		for (size_t i = 0; i < r->serials.n; i++)
 			if (map_put(&s->revoked, r->serials.items[i], s))
-				log_error(s->log, "out of memory: a revocation is not known here", KV_S("serial", r->serials.items[i]));
+				log_error(s->log, "out of memory: a revocation is not known here",
+					  KV_S("serial", r->serials.items[i]));
 		cut_revoked(s);
 	}
 	str_list_deinit(&r->serials);

@@ -61,7 +61,8 @@ static enum err check_number(const struct config_key *k, const char *text, struc
 		return ERR_INVALID;
 	}
 	if (v < k->min || v > k->max) {
-		why_set(why, "%s: %s is not between %lld and %lld", k->name, text, (long long)k->min, (long long)k->max);
+		why_set(why, "%s: %s is not between %lld and %lld", k->name, text, (long long)k->min,
+			(long long)k->max);
 		return ERR_INVALID;
 	}
 	return ERR_OK;
@@ -77,7 +78,8 @@ static enum err check_real(const struct config_key *k, const char *text, struct 
 		return ERR_INVALID;
 	}
 	if (v < (double)k->min || v > (double)k->max) {
-		why_set(why, "%s: %s is not between %lld and %lld", k->name, text, (long long)k->min, (long long)k->max);
+		why_set(why, "%s: %s is not between %lld and %lld", k->name, text, (long long)k->min,
+			(long long)k->max);
 		return ERR_INVALID;
 	}
 	return ERR_OK;
@@ -274,8 +276,8 @@ enum err config_load(struct server *s, const struct config_row *rows, size_t n, 
 			return e;
 		}
 		if (e) {
-			log_error(s->log, "a setting in the store can't be used, the default holds", KV_S("name", k->name),
-				  KV_S("error", why_text(&why, e)));
+			log_error(s->log, "a setting in the store can't be used, the default holds",
+				  KV_S("name", k->name), KV_S("error", why_text(&why, e)));
 			continue;
 		}
 		values[n_values++] = (struct config_value){

@@ -39,8 +39,11 @@ static void add(struct server *s, const char *type, const char *level, int64_t h
 	struct event_write *w = mem_zalloc(sizeof(*w));
 
 	str_make_printable(text);
-	log_at(s->log, str_equal(level, "ERROR") ? LOG_ERROR : str_equal(level, "WARN") ? LOG_WARN : LOG_INFO, text,
-	       KV_S("event", type));
+	log_at(s->log,
+	       str_equal(level, "ERROR")  ? LOG_ERROR
+	       : str_equal(level, "WARN") ? LOG_WARN
+					  : LOG_INFO,
+	       text, KV_S("event", type));
 	if (!w)
 		return;
 	w->entry.run = event_run;

@@ -223,14 +223,15 @@ static bool take_host(struct server *s, struct host_row *row)
 		session_supersede(x, "another server has the agent");
 	} else if (x && row->epoch > x->epoch) {
 		/*
-		 * Another server took us for dead and gave our hosts up, or claimed late for a link that the agent had left
-		 * before it came to us. We are not dead, and the agent is here.
+		 * Another server took us for dead and gave our hosts up, or claimed late for a link that the agent had
+		 * left before it came to us. We are not dead, and the agent is here.
 		 */
 		startup_claim_again(x);
 	}
 	e = roster_put_host(s, row, &h);
 	if (e) {
-		log_error(s->log, "a changed host could not be taken over, reading again later", KV_S("error", err_text(e)));
+		log_error(s->log, "a changed host could not be taken over, reading again later",
+			  KV_S("error", err_text(e)));
 		return false;
 	}
 	if (!h)

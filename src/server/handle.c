@@ -29,8 +29,10 @@ static void handle_ping(struct session *x, const struct header *h, const struct 
 		x->host->row.last_ping_ms = world_wall_ms(s->world);
 		watch_pinged(s, x->host);
 	}
-	if (!e && x->host)
+	if (!e && x->host) {
 		e = lists_avoid(s, &x->host->row, &avoid);
+		x->avoid_told = s->avoid_version;
+	}
 	if (!e)
 		e = msg_set_texts(&a->avoidMsList, &avoid);
 	if (!e)
@@ -46,8 +48,8 @@ static void handle_ping(struct session *x, const struct header *h, const struct 
 
 static void handle_shutdown(struct session *x, const struct msg_shutdown *m)
 {
-	log_info(x->server->log, "agent says goodbye", KV_I("host", x->host_id), KV_S("reason", m->reason ? m->reason : ""),
-		 KV_S("detail", m->detail ? m->detail : ""));
+	log_info(x->server->log, "agent says goodbye", KV_I("host", x->host_id),
+		 KV_S("reason", m->reason ? m->reason : ""), KV_S("detail", m->detail ? m->detail : ""));
 	/* No answer; no investigation (agent-protocol 4.2.4). Other reasons than these are ignored. */
 	if (str_equal(m->reason, "sig.kill") || str_equal(m->reason, "update"))
 		session_end(x, ERR_CLOSED, "agent stopped", EVENT_SHUTDOWN_REQUESTED);

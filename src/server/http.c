@@ -123,7 +123,8 @@ static struct param *find_param(struct request *r, const char *name, size_t from
 
 /* A form body comes in pieces; the first of equal names wins, and pieces of one value follow each other. */
 static enum MHD_Result on_post(void *user, enum MHD_ValueKind kind, const char *key, const char *filename,
-			       const char *content_type, const char *encoding, const char *data, uint64_t offset, size_t size)
+			       const char *content_type, const char *encoding, const char *data, uint64_t offset,
+			       size_t size)
 {
 	struct request *r = user;
 	struct param *p;
@@ -173,7 +174,8 @@ static enum MHD_Result on_query(void *user, enum MHD_ValueKind kind, const char 
 
 static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, const char *type, const char *text)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
 	enum MHD_Result result;
 
 	if (!response)
@@ -220,8 +222,8 @@ static void ask(struct request *r)
 
 	r->asked = true;
 	if (!params) {
-		json_t *body = json_pack("{s:{s:[],s:i,s:s}}", "errorresponse", "uuidList", "errorcode", 530, "errortext",
-					 "out of memory");
+		json_t *body = json_pack("{s:{s:[],s:i,s:s}}", "errorresponse", "uuidList", "errorcode", 530,
+					 "errortext", "out of memory");
 
 		on_answer(r, 530, body);
 		json_decref(body);
@@ -246,7 +248,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 	bool is_post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
 
 	if (!r) {
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+		const union MHD_ConnectionInfo *info =
+			MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
 		r = mem_zalloc(sizeof(*r));
 		if (!r)
@@ -256,7 +259,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 		list_append(&d->http->requests, &r->in_requests);
 		if (d->is_local || !info || !info->client_addr ||
 		    getnameinfo(info->client_addr,
-				info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in),
+				info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+									 : sizeof(struct sockaddr_in),
 				r->address, sizeof(r->address), NULL, 0, NI_NUMERICHOST))
 			strcpy(r->address, d->is_local ? "local" : "?");
 		*context = r;
@@ -279,13 +283,16 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 		return MHD_YES;
 
 	if (strcmp(url, "/") == 0)
-		return send_text(connection, MHD_HTTP_OK, "text/plain; charset=UTF-8", "muster: the query API is at /client/api\n");
+		return send_text(connection, MHD_HTTP_OK, "text/plain; charset=UTF-8",
+				 "muster: the query API is at /client/api\n");
 	if (strcmp(url, "/healthz") == 0)
 		return send_text(connection, MHD_HTTP_OK, "text/plain; charset=UTF-8", "ok\n");
 	if (!path_is_api(url))
-		return send_text(connection, MHD_HTTP_NOT_FOUND, "text/plain; charset=UTF-8", "not found; the query API is at /client/api\n");
+		return send_text(connection, MHD_HTTP_NOT_FOUND, "text/plain; charset=UTF-8",
+				 "not found; the query API is at /client/api\n");
 	if (!is_post && strcmp(method, MHD_HTTP_METHOD_GET) != 0)
-		return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain; charset=UTF-8", "use GET or POST\n");
+		return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain; charset=UTF-8",
+				 "use GET or POST\n");
 	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, on_query, r);
 	if (r->error)
 		return send_text(connection, r->error == ERR_TOO_BIG ? MHD_HTTP_CONTENT_TOO_LARGE : 530,
@@ -302,7 +309,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
  * The connection is done with. One that is still waited for can't come here: it is suspended, and ends only when it is
  * resumed or when the daemon stops, which http_free() does after every answer is in or forgotten.
  */
-static void on_completed(void *user, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode code)
+static void on_completed(void *user, struct MHD_Connection *connection, void **context,
+			 enum MHD_RequestTerminationCode code)
 {
 	struct request *r = *context;
 
@@ -412,11 +420,11 @@ static enum err door_open(struct http *h, int fd, bool is_local, struct why *why
 	d->fd = fd;
 	d->is_local = is_local;
 	timer_init(&d->timer, on_timer);
-	d->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, d,
-				     MHD_OPTION_EXTERNAL_LOGGER, on_log, h->log, MHD_OPTION_LISTEN_SOCKET, fd,
-				     MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-				     (unsigned)IDLE_S, MHD_OPTION_NOTIFY_COMPLETED, on_completed, d,
-				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(64 * 1024), MHD_OPTION_END);
+	d->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, d,
+		MHD_OPTION_EXTERNAL_LOGGER, on_log, h->log, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, d, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(64 * 1024), MHD_OPTION_END);
 	info = d->daemon ? MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info || uv_poll_init(world_uv_loop(h->world), &d->poll, info->epoll_fd)) {
 		why_set(why, "the HTTP library could not be started");
@@ -491,8 +499,8 @@ struct http *http_free(struct http *h)
 	/* Requests still waiting get an answer, so that nothing is suspended when the daemons stop. */
 	list_for (r, &h->requests, struct request, in_requests) {
 		if (r->asked && !r->answered) {
-			json_t *body = json_pack("{s:{s:[],s:i,s:s}}", "errorresponse", "uuidList", "errorcode", 503, "errortext",
-						 "this management server is stopping");
+			json_t *body = json_pack("{s:{s:[],s:i,s:s}}", "errorresponse", "uuidList", "errorcode", 503,
+						 "errortext", "this management server is stopping");
 
 			server_api_forget(h->server, r);
 			on_answer(r, 503, body);

@@ -33,9 +33,11 @@
 
 /* One request to the store: embed it in what it is for. */
 struct entry {
-	/* On the store lane, inside the group's transaction. May run again after an undone group: keep it idempotent. */
+	/* On the store lane, inside the group's transaction. May run again after an undone group: keep it idempotent.
+	 */
 	enum err (*run)(struct store_tx *tx, struct entry *e, struct why *why);
-	/* On the loop. ERR_STORE, ERR_BUSY ...: the whole group failed and nothing of it is written. Frees the entry if it is on the heap. */
+	/* On the loop. ERR_STORE, ERR_BUSY ...: the whole group failed and nothing of it is written. Frees the entry if
+	 * it is on the heap. */
 	void (*done)(struct server *s, struct entry *e, enum err result, const char *sentence);
 	bool read_only;
 	/* private */
@@ -49,6 +51,7 @@ void ledger_add(struct server *s, struct entry *e);
 void ledger_deinit(struct server *s);
 size_t ledger_waiting(const struct server *s);
 /* Has the store failed since its last success? Since when; for status and case 14 of the decisions. */
+bool ledger_hangs(const struct server *s);
 bool ledger_is_failing(const struct server *s, struct mono *since);
 
 /* ---- config.c, config.def ---- */
@@ -57,10 +60,10 @@ enum config_type { CONFIG_TEXT, CONFIG_NUMBER, CONFIG_BOOL, CONFIG_SELECT, CONFI
 struct config_key {
 	const char *name;
 	enum config_type type;
-	const char *fallback;    /* default; NULL: none */
-	int64_t min, max;        /* numbers */
-	const char *options;     /* select, comma separated */
-	bool per_cluster;        /* may be overridden per cluster */
+	const char *fallback; /* default; NULL: none */
+	int64_t min, max;     /* numbers */
+	const char *options;  /* select, comma separated */
+	bool per_cluster;     /* may be overridden per cluster */
 	bool dynamic;
 	const char *group, *subgroup, *component, *category;
 	const char *description;
@@ -77,7 +80,8 @@ int64_t config_number(const struct server *s, const char *name, int64_t cluster_
 bool config_bool(const struct server *s, const char *name);
 double config_real(const struct server *s, const char *name);
 /* The cluster's values from the store replace what is in memory; says whether something agents are told has changed. */
-enum err config_load(struct server *s, const struct config_row *rows, size_t n, int64_t version, bool *lists_changed) MUST_CHECK;
+enum err config_load(struct server *s, const struct config_row *rows, size_t n, int64_t version, bool *lists_changed)
+	MUST_CHECK;
 void config_deinit(struct server *s);
 
 /* ---- roster.c ---- */
@@ -94,7 +98,8 @@ struct host {
 };
 struct host *roster_host(const struct server *s, int64_t id);
 struct host *roster_by_guid(const struct server *s, const char *guid); /* without suffix */
-/* Takes over the content of row (row is empty afterwards); makes, updates or (removed_ms != 0) drops the host. *out may be NULL. */
+/* Takes over the content of row (row is empty afterwards); makes, updates or (removed_ms != 0) drops the host. *out may
+ * be NULL. */
 enum err roster_put_host(struct server *s, struct host_row *take_row, struct host **out) MUST_CHECK;
 size_t roster_n_hosts(const struct server *s);
 /* Walks all hosts, no particular order; cursor starts at 0. */
@@ -102,11 +107,11 @@ struct host *roster_next(const struct server *s, size_t *cursor);
 
 struct member_server { /* a management server as we know it, ourselves included */
 	struct server_row row;
-	struct member member;    /* liveness; not used for ourselves */
-	bool down_is_stored;     /* the verdict that it is down has been taken by the store */
-	int64_t told_run_id;     /* the run that our view in the store is about: a server that starts clears it */
-	struct peer *peer;       /* our link to it; NULL for ourselves */
-	struct list in_servers;  /* s->servers, by id */
+	struct member member;   /* liveness; not used for ourselves */
+	bool down_is_stored;    /* the verdict that it is down has been taken by the store */
+	int64_t told_run_id;    /* the run that our view in the store is about: a server that starts clears it */
+	struct peer *peer;      /* our link to it; NULL for ourselves */
+	struct list in_servers; /* s->servers, by id */
 };
 struct member_server *roster_server(const struct server *s, int64_t msid);
 struct member_server *roster_server_by_uuid(const struct server *s, const char *uuid);
@@ -115,7 +120,8 @@ enum err roster_put_servers(struct server *s, struct server_row *take_rows, size
 
 /* ---- lists.c ---- */
 
-/* The servers that lists are made from: the `host` setting, or the registered servers (decision 20). Belongs to the server. */
+/* The servers that lists are made from: the `host` setting, or the registered servers (decision 20). Belongs to the
+ * server. */
 const struct str_list *lists_servers(const struct server *s);
 enum algorithm lists_algorithm(const struct server *s);
 int64_t lists_interval(const struct server *s, int64_t cluster_id);
@@ -141,13 +147,21 @@ void lists_changed(struct server *s);
  *   Links of role server become PEER, those of muster-join/1 JOINING, instead of STARTED.
  */
 enum session_state {
-	SESSION_TLS, SESSION_ANONYMOUS, SESSION_STARTED, SESSION_ATTACHED, SESSION_READY, SESSION_SUPERSEDED,
-	SESSION_PEER, SESSION_JOINING, SESSION_CLOSED
+	SESSION_TLS,
+	SESSION_ANONYMOUS,
+	SESSION_STARTED,
+	SESSION_ATTACHED,
+	SESSION_READY,
+	SESSION_SUPERSEDED,
+	SESSION_PEER,
+	SESSION_JOINING,
+	SESSION_CLOSED
 };
 const char *session_state_name(enum session_state st);
 
 struct request; /* sent by us, waiting for its answer: requests.c */
 struct claim;
+struct held;
 struct joining;
 struct ledger_group;
 struct start;
@@ -155,40 +169,43 @@ struct telling;
 
 struct session {
 	struct server *server;
-	struct link *link;          /* owned; NULL once closed */
+	struct link *link; /* owned; NULL once closed */
 	enum session_state state;
 	struct mono since;
-	struct list in_sessions;    /* s->sessions */
-	struct timer deadline;      /* of the state */
+	struct list in_sessions; /* s->sessions */
+	struct timer deadline;   /* of the state */
 	bool counted_anonymous;
 	/* from STARTED on */
-	struct host *host;          /* borrowed; NULL before ATTACHED and after the host is gone */
+	struct host *host; /* borrowed; NULL before ATTACHED and after the host is gone */
 	int64_t host_id;
-	int64_t epoch;              /* of our claim; changes when it is claimed again */
-	int64_t attachment;         /* which of this server's attachments of a host it is; 0: none yet */
-	char *guid;                 /* stripped */
-	char *boot;                 /* muster agents */
+	int64_t epoch;      /* of our claim; changes when it is claimed again */
+	int64_t attachment; /* which of this server's attachments of a host it is; 0: none yet */
+	char *guid;         /* stripped */
+	char *boot;         /* muster agents */
 	int64_t link_number;
-	char *reported;             /* the list it has: from the startup, then what it confirmed */
-	int64_t interval_told;      /* -1: not yet */
+	char *reported;        /* the list it has: from the startup, then what it confirmed */
+	int64_t interval_told; /* -1: not yet */
+	uint64_t avoid_told;   /* s->avoid_version that it knows of */
 	struct mono last_ping;
-	int64_t ping_interval_s;    /* as it was told */
-	struct telling *telling;    /* borrowed: the list that is on its way to it (spreading.c); NULL: none */
-	bool trigger;               /* its next list tells it to look for its preferred server at once */
+	int64_t ping_interval_s; /* as it was told */
+	struct telling *telling; /* borrowed: the list that is on its way to it (spreading.c); NULL: none */
+	bool trigger;            /* its next list tells it to look for its preferred server at once */
 	bool checking_health;
-	bool provisional;           /* accepted without the store (decision 14) */
-	struct claim *claim;        /* under way in the store: startup.c */
-	struct timer claim_again;   /* provisional: when to try again */
+	bool provisional;  /* accepted without the store (decision 14) */
+	struct held *held; /* a startup that waits: is an older link of its guid alive? startup.c */
+	struct mono held_since;
+	struct claim *claim;      /* under way in the store: startup.c */
+	struct timer claim_again; /* provisional: when to try again */
 	/* requests.c */
-	struct list in_sequence;    /* waiting to be sent, one in-sequence request at a time */
+	struct list in_sequence; /* waiting to be sent, one in-sequence request at a time */
 	bool in_sequence_busy;
 	int64_t in_sequence_seq;
 	int64_t in_sequence_mgmt;
 	struct timer in_sequence_timer;
 	size_t n_queued, queued_bytes;
 	struct later free_later;
-	struct joining *joining;    /* SESSION_JOINING: join.c */
-	struct peer *peer;          /* SESSION_PEER; NULL until its hello, and until we have read who it is */
+	struct joining *joining; /* SESSION_JOINING: join.c */
+	struct peer *peer;       /* SESSION_PEER; NULL until its hello, and until we have read who it is */
 	int64_t peer_msid;
 };
 
@@ -196,9 +213,11 @@ struct session {
 void session_accept(struct server *s, struct stream *take_stream);
 /* The only place where the state changes. */
 void session_move(struct session *x, enum session_state to, const char *reason);
-/* Ends it: link closed, host detached, waiting requests answered with `why`; `event` is what the store is told (EVENT_N: nothing, a grace period decides). */
+/* Ends it: link closed, host detached, waiting requests answered with `why`; `event` is what the store is told
+ * (EVENT_N: nothing, a grace period decides). */
 void session_end(struct session *x, enum err why, const char *sentence, enum host_event event);
-/* Another link of the same host has taken over: keeps the link until answers in flight have come, 30 s at most, then closes. */
+/* Another link of the same host has taken over: keeps the link until answers in flight have come, 30 s at most, then
+ * closes. */
 void session_supersede(struct session *x, const char *reason);
 void session_stop_all(struct server *s); /* says goodbye to all */
 void session_free_all(struct server *s); /* without a word */
@@ -214,6 +233,9 @@ void session_message(struct session *x, const struct header *h, const char *body
 void startup_begin(struct session *x, const struct header *h, struct batch *b);
 /* The session ends while its claim is on its way: the claim is void. */
 void startup_abandon(struct session *x);
+void startup_drop_held(struct session *x);
+/* The store hangs with the claim of this session: taken without it if we know the host, refused if not. */
+void startup_store_hangs(struct session *x);
 /*
  * A startup on a link that has had one: a muster agent has come back to it. true: everything is done and answered;
  * false: answer it (the claim, if one is needed, is on its way).
@@ -225,8 +247,8 @@ void startup_claim_again(struct session *x);
 /* requests.c */
 struct request_params {
 	bool continue_on_error;
-	int64_t wait_ms;      /* 0: setting `wait` */
-	bool this_link_only;  /* about the link itself (Ready, a list): ends with it */
+	int64_t wait_ms;     /* 0: setting `wait` */
+	bool this_link_only; /* about the link itself (Ready, a list): ends with it */
 	/* On the loop, exactly once. ERR_OK: `answers` has the batch; otherwise the reason. May be NULL. */
 	void (*done)(void *user, enum err result, const char *sentence, const struct batch *answers);
 	void *user;
@@ -236,7 +258,8 @@ struct request_params {
  * (decision 17). In-sequence commands of one host wait for each other. When the link of a muster agent changes, the
  * request goes on: it is sent again over the new one, the agent answers each once. ERR_UNREACHABLE: it has no link.
  */
-enum err request_to_host(struct server *s, struct host *h, struct batch *take_batch, const struct request_params *p) MUST_CHECK;
+enum err request_to_host(struct server *s, struct host *h, struct batch *take_batch, const struct request_params *p)
+	MUST_CHECK;
 /* An answer of ours has come, over whatever link. false: nobody waits for it. */
 bool request_answered(struct server *s, const struct header *h, const char *body, size_t n);
 /* The owner says that it can't deliver a forwarded request (CancelCommand). */
@@ -356,7 +379,8 @@ void event_add(struct server *s, const char *type, const char *level, int64_t ho
  * As event_add() at level WARN, for what somebody who has not shown who he is can cause as often as he likes: at most a
  * few are stored a second, the rest is counted and stands in the debug log.
  */
-void event_add_refusal(struct server *s, const char *type, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void event_add_refusal(struct server *s, const char *type, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* ---- the server ---- */
 
@@ -376,7 +400,7 @@ struct server {
 	char uuid[UUID_TEXT];
 	bool running; /* between started() and server_stop() */
 	bool stopping;
-	bool freed;   /* server_free() is at work: nothing is begun any more */
+	bool freed; /* server_free() is at work: nothing is begun any more */
 	bool said_goodbye;
 	void (*started)(void *user, enum err result, const char *sentence);
 	void *started_user;
@@ -384,7 +408,7 @@ struct server {
 	void *gone_user;
 
 	struct listener *listener;
-	struct list sessions;     /* struct session */
+	struct list sessions; /* struct session */
 	size_t n_sessions;
 	int64_t n_attachments;    /* ever, see session.attachment */
 	struct list events_again; /* status events that the store did not take: session.c */
@@ -407,20 +431,22 @@ struct server {
 	/* roster.c */
 	struct map hosts_by_id;
 	struct map hosts_by_guid;
-	struct list servers;      /* struct member_server, by id */
+	struct list servers; /* struct member_server, by id */
 	struct place_row *places;
 	size_t n_places;
 
-	struct list joinings;     /* join.c: under way */
-	struct start *starting;   /* authority.c: under way */
+	struct list joinings;   /* join.c: under way */
+	struct start *starting; /* authority.c: under way */
 
 	/* lists.c */
 	struct str_list list_servers;
+	struct str_list avoid;  /* those of them that are not Up; the same for all agents */
+	uint64_t avoid_version; /* grows when that changes */
 	enum algorithm list_algorithm;
 
 	/* requests.c */
-	struct map requests;      /* seq -> struct request: ours, waiting for answers */
-	int64_t next_seq;         /* one number space for all of this run: r << 48, r random */
+	struct map requests; /* seq -> struct request: ours, waiting for answers */
+	int64_t next_seq;    /* one number space for all of this run: r << 48, r random */
 
 	/* spreading.c */
 	struct spread *spread;
@@ -433,9 +459,9 @@ struct server {
 	/* watch.c */
 	struct timer watch_timer;
 	struct mono watch_ticked;
-	struct mono excused;      /* silence before this was our own pause */
+	struct mono excused; /* silence before this was our own pause */
 	bool beat_under_way;
-	struct map pings;         /* host id -> struct host: pinged since the last group was written */
+	struct map pings; /* host id -> struct host: pinged since the last group was written */
 	struct mono pings_flushed;
 	struct mono trimmed;
 
@@ -447,8 +473,8 @@ struct server {
 	/* authority.c */
 	struct ca_provider *ca;
 	struct tls_creds *creds;
-	struct map revoked;       /* serial -> itself */
-	bool revoked_stale;       /* could not be read, watch.c asks again */
+	struct map revoked; /* serial -> itself */
+	bool revoked_stale; /* could not be read, watch.c asks again */
 	char *own_cert, *own_key, *ca_chain;
 
 	/* api.c */

@@ -27,7 +27,7 @@ struct joining {
 	enum cert_role role;
 	struct str_list ips, dns;
 	/* on the way */
-	bool use; /* false: step 2, true: step 4 */
+	bool use;          /* false: step 2, true: step 4 */
 	char id[GUID_MAX]; /* guid of the agent, uuid of the server */
 	struct ca_request request;
 	struct ca_issued issued;
@@ -95,7 +95,8 @@ static void refuse(struct joining *j, enum err why, const char *sentence)
 
 	event_add_refusal(j->server, "JOIN.REFUSED", "join of %s refused: %s", j->name ? j->name : "?", sentence);
 	if (x) {
-		if (a && msg_set_text(&a->error, err_name(why)) == ERR_OK && msg_set_text(&a->details, sentence) == ERR_OK) {
+		if (a && msg_set_text(&a->error, err_name(why)) == ERR_OK &&
+		    msg_set_text(&a->details, sentence) == ERR_OK) {
 			msg_set_bool(&a->result, false);
 			if (send_answer(x, &j->header, &b))
 				log_debug(j->server->log, "a refusal could not be sent");
@@ -174,7 +175,8 @@ static enum err find_places(struct store_tx *tx, struct joining *j)
 	enum err e = store_place_find_or_make(tx, PLACE_ZONE, 0, j->zone, j->place_uuids[0], &j->host.zone_id);
 
 	if (!e)
-		e = store_place_find_or_make(tx, PLACE_POD, j->host.zone_id, j->pod, j->place_uuids[1], &j->host.pod_id);
+		e = store_place_find_or_make(tx, PLACE_POD, j->host.zone_id, j->pod, j->place_uuids[1],
+					     &j->host.pod_id);
 	if (!e)
 		e = store_place_find_or_make(tx, PLACE_CLUSTER, j->host.pod_id, j->cluster, j->place_uuids[2],
 					     &j->host.cluster_id);
@@ -203,8 +205,8 @@ static enum err make_host(struct store_tx *tx, struct joining *j)
 	row->ms_interval = -1;
 	row->status = HOST_CREATING;
 	row->resource_state = RESOURCE_ENABLED;
-	if (!row->guid || !row->name || !row->type || !row->resource_name || !row->hypervisor || !row->version || !row->arch ||
-	    !row->private_ip || !row->capabilities || !row->bound_key)
+	if (!row->guid || !row->name || !row->type || !row->resource_name || !row->hypervisor || !row->version ||
+	    !row->arch || !row->private_ip || !row->capabilities || !row->bound_key)
 		return ERR_NOMEM;
 	return store_host_create(tx, row);
 }
@@ -220,8 +222,8 @@ static enum err host_for_join(struct store_tx *tx, struct joining *j, const stru
 		return e;
 	if (t->bound_guid || !j->host.bound_key)
 		return ERR_OK;
-	why_set(why, "a host with guid %s has a certificate already; `muster host rejoin %s` gives a token for it", j->id,
-		j->host.name);
+	why_set(why, "a host with guid %s has a certificate already; `muster host rejoin %s` gives a token for it",
+		j->id, j->host.name);
 	return ERR_EXISTS;
 }
 
@@ -400,10 +402,11 @@ static enum err take_request(struct joining *j, struct session *x, const struct 
 		return ERR_INVALID;
 	}
 	j->role = str_equal(m->role, "server") ? CERT_ROLE_SERVER : CERT_ROLE_AGENT;
-	if (take(&j->token_id, m->tokenId, "") || take(&j->token_secret, m->tokenSecret, "") || take(&j->csr, m->csr, "") ||
-	    take(&j->guid, m->guid, "") || take(&j->name, m->name, "") ||
-	    take(&j->resource_name, m->resourceName, "LibvirtComputingResource") || take(&j->zone, m->zone, "default") ||
-	    take(&j->pod, m->pod, "default") || take(&j->cluster, m->cluster, "default"))
+	if (take(&j->token_id, m->tokenId, "") || take(&j->token_secret, m->tokenSecret, "") ||
+	    take(&j->csr, m->csr, "") || take(&j->guid, m->guid, "") || take(&j->name, m->name, "") ||
+	    take(&j->resource_name, m->resourceName, "LibvirtComputingResource") ||
+	    take(&j->zone, m->zone, "default") || take(&j->pod, m->pod, "default") ||
+	    take(&j->cluster, m->cluster, "default"))
 		return ERR_NOMEM;
 	str_copy(j->id, sizeof(j->id), m->guid);
 	e = take_addresses(j, x, m);

@@ -9,6 +9,7 @@
 #include "server/internal.h"
 
 #define GROUP_MAX 512
+#define HANGS_MS 3000
 
 struct ledger_group {
 	struct work work;
@@ -19,6 +20,7 @@ struct ledger_group {
 	struct store_call *calls[GROUP_MAX];
 	enum err result;
 	struct why why;
+	struct mono begun;
 	size_t n_servers; /* as the loop knew when the group began */
 };
 
@@ -91,6 +93,7 @@ static void ledger_next(struct server *s)
 		return;
 	}
 	g->server = s;
+	g->begun = world_now(s->world);
 	g->n_servers = s->list_servers.n;
 	list_init(&g->entries);
 	list_for (e, &s->ledger_queue, struct entry, queued) {
@@ -126,11 +129,17 @@ size_t ledger_waiting(const struct server *s)
 	return n;
 }
 
+/* A store that hangs says nothing at all: a group that takes so long is as good as a failure (decision 14). */
+bool ledger_hangs(const struct server *s)
+{
+	return s->ledger_running && mono_ms_between(s->ledger_running->begun, world_now(s->world)) > HANGS_MS;
+}
+
 bool ledger_is_failing(const struct server *s, struct mono *since)
 {
 	if (since)
-		*since = s->ledger_failing_since;
-	return s->ledger_failing_since.us != 0;
+		*since = ledger_hangs(s) ? s->ledger_running->begun : s->ledger_failing_since;
+	return s->ledger_failing_since.us != 0 || ledger_hangs(s);
 }
 
 /*

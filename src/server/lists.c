@@ -117,29 +117,38 @@ bool lists_entry_is(const char *entry, const struct server_row *row)
 
 enum err lists_avoid(struct server *s, const struct host_row *h, struct str_list *out)
 {
+	enum err e = str_list_copy(out, &s->avoid);
+
+	return e || h->is_muster ? e : strip_ports(out);
+}
+
+/* Which of the servers of the list are not Up, spelled as in the list. */
+static enum err avoid_now(struct server *s, const struct str_list *servers, struct str_list *out)
+{
 	enum err e;
 
-	for (size_t i = 0; i < s->list_servers.n; i++) {
+	for (size_t i = 0; i < servers->n; i++) {
 		list_for (m, &s->servers, struct member_server, in_servers) {
-			if (m->row.state == SERVER_UP || !lists_entry_is(s->list_servers.items[i], &m->row))
+			if (m->row.state == SERVER_UP || !lists_entry_is(servers->items[i], &m->row))
 				continue;
-			e = str_list_add(out, s->list_servers.items[i]);
+			e = str_list_add(out, servers->items[i]);
 			if (e)
 				return e;
 			break;
 		}
 	}
-	return h->is_muster ? ERR_OK : strip_ports(out);
+	return ERR_OK;
 }
 
 void lists_changed(struct server *s)
 {
-	struct str_list servers = {0};
+	struct str_list servers = {0}, avoid = {0};
 	enum algorithm algorithm = ALGORITHM_STATIC;
 
-	if (servers_now(s, &servers)) {
+	if (servers_now(s, &servers) || avoid_now(s, &servers, &avoid)) {
 		log_error(s->log, "the list of servers can't be made, the old one holds");
 		str_list_deinit(&servers);
+		str_list_deinit(&avoid);
 		return;
 	}
 	if (!algorithm_from_text(config_text(s, "indirect.agent.lb.algorithm", 0), &algorithm))
@@ -151,6 +160,8 @@ void lists_changed(struct server *s)
 		log_info(s->log, "lists changed", KV_S("servers", text ? text : "?"),
 			 KV_S("algorithm", algorithm_name(algorithm)));
 	}
+	s->avoid_version += !str_list_equal(&avoid, &s->avoid);
+	str_list_move(&s->avoid, &avoid);
 	str_list_move(&s->list_servers, &servers);
 	s->list_algorithm = algorithm;
 	spreading_compare_all(s);

@@ -68,7 +68,8 @@ static bool has_cluster_settings(const struct props *p, const char *path)
 			is_cluster |= strncmp(key, prefixes[k], strlen(prefixes[k])) == 0;
 		if (!is_cluster)
 			continue;
-		fprintf(stderr, "muster-server: %s:%u: %s belongs to the cluster, not to one server: muster config set %s VALUE\n",
+		fprintf(stderr,
+			"muster-server: %s:%u: %s belongs to the cluster, not to one server: muster config set %s VALUE\n",
 			path, props_line(p, key), key, key);
 		found = true;
 	}
@@ -140,12 +141,14 @@ static enum err read_or_make_cluster_key(struct daemon *d, const char *path, str
 	uint8_t random[32];
 	enum err e = cluster_key_read(d->cluster_key, &fs_posix, path, why);
 	if (e == ERR_NOT_FOUND) {
-		/* Only the first server of a cluster makes one: with a CA in the store already, a new key opens nothing. */
+		/* Only the first server of a cluster makes one: with a CA in the store already, a new key opens
+		 * nothing. */
 		world_entropy(d->world, random, sizeof(random));
 		e = cluster_key_create(d->cluster_key, &fs_posix, path, random, why);
 		mem_wipe(random, sizeof(random));
 		if (!e)
-			log_info(&d->log, "a cluster key was made; keep a copy of it in a safe place", KV_S("file", path));
+			log_info(&d->log, "a cluster key was made; keep a copy of it in a safe place",
+				 KV_S("file", path));
 	}
 	return e;
 }
@@ -193,7 +196,8 @@ static void on_signal(void *user, int signo)
 	struct daemon *d = user;
 
 	if (d->stopping) {
-		/* A write may be under way on another thread; what is acknowledged is on disk, the rest ends with us. */
+		/* A write may be under way on another thread; what is acknowledged is on disk, the rest ends with us.
+		 */
 		log_warn(&d->log, "second signal, stopping at once");
 		_exit(EXIT_FAILURE);
 	}
@@ -391,10 +395,14 @@ int main(int argc, char **argv)
 {
 	enum { OPT_CHECK = 256, OPT_DUMP, OPT_SETTINGS };
 	static const struct option options[] = {
-		{"dir", required_argument, NULL, 'd'},	  {"set", required_argument, NULL, 's'},
-		{"check", no_argument, NULL, OPT_CHECK},  {"dump", no_argument, NULL, OPT_DUMP},
-		{"settings", optional_argument, NULL, OPT_SETTINGS}, {"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
+		{"dir", required_argument, NULL, 'd'},
+		{"set", required_argument, NULL, 's'},
+		{"check", no_argument, NULL, OPT_CHECK},
+		{"dump", no_argument, NULL, OPT_DUMP},
+		{"settings", optional_argument, NULL, OPT_SETTINGS},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	struct daemon d = {.dir = "."};
 	char *assignments[64] = {NULL};

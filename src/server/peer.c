@@ -7,10 +7,10 @@
  *
  *   PeerHello            who I am, first on each link
  *   ChangeHint           something changed in the store
- *   forwarded requests   raw, FROM_SERVER, mgmtId of who asks; answers come back raw, over any link (agent-protocol 4.5)
- *   CancelCommand        the agent is not here (or: no longer wanted)
- *   ChangeAgentCommand   ShutdownRequested: drop that agent's link, it shall come again; StartAgentRebalance for agent 0:
- *                        all of yours shall look for their preferred server
+ *   forwarded requests   raw, FROM_SERVER, mgmtId of who asks; answers come back raw, over any link
+ * (agent-protocol 4.5) CancelCommand        the agent is not here (or: no longer wanted) ChangeAgentCommand
+ * ShutdownRequested: drop that agent's link, it shall come again; StartAgentRebalance for agent 0: all of yours shall
+ * look for their preferred server
  */
 #include "server/internal.h"
 
@@ -22,11 +22,11 @@
 struct peer {
 	struct server *server;
 	int64_t msid;
-	struct link *out;       /* owned; dialled by us */
-	struct session *in;     /* borrowed; dialled by it; NULL: none */
+	struct link *out;   /* owned; dialled by us */
+	struct session *in; /* borrowed; dialled by it; NULL: none */
 	struct timer dial;
 	unsigned failures;
-	struct mono heard;      /* on any link with it, also one that is gone by now */
+	struct mono heard; /* on any link with it, also one that is gone by now */
 	char dialled[SERVER_HOST_MAX + 9];
 };
 
@@ -39,7 +39,8 @@ static struct link *peer_link(const struct peer *p)
 	return p->in ? p->in->link : NULL;
 }
 
-static enum err send_batch(struct server *s, struct link *l, uint16_t flags, int64_t seq, int64_t agent_id, const struct batch *b)
+static enum err send_batch(struct server *s, struct link *l, uint16_t flags, int64_t seq, int64_t agent_id,
+			   const struct batch *b)
 {
 	struct header h = {
 		.flags = (uint16_t)(flags | FLAG_FROM_SERVER),
@@ -199,8 +200,9 @@ static void hello_came(struct server *s, struct session *x, const struct msg_pee
 		return;
 	member = roster_server(s, m->msId.value);
 	if (x && member && !is_member(link_peer(x->link), member)) {
-		log_error(s->log, "a management server says that it is another one", KV_S("peer", link_peer_ip(x->link)),
-			  KV_S("certificate", link_peer(x->link)->cert.id), KV_I("msid", m->msId.value));
+		log_error(s->log, "a management server says that it is another one",
+			  KV_S("peer", link_peer_ip(x->link)), KV_S("certificate", link_peer(x->link)->cert.id),
+			  KV_I("msid", m->msId.value));
 		session_end(x, ERR_UNTRUSTED, "hello for another server", EVENT_N);
 		return;
 	}
@@ -307,7 +309,8 @@ static void on_up(struct link *l, void *user)
 		a = ADMIT_OTHER_GUID;
 	}
 	if (a != ADMIT_YES || !link_is_muster(l)) {
-		log_error(p->server->log, "what answers at a server's address is not a management server of this cluster",
+		log_error(p->server->log,
+			  "what answers at a server's address is not a management server of this cluster",
 			  KV_S("address", p->dialled), KV_S("error", why_text(&why, ERR_UNTRUSTED)));
 		p->out = link_close(p->out);
 		dial_later(p);
@@ -380,7 +383,8 @@ static void on_dial(struct timer *t)
 	if (p->out) {
 		/* The same timer looks whether an open link still says something. */
 		if (mono_ms_between(link_heard(p->out), world_now(s->world)) > PEER_SILENT_MS) {
-			log_warn(s->log, "a management server's link is silent, dialling again", KV_S("address", p->dialled));
+			log_warn(s->log, "a management server's link is silent, dialling again",
+				 KV_S("address", p->dialled));
 			p->out = link_close(p->out);
 			dial_later(p);
 			return;
@@ -407,7 +411,8 @@ void peer_cut_revoked(struct server *s)
 
 		if (!l || link_state(l) != LINK_UP || !authority_is_revoked(s, link_peer(l)->cert.serial))
 			continue;
-		log_warn(s->log, "link to a management server is cut, its certificate is revoked", KV_S("server", m->row.name));
+		log_warn(s->log, "link to a management server is cut, its certificate is revoked",
+			 KV_S("server", m->row.name));
 		m->peer->out = link_close(l);
 		timer_stop(s->world, &m->peer->dial);
 		dial_later(m->peer);

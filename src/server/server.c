@@ -71,7 +71,8 @@ static enum err check_params(const struct server_params *p, struct why *why)
 		return ERR_INVALID;
 	}
 	if (str_is_blank(p->address) && str_is_blank(p->listen_ip)) {
-		why_set(why, "a server that listens on all addresses has to be told which one to advertise (`address`)");
+		why_set(why,
+			"a server that listens on all addresses has to be told which one to advertise (`address`)");
 		return ERR_INVALID;
 	}
 	e = server_address_parse(&a, str_is_blank(p->address) ? p->listen_ip : p->address, why);
@@ -153,6 +154,7 @@ struct server *server_free(struct server *s)
 	authority_deinit(s);
 	config_deinit(s);
 	str_list_deinit(&s->list_servers);
+	str_list_deinit(&s->avoid);
 	s->spread = spread_free(s->spread);
 	free_params(s);
 	mem_free(s);
@@ -179,7 +181,8 @@ static enum err id_parse(struct server *s, const struct buf *text, struct why *w
 	const char *uuid = e ? NULL : props_get(p, "uuid");
 
 	if (!e && (!msid || !str_to_i64(msid, &s->msid) || s->msid <= 0 || !uuid || !uuid_is_valid(uuid))) {
-		why_set(why, "%s/%s: damaged: msid or uuid is missing; remove the file and this server gets a new identity",
+		why_set(why,
+			"%s/%s: damaged: msid or uuid is missing; remove the file and this server gets a new identity",
 			s->p.dir, FILE_ID);
 		e = ERR_DAMAGED;
 	}
@@ -198,7 +201,8 @@ static enum err id_make(struct server *s, const char *path, struct why *why)
 	world_entropy(s->world, &random, sizeof(random));
 	s->msid = (int64_t)(random & 0x7fffffffffffULL) | 1; /* positive, 47 bits, as a MAC address would be */
 	world_uuid(s->world, s->uuid);
-	e = buf_printf(&text, "# who this management server is; made once\nmsid=%lld\nuuid=%s\n", (long long)s->msid, s->uuid);
+	e = buf_printf(&text, "# who this management server is; made once\nmsid=%lld\nuuid=%s\n", (long long)s->msid,
+		       s->uuid);
 	if (!e)
 		e = file_replace(s->world->fs, path, 0644, text.data, text.len, why);
 	buf_deinit(&text);
@@ -276,8 +280,10 @@ static enum err register_run(struct store_tx *tx, struct entry *entry, struct wh
 	if (!e)
 		e = store_hosts_disown(tx, msid, &r->hosts);
 	if (!e)
-		e = store_jobs_fail_of(tx, msid, "{\"errorcode\":530,\"errortext\":\"The management server that ran this job was restarted\"}",
-				       &r->jobs);
+		e = store_jobs_fail_of(
+			tx, msid,
+			"{\"errorcode\":530,\"errortext\":\"The management server that ran this job was restarted\"}",
+			&r->jobs);
 	return e;
 }
 

@@ -30,7 +30,7 @@ struct server_params {
 	const char *address;        /* advertised: what goes into lists when `host` is unset; NULL: listen_ip */
 	const uint8_t *cluster_key; /* 32 bytes; NULL: this server can't issue */
 	const char *version;
-	size_t max_links;           /* total, 0: 18000 */
+	size_t max_links;            /* total, 0: 18000 */
 	size_t max_anonymous_per_ip; /* unauthenticated, 0: 256 */
 	/* The simulation's hand on the store: called on the store lane before each group; an error fails the group. */
 	enum err (*store_gate)(void *user, struct why *why);
@@ -42,7 +42,8 @@ struct server_params {
 void server_params_init(struct server_params *p);
 enum err server_new(struct server **out, const struct server_params *p, struct why *why) MUST_CHECK;
 /* Loads or makes the CA and the own certificate, registers, reads everything, listens. started() says how it went. */
-enum err server_start(struct server *s, void (*started)(void *user, enum err result, const char *sentence), void *user) MUST_CHECK;
+enum err server_start(struct server *s, void (*started)(void *user, enum err result, const char *sentence), void *user)
+	MUST_CHECK;
 /* Stops listening, tells nobody to stay away, gives up ownership in the store, then gone(). */
 void server_stop(struct server *s, void (*gone)(void *user), void *user);
 /* Frees at once: what a crash looks like. NULL is fine. */
@@ -71,13 +72,13 @@ void server_api_forget(struct server *s, void *user);
 /* ---- looking at it, for tests, metrics and the simulation ---- */
 
 struct server_view {
-	size_t links;      /* open, of any kind */
-	size_t anonymous;  /* without identity yet */
-	size_t sessions;   /* attached agents */
-	size_t up;         /* of those, Up */
-	size_t outdated;   /* of those, with a list that isn't the expected one */
+	size_t links;     /* open, of any kind */
+	size_t anonymous; /* without identity yet */
+	size_t sessions;  /* attached agents */
+	size_t up;        /* of those, Up */
+	size_t outdated;  /* of those, with a list that isn't the expected one */
 	size_t peers_up;
 	int64_t config_version;
-	uint64_t refused;  /* connections and startups refused since the start */
+	uint64_t refused; /* connections and startups refused since the start */
 };
 void server_look(const struct server *s, struct server_view *out);

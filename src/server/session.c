@@ -121,6 +121,7 @@ static void session_forget(struct session *x)
 	timer_stop(s->world, &x->in_sequence_timer);
 	requests_drop_queue(x);
 	startup_abandon(x);
+	startup_drop_held(x);
 	join_abandon(x);
 	if (x->host && x->host->session == x)
 		x->host->session = NULL;
@@ -141,8 +142,8 @@ void session_end(struct session *x, enum err why, const char *sentence, enum hos
 		return;
 	if (x->state < SESSION_ATTACHED && why != ERR_CLOSED) {
 		s->n_refused++;
-		log_info(s->log, "connection refused", KV_S("peer", session_peer(x)), KV_S("state", states[x->state].name),
-			 KV_S("error", err_name(why)), KV_S("reason", sentence));
+		log_info(s->log, "connection refused", KV_S("peer", session_peer(x)),
+			 KV_S("state", states[x->state].name), KV_S("error", err_name(why)), KV_S("reason", sentence));
 	}
 	if (x->state == SESSION_PEER)
 		peer_session_ended(x);
@@ -198,7 +199,8 @@ void session_supersede(struct session *x, const char *reason)
 	x->provisional = false;
 	session_move(x, SESSION_SUPERSEDED, reason);
 	timer_set_in(s->world, &x->deadline, SUPERSEDED_MS);
-	/* What waited for its turn here is sent over the next link; answers to what was sent may still come over this one. */
+	/* What waited for its turn here is sent over the next link; answers to what was sent may still come over this
+	 * one. */
 	requests_drop_queue(x);
 	if (h)
 		requests_link_lost(h, h->row.is_muster);
@@ -228,7 +230,8 @@ static void event_done(struct server *s, struct entry *entry, enum err result, c
 	/* Late events are normal: another server has the agent by now, or the status knows no such step. */
 	if (result && result != ERR_CONFLICT && result != ERR_STATE && result != ERR_NOT_FOUND) {
 		if (!s->stopping) {
-			/* Kept: nobody else would ever say it. If the host changes hands meanwhile, its epoch makes it void. */
+			/* Kept: nobody else would ever say it. If the host changes hands meanwhile, its epoch makes it
+			 * void. */
 			log_debug(s->log, "a host's status could not be stored, trying again", KV_I("host", e->host_id),
 				  KV_S("event", host_event_name(e->event)), KV_S("error", sentence));
 			list_append(&s->events_again, &e->in_again);
@@ -298,8 +301,9 @@ static void on_up(struct link *l, void *user)
 		return;
 	}
 	if (link_is_muster(l) && peer->has_cert && peer->chain_ok && peer->cert.role == CERT_ROLE_SERVER) {
-		enum admit a = admit_server(peer->has_cert, peer->chain_ok, &peer->cert,
-					    authority_is_revoked(s, peer->cert.serial), world_wall_ms(s->world) / 1000, &why);
+		enum admit a =
+			admit_server(peer->has_cert, peer->chain_ok, &peer->cert,
+				     authority_is_revoked(s, peer->cert.serial), world_wall_ms(s->world) / 1000, &why);
 
 		if (a != ADMIT_YES) {
 			session_end(x, ERR_UNTRUSTED, why_text(&why, ERR_UNTRUSTED), EVENT_N);
@@ -485,12 +489,14 @@ static void agent_message(struct session *x, const struct header *h, const char 
 					 KV_I("server", h->mgmt_id));
 		} else if (!request_answered(s, h, body, n)) {
 			/* Late answers are normal after a time-out: the request is gone. */
-			log_debug(s->log, "nobody waits for this answer", KV_I("host", x->host_id), KV_I("seq", h->seq));
+			log_debug(s->log, "nobody waits for this answer", KV_I("host", x->host_id),
+				  KV_I("seq", h->seq));
 		}
 		return;
 	}
 	if (batch_decode(&b, body, n, &why)) {
-		log_warn(s->log, "a request could not be read", KV_I("host", x->host_id), KV_S("error", why_text(&why, ERR_MALFORMED)));
+		log_warn(s->log, "a request could not be read", KV_I("host", x->host_id),
+			 KV_S("error", why_text(&why, ERR_MALFORMED)));
 		return;
 	}
 	handle_request(x, h, &b);

@@ -30,7 +30,8 @@ static void confirm_done(struct server *s, struct entry *entry, enum err result,
 	struct confirm *c = container_of(entry, struct confirm, entry);
 
 	if (result)
-		log_debug(s->log, "a confirmed list could not be stored", KV_I("host", c->host_id), KV_S("error", sentence));
+		log_debug(s->log, "a confirmed list could not be stored", KV_I("host", c->host_id),
+			  KV_S("error", sentence));
 	mem_free(c->list);
 	mem_free(c);
 }
@@ -86,6 +87,7 @@ struct telling {
 	int64_t host_id;
 	int64_t attachment;
 	int64_t interval;
+	uint64_t avoid_version;
 	char *list;
 };
 
@@ -97,17 +99,28 @@ static bool is_outdated(struct server *s, const struct host *h)
 	       (!lists_is_current(s, &h->row, x->reported) || x->interval_told != lists_interval(s, h->row.cluster_id));
 }
 
+/*
+ * Outdated, or not told yet which servers to avoid now. A CloudStack agent hears of those with its next ping; ours at
+ * once: one that still avoids a server that is back would not go home.
+ */
+static bool needs_telling(struct server *s, const struct host *h)
+{
+	return is_outdated(s, h) || (h->session && h->session->state == SESSION_READY && h->row.is_muster &&
+				     h->session->avoid_told != s->avoid_version);
+}
+
 /* Is what it should have on its way to it already? Its answer is compared again. */
 static bool is_being_told(struct server *s, const struct host *h)
 {
 	const struct telling *t = h->session->telling;
 
-	return t && t->interval == lists_interval(s, h->row.cluster_id) && lists_is_current(s, &h->row, t->list);
+	return t && t->interval == lists_interval(s, h->row.cluster_id) && t->avoid_version == s->avoid_version &&
+	       lists_is_current(s, &h->row, t->list);
 }
 
 void spreading_compare(struct server *s, struct host *h)
 {
-	if (!is_outdated(s, h) || is_being_told(s, h))
+	if (!needs_telling(s, h) || is_being_told(s, h))
 		return;
 	if (spread_add(s->spread, (uint64_t)h->row.id, world_now(s->world)))
 		log_error(s->log, "out of memory: an agent is told its list later", KV_I("host", h->row.id));
@@ -142,7 +155,7 @@ static void compare_slice(struct later *l)
 		}
 		if (!h->session || h->session->state != SESSION_READY)
 			continue;
-		if ((s->trigger_next || (is_outdated(s, h) && !is_being_told(s, h))) &&
+		if ((s->trigger_next || (needs_telling(s, h) && !is_being_told(s, h))) &&
 		    spread_add(s->spread, (uint64_t)h->row.id, world_now(s->world)))
 			log_error(s->log, "out of memory: an agent is told its list later", KV_I("host", h->row.id));
 	}
@@ -205,6 +218,7 @@ static void told(void *user, enum err result, const char *sentence, const struct
 		x->telling = NULL;
 	if (!result && answers->n && element_result(&answers->elements[0])) {
 		x->trigger = false;
+		x->avoid_told = t->avoid_version;
 		spreading_confirmed(x, t->list, t->interval);
 		spread_acked(s->spread, (uint64_t)t->host_id);
 		log_debug(s->log, "agent has its list", KV_I("host", t->host_id), KV_S("list", t->list));
@@ -242,6 +256,7 @@ static enum err put_list(struct server *s, struct host *h, struct msg_setup_ms_l
 	if (!e)
 		e = msg_set_text(&m->lbAlgorithm, algorithm_name(lists_algorithm(s)));
 	t->interval = lists_interval(s, h->row.cluster_id);
+	t->avoid_version = s->avoid_version;
 	msg_set_i64(&m->lbCheckInterval, t->interval);
 	msg_set_bool(&m->triggerHostLb, h->session->trigger);
 	if (!e) {

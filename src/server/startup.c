@@ -17,7 +17,7 @@
 
 #define HEARTBEAT_MS 1000
 #define CLAIM_AGAIN_MS 1000
-#define OLDER_LINK_ALIVE_MS 2500 /* an older link that was heard within this is alive (decision 7) */
+#define HOLD_MS 2500 /* two heartbeats and a bit: in that time an older link that is alive is heard (decision 7) */
 
 /* On its way through the store; outlives its session. */
 struct claim {
@@ -25,6 +25,7 @@ struct claim {
 	struct session *session; /* NULL: it has ended meanwhile */
 	bool void_claim;         /* read on the store lane: set when the link has closed (atomic) */
 	bool is_retry;           /* of a provisional session */
+	bool taken;              /* the session was taken without waiting any longer; known on the loop only */
 	struct host_row row;     /* what the startup says; completed by the store */
 	char *zone, *pod, *cluster;
 	char uuid[UUID_TEXT], place_uuids[3][UUID_TEXT];
@@ -61,7 +62,8 @@ void startup_abandon(struct session *x)
 
 /* ---- 1. who is it ---- */
 
-static enum admit judge(struct session *x, const struct msg_startup_common *m, const struct host *known, struct why *why)
+static enum admit judge(struct session *x, const struct msg_startup_common *m, const struct host *known, bool *hold,
+			struct why *why)
 {
 	struct server *s = x->server;
 	const struct tls_peer *peer = link_peer(x->link);
@@ -86,11 +88,20 @@ static enum admit judge(struct session *x, const struct msg_startup_common *m, c
 	enum admit a = admit_agent(&q, why);
 	struct session *older = known ? known->session : NULL;
 
-	/* Two machines with one guid, both alive: a cloned image. The one that was first stays. */
-	if (admit_is_yes(a) && older && older->boot && m->musterBoot && !str_equal(older->boot, m->musterBoot) &&
-	    mono_ms_between(link_heard(older->link), world_now(s->world)) < OLDER_LINK_ALIVE_MS) {
-		why_set(why, "another machine with guid %s is connected from %s and answers: is it a copy?", known->row.guid,
-			link_peer_ip(older->link));
+	/*
+	 * Two machines with one guid, both alive: a cloned image. The one that was first stays. But an agent that was
+	 * restarted a moment ago looks the same: so the newcomer waits for two heartbeats, and is a copy only if the
+	 * older link was heard meanwhile.
+	 */
+	if (admit_is_yes(a) && older && older->link && older->boot && m->musterBoot &&
+	    !str_equal(older->boot, m->musterBoot) &&
+	    (!x->held || mono_before(x->held_since, link_heard(older->link)))) {
+		if (!x->held) {
+			*hold = true;
+			return a;
+		}
+		why_set(why, "another machine with guid %s is connected from %s and answers: is it a copy?",
+			known->row.guid, link_peer_ip(older->link));
 		event_add(s, "HOST.DUPLICATE.GUID", "ERROR", known->row.id, "%s", why->text);
 		return ADMIT_DUPLICATE_GUID;
 	}
@@ -144,8 +155,11 @@ static char *details_text(const struct batch *b)
 			const char *name;
 			const msg_i64 *value;
 		} numbers[] = {
-			{"cpuSockets", &r->cpuSockets}, {"cpus", &r->cpus},	{"speed", &r->speed},
-			{"memory", &r->memory},		{"dom0MinMemory", &r->dom0MinMemory},
+			{"cpuSockets", &r->cpuSockets},
+			{"cpus", &r->cpus},
+			{"speed", &r->speed},
+			{"memory", &r->memory},
+			{"dom0MinMemory", &r->dom0MinMemory},
 		};
 
 		for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
@@ -154,8 +168,9 @@ static char *details_text(const struct batch *b)
 		if (r->hypervisorVersion)
 			json_object_set_new(all, "hypervisorVersion", json_string(r->hypervisorVersion));
 		for (size_t i = 0; i < r->hostDetails.n; i++)
-			json_object_set_new(details, r->hostDetails.pairs[i].key,
-					    json_string(r->hostDetails.pairs[i].value ? r->hostDetails.pairs[i].value : ""));
+			json_object_set_new(
+				details, r->hostDetails.pairs[i].key,
+				json_string(r->hostDetails.pairs[i].value ? r->hostDetails.pairs[i].value : ""));
 	}
 	json_object_set_new(all, "details", details);
 	text = json_dumps(all, JSON_COMPACT);
@@ -274,7 +289,8 @@ static enum err find_or_create(struct store_tx *tx, struct claim *c, struct why 
 	} else if (e == ERR_NOT_FOUND) {
 		struct host_row fresh = {0};
 
-		/* Deleted on another server a moment ago: it must not come to life again before we have heard of that. */
+		/* Deleted on another server a moment ago: it must not come to life again before we have heard of that.
+		 */
 		e = not_revoked(tx, c->row.cert_serial);
 		if (e)
 			return e;
@@ -329,7 +345,8 @@ static void attach(struct session *x, struct host *h);
 static void claim_again_later(struct session *x);
 static void on_claim_again(struct timer *t);
 
-/* The store can't be written: a host that we know is served, its claim comes later; others are refused (decision 14). */
+/* The store can't be written: a host that we know is served, its claim comes later; others are refused (decision 14).
+ */
 static void attach_without_store(struct session *x, const char *sentence)
 {
 	struct server *s = x->server;
@@ -351,7 +368,7 @@ static void attach_without_store(struct session *x, const char *sentence)
 static void claim_worked(struct session *x, struct claim *c)
 {
 	struct server *s = x->server;
-	bool was_provisional = c->is_retry;
+	bool was_provisional = c->is_retry || c->taken;
 	struct host *h = NULL;
 
 	x->provisional = false;
@@ -414,7 +431,7 @@ static void claim_done(struct server *s, struct entry *entry, enum err result, c
 		session_end(x, ERR_CONFLICT, "a newer link of this agent was first", EVENT_N);
 	} else if (!result) {
 		claim_worked(x, c);
-	} else if (c->is_retry) {
+	} else if (c->is_retry || c->taken) {
 		claim_again_later(x);
 	} else if (result == ERR_STORE || result == ERR_BUSY || result == ERR_IO || result == ERR_FULL) {
 		attach_without_store(x, sentence);
@@ -440,7 +457,6 @@ static void claim_begin(struct session *x, struct claim *take_c)
 }
 
 /* ---- a provisional session asks again until the store answers ---- */
-
 
 static void on_claim_again(struct timer *t)
 {
@@ -494,8 +510,9 @@ struct ready {
 	struct server *server;
 	int64_t host_id;
 	int64_t attachment;
-	char *list;       /* what was sent, as the agent will report it; NULL: none */
+	char *list; /* what was sent, as the agent will report it; NULL: none */
 	int64_t interval;
+	uint64_t avoid_version;
 };
 
 static void ready_done(void *user, enum err result, const char *sentence, const struct batch *answers)
@@ -510,8 +527,8 @@ static void ready_done(void *user, enum err result, const char *sentence, const 
 		goto out;
 	took_it = !result && answers->n && element_result(&answers->elements[0]);
 	/*
-	 * A CloudStack agent that answers with a failure is not ready. A muster agent is: it says that it could not keep
-	 * the list (a full disk, say), which must not cost it its link; it counts as outdated and is told again.
+	 * A CloudStack agent that answers with a failure is not ready. A muster agent is: it says that it could not
+	 * keep the list (a full disk, say), which must not cost it its link; it counts as outdated and is told again.
 	 */
 	if (result || !answers->n || (!took_it && !h->row.is_muster)) {
 		const char *details = result ? sentence : answers->n ? element_details(&answers->elements[0]) : NULL;
@@ -523,11 +540,13 @@ static void ready_done(void *user, enum err result, const char *sentence, const 
 	timer_stop(s->world, &x->deadline);
 	if (x->state == SESSION_ATTACHED)
 		session_move(x, SESSION_READY, "agent is ready");
+	x->avoid_told = r->avoid_version;
 	if (took_it)
 		spreading_confirmed(x, r->list, r->interval);
 	else
 		log_warn(s->log, "an agent is ready but did not keep its list", KV_I("host", x->host_id),
-			 KV_S("error", element_details(&answers->elements[0]) ? element_details(&answers->elements[0]) : "no reason given"));
+			 KV_S("error", element_details(&answers->elements[0]) ? element_details(&answers->elements[0])
+									      : "no reason given"));
 	if (!x->provisional)
 		host_store_event(s, x->host_id, x->epoch, EVENT_READY);
 	watch_found(s, h);
@@ -552,6 +571,7 @@ static enum err put_ready(struct session *x, struct host *h, struct msg_ready *m
 	msg_set_i64(&m->hostId, h->row.id);
 	msg_set_bool(&m->enableHumanReadableSizes, true);
 	r->interval = lists_interval(s, h->row.cluster_id);
+	r->avoid_version = s->avoid_version;
 	msg_set_i64(&m->lbCheckInterval, r->interval);
 	if (h->row.is_muster)
 		msg_set_i64(&m->musterHeartbeatMs, HEARTBEAT_MS);
@@ -566,7 +586,8 @@ static enum err put_ready(struct session *x, struct host *h, struct msg_ready *m
 		e = msg_set_texts(&m->avoidMsHostList, &avoid);
 	if (!e && !lists_is_current(s, &h->row, x->reported)) {
 		e = lists_for_host(s, &h->row, &list);
-		/* No list at all (nothing registered with a usable address) is no list to send: the agent keeps its own. */
+		/* No list at all (nothing registered with a usable address) is no list to send: the agent keeps its
+		 * own. */
 		if (!e && list.n) {
 			e = msg_set_texts(&m->msHostList, &list);
 			if (!e)
@@ -632,13 +653,25 @@ static void attach(struct session *x, struct host *h)
 		session_end(x, e, "ReadyCommand could not be sent", EVENT_AGENT_DISCONNECTED);
 }
 
+void startup_store_hangs(struct session *x)
+{
+	if (x->state != SESSION_STARTED || !x->claim)
+		return;
+	if (roster_by_guid(x->server, x->guid)) {
+		/* When the claim comes back, it makes good what is provisional until then. */
+		x->claim->taken = true;
+	}
+	attach_without_store(x, "the store does not answer");
+}
+
 /* ---- back on this link ---- */
 
 bool startup_again(struct session *x, const struct header *h, struct batch *b)
 {
 	const struct msg_startup_common *m = element_startup(&b->elements[0]);
 
-	if (!x->boot || !m->musterLink.has || !str_equal(m->musterBoot, x->boot) || m->musterLink.value <= x->link_number)
+	if (!x->boot || !m->musterLink.has || !str_equal(m->musterBoot, x->boot) ||
+	    m->musterLink.value <= x->link_number)
 		return false;
 	if (x->state == SESSION_SUPERSEDED) {
 		x->guid = mem_free(x->guid);
@@ -655,6 +688,57 @@ bool startup_again(struct session *x, const struct header *h, struct batch *b)
 	return false;
 }
 
+/* ---- held back: is the older link of this guid alive? ---- */
+
+struct held {
+	struct timer timer;
+	struct session *session;
+	struct header header;
+	struct batch batch;
+};
+
+void startup_drop_held(struct session *x)
+{
+	struct held *d = x->held;
+
+	x->held = NULL;
+	if (!d)
+		return;
+	timer_stop(x->server->world, &d->timer);
+	batch_deinit(&d->batch);
+	mem_free(d);
+}
+
+static void on_held(struct timer *t)
+{
+	struct held *d = container_of(t, struct held, timer);
+	struct session *x = d->session;
+	struct header h = d->header;
+	struct batch b = d->batch;
+
+	d->batch = (struct batch){0};
+	startup_begin(x, &h, &b); /* which may end the session, and drops us */
+	batch_deinit(&b);
+}
+
+static void hold_back(struct session *x, const struct header *h, struct batch *take_b)
+{
+	struct held *d = mem_zalloc(sizeof(*d));
+
+	if (!d) {
+		session_end(x, ERR_NOMEM, "out of memory", EVENT_N);
+		return;
+	}
+	d->session = x;
+	d->header = *h;
+	d->batch = *take_b;
+	*take_b = (struct batch){0};
+	x->held = d;
+	x->held_since = world_now(x->server->world);
+	timer_init(&d->timer, on_held);
+	timer_set_in(x->server->world, &d->timer, HOLD_MS);
+}
+
 /* ---- the door ---- */
 
 void startup_begin(struct session *x, const struct header *h, struct batch *b)
@@ -665,6 +749,7 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 	struct host *known;
 	char guid[GUID_MAX];
 	struct why why = WHY_NONE;
+	bool hold = false;
 	enum admit a;
 	enum err e;
 
@@ -674,7 +759,13 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 	}
 	x->guid = mem_strdup(guid);
 	known = roster_by_guid(s, guid);
-	a = judge(x, m, known, &why);
+	a = judge(x, m, known, &hold, &why);
+	if (hold) {
+		x->guid = mem_free(x->guid);
+		hold_back(x, h, b);
+		return;
+	}
+	startup_drop_held(x);
 	if (!admit_is_yes(a)) {
 		refuse(x, h, a, &why);
 		return;

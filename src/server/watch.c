@@ -13,6 +13,7 @@
 
 #define TICK_MS 1000
 #define STALL_MS 5000
+#define CLAIM_MS 3000
 #define SILENT_MS 10000 /* of a muster agent, whose heartbeat is every second */
 #define PINGS_FLUSH_MS 5000
 #define TRIM_MS 60000
@@ -120,8 +121,9 @@ static enum err verdict_run(struct store_tx *tx, struct entry *entry, struct why
 	v->state_changed = store_server_event(tx, v->peer, SERVER_EVENT_LOST, &to) == ERR_OK && to == SERVER_DOWN;
 	e = store_hosts_disown(tx, v->peer, &v->disowned);
 	if (!e)
-		e = store_jobs_fail_of(tx, v->peer, "{\"errorcode\":530,\"errortext\":\"The management server that ran this job died\"}",
-				       &n_jobs);
+		e = store_jobs_fail_of(
+			tx, v->peer,
+			"{\"errorcode\":530,\"errortext\":\"The management server that ran this job died\"}", &n_jobs);
 	return e;
 }
 
@@ -137,8 +139,8 @@ static void verdict_done(struct server *s, struct entry *entry, enum err result,
 	if (!result && m && v->is_down)
 		m->down_is_stored = true;
 	if (!result && v->state_changed && m)
-		event_add(s, "MS.DOWN", "ERROR", 0, "management server %s (%s) is down; %zu hosts were on it", m->row.name,
-			  m->row.address, v->disowned);
+		event_add(s, "MS.DOWN", "ERROR", 0, "management server %s (%s) is down; %zu hosts were on it",
+			  m->row.name, m->row.address, v->disowned);
 	mem_free(v);
 }
 
@@ -293,7 +295,8 @@ static void health_done(void *user, enum err result, const char *sentence, const
 			x->last_ping = world_now(s->world);
 			log_warn(s->log, "an agent's pings stopped, but it answers", KV_I("host", h->row.id));
 		} else {
-			event_add(s, "AGENT.PING.TIMEOUT", "WARN", h->row.id, "%s sends no pings and does not answer", h->row.name);
+			event_add(s, "AGENT.PING.TIMEOUT", "WARN", h->row.id, "%s sends no pings and does not answer",
+				  h->row.name);
 			session_end(x, ERR_TIMEOUT, "no ping and no answer", EVENT_PING_TIMEOUT);
 		}
 	}
@@ -319,7 +322,8 @@ static void check_health(struct server *s, struct session *x)
 	}
 }
 
-/* A muster agent's heartbeats have stopped (decision 26): its link is as good as gone, the grace period runs from here. */
+/* A muster agent's heartbeats have stopped (decision 26): its link is as good as gone, the grace period runs from here.
+ */
 static bool is_silent(const struct server *s, const struct session *x, struct mono now)
 {
 	struct mono heard = link_heard(x->link);
@@ -327,6 +331,16 @@ static bool is_silent(const struct server *s, const struct session *x, struct mo
 	if (mono_before(heard, s->excused))
 		heard = s->excused;
 	return x->host->row.is_muster && mono_ms_between(heard, now) > SILENT_MS;
+}
+
+/* Startups that wait for a store that hangs are taken without it (decision 14). */
+static void look_at_claims(struct server *s)
+{
+	if (!ledger_hangs(s))
+		return;
+	list_for (x, &s->sessions, struct session, in_sessions)
+		if (x->state == SESSION_STARTED && mono_ms_between(x->since, world_now(s->world)) > CLAIM_MS)
+			startup_store_hangs(x);
 }
 
 static void look_at_agents(struct server *s)
@@ -403,6 +417,7 @@ static void on_tick(struct timer *t)
 		authority_reload(s);
 	look_at_members(s);
 	look_at_agents(s);
+	look_at_claims(s);
 	if (mono_ms_between(s->pings_flushed, now) >= PINGS_FLUSH_MS) {
 		s->pings_flushed = now;
 		pings_flush(s);

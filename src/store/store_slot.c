@@ -147,13 +147,15 @@ static enum err rerank_zone(struct store_tx *tx, int64_t zone_id, size_t *moved)
 	const struct sql_shape shape = {.fields = id_and_slot, .n = 2, .size = 2 * sizeof(int64_t)};
 	CLEAN(mem_freep) int64_t *hosts = NULL; /* pairs: id, slot */
 	size_t n = 0;
-	enum err e = sql_all(tx, &shape, &hosts, &n,
-			     "SELECT id, slot FROM host WHERE zone_id = ? AND removed_ms = 0 ORDER BY id", SQL_N(zone_id));
+	enum err e =
+		sql_all(tx, &shape, &hosts, &n,
+			"SELECT id, slot FROM host WHERE zone_id = ? AND removed_ms = 0 ORDER BY id", SQL_N(zone_id));
 
 	if (!e)
 		e = sql_run(tx, "DELETE FROM slot_hole WHERE zone_id = ?", SQL_N(zone_id));
 	if (!e)
-		e = sql_run(tx, "UPDATE host SET slot = -1 - slot WHERE zone_id = ? AND removed_ms = 0", SQL_N(zone_id));
+		e = sql_run(tx, "UPDATE host SET slot = -1 - slot WHERE zone_id = ? AND removed_ms = 0",
+			    SQL_N(zone_id));
 	for (size_t i = 0; i < n && !e; i++) {
 		e = sql_run(tx, "UPDATE host SET slot = ? WHERE id = ?", SQL_N((int64_t)i), SQL_N(hosts[2 * i]));
 		if (e || hosts[2 * i + 1] == (int64_t)i)

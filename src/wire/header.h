@@ -56,5 +56,5 @@ enum err message_pack(struct buf *out, struct header *h, const char *body, size_
  * header says, or whose length is negative, is ERR_MALFORMED; a shorter one is taken. On an error `body` is empty; `h`
  * is set whenever the header itself was good, so that a request can be answered.
  */
-enum err message_unpack(struct header *h, struct buf *body, const void *data, size_t n, size_t limit,
-			struct why *why) MUST_CHECK;
+enum err message_unpack(struct header *h, struct buf *body, const void *data, size_t n, size_t limit, struct why *why)
+	MUST_CHECK;

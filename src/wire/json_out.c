@@ -223,8 +223,7 @@ static void put_object(struct json_out *o, const json_t *v)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)v, key, value)
-	{
+	json_object_foreach ((json_t *)v, key, value) {
 		json_out_raw(o, separator);
 		json_out_text(o, key, strlen(key));
 		json_out_raw(o, ":");

@@ -61,7 +61,7 @@ enum msg_type {
 #define X(ENUM, name, class_name, kind, flags, FIELDS) MSG_##ENUM,
 	MSG_LIST(X)
 #undef X
-	MSG_N
+		MSG_N
 };
 
 #define FIELD_MEMBER(type, name) msg_##type name;

@@ -259,8 +259,7 @@ static enum err get_text_map(msg_text_map *out, const json_t *v, struct complain
 	out->pairs = mem_zalloc_array(json_object_size(v), sizeof(*out->pairs));
 	if (!out->pairs)
 		return ERR_NOMEM;
-	json_object_foreach((json_t *)v, key, value)
-	{
+	json_object_foreach ((json_t *)v, key, value) {
 		struct text_pair *pair = &out->pairs[out->n];
 		enum err err;
 

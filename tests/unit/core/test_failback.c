@@ -3,13 +3,17 @@
 #include "core_test.h"
 
 #define NOW 1000000
-#define SEEN(ms) { (int64_t)(ms) * 1000 }
+#define SEEN(ms)                                                                                                       \
+	{                                                                                                              \
+		(int64_t)(ms) * 1000                                                                                   \
+	}
 
 /* An agent that may go: looks every minute, the preferred server is up for a minute, its own link is old. */
 #define READY .interval_ms = 60000, .ready_since = SEEN(NOW - 50000)
-#define WORD(up, accepting, uptime) .word = { true, up, accepting, uptime, SEEN(NOW) }
+#define WORD(up, accepting, uptime) .word = {true, up, accepting, uptime, SEEN(NOW)}
 #define GOOD WORD(true, true, 60000)
-#define CANDIDATE(n, age) .has_candidate = true, .has_heartbeats = true, .heartbeats = n, .candidate_since = SEEN(NOW - (age))
+#define CANDIDATE(n, age)                                                                                              \
+	.has_candidate = true, .has_heartbeats = true, .heartbeats = n, .candidate_since = SEEN(NOW - (age))
 
 static void the_gate_follows_the_rules(void **state)
 {
@@ -132,7 +136,8 @@ static void the_uptime_needed_is_the_lesser(void **state)
 	/* clang-format on */
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		check_row(&rows[i], failback_uptime_needed_ms(&failback_rule_default, rows[i].interval_ms) == rows[i].needed_ms);
+		check_row(&rows[i],
+			  failback_uptime_needed_ms(&failback_rule_default, rows[i].interval_ms) == rows[i].needed_ms);
 }
 
 /* 'r' returned on its own initiative, 'm' moved otherwise, 'l' lost the link, 'n' a new list. */
@@ -213,7 +218,8 @@ static void the_next_look_comes_in_time(void **state)
 		int64_t least = INT64_MAX, most = 0;
 
 		for (int j = 0; j < 2000; j++) {
-			struct mono next = failback_next_look(&failback_rule_default, &q, rows[i].v, again, at_ms(NOW), &rng);
+			struct mono next =
+				failback_next_look(&failback_rule_default, &q, rows[i].v, again, at_ms(NOW), &rng);
 			int64_t ms = mono_ms_between(at_ms(NOW), next);
 
 			check_row(&rows[i], mono_is_never(next) == (rows[i].high < 0));
@@ -265,7 +271,7 @@ static struct failback_question any_question(struct rng *rng)
 static bool may_go(const struct failback *f, const struct failback_question *q, int64_t now_ms)
 {
 	int64_t needed = 2 * q->interval_ms < 30000 ? 2 * q->interval_ms : 30000;
-	int64_t age = q->word.uptime_ms + now_ms - q->word.said_at.us / 1000;
+	int64_t age = (q->word.uptime_ms > 0 ? q->word.uptime_ms : 0) + now_ms - q->word.said_at.us / 1000;
 	bool said_nothing = now_ms - q->ready_since.us / 1000 >= 3000;
 
 	if (q->is_home || q->is_avoided || (!q->has_candidate && q->retry_at.us > now_ms * 1000))
@@ -274,7 +280,8 @@ static bool may_go(const struct failback *f, const struct failback_question *q, 
 		return false;
 	if (q->is_told)
 		return true;
-	return q->interval_ms > 0 && f->damped_until.us <= now_ms * 1000 && (q->word.is_known ? age >= needed : said_nothing);
+	return q->interval_ms > 0 && f->damped_until.us <= now_ms * 1000 &&
+	       (q->word.is_known ? age >= needed : said_nothing);
 }
 
 static void any_question_gets_a_sound_answer(void **state)
@@ -283,7 +290,8 @@ static void any_question_gets_a_sound_answer(void **state)
 
 	for (int round = 0; round < 30000; round++) {
 		struct failback_question q = any_question(&rng);
-		struct failback f = {.damped_until = at_ms(rng_below(&rng, 2) ? 0 : rng_between(&rng, NOW - 3, NOW + 3))};
+		struct failback f = {.damped_until =
+					     at_ms(rng_below(&rng, 2) ? 0 : rng_between(&rng, NOW - 3, NOW + 3))};
 		struct mono look_again, unused;
 		enum failback_verdict v = failback_judge(&f, &failback_rule_default, &q, at_ms(NOW), &look_again);
 		bool has_proof = !q.has_heartbeats || q.heartbeats >= 3;
@@ -294,7 +302,8 @@ static void any_question_gets_a_sound_answer(void **state)
 		assert_true(look_again.us > at_ms(NOW).us);
 		/* Until then time changes nothing, and then it does. Without a time it never does. */
 		if (mono_is_never(look_again)) {
-			assert_int_equal(failback_judge(&f, &failback_rule_default, &q, at_ms(NOW + 10000000), &unused), v);
+			assert_int_equal(failback_judge(&f, &failback_rule_default, &q, at_ms(NOW + 10000000), &unused),
+					 v);
 			continue;
 		}
 		for (int64_t us = at_ms(NOW).us; us < look_again.us; us += 1 + (look_again.us - us) / 3)
@@ -307,8 +316,8 @@ static void any_question_gets_a_sound_answer(void **state)
  * The promise: on a calm cluster an agent is home within interval + 10 s. A little engine that does what it is told,
  * against a server that is up; the world becomes calm at 0, when the server has been up for long enough.
  */
-static int64_t home_after(struct rng *rng, int64_t interval_ms, bool has_word, bool has_heartbeats, int64_t up_before_ms,
-			  size_t *n_early)
+static int64_t home_after(struct rng *rng, int64_t interval_ms, bool has_word, bool has_heartbeats,
+			  int64_t up_before_ms, size_t *n_early)
 {
 	int64_t start = -rng_between(rng, 0, 2 * interval_ms), heartbeat_ms = rng_between(rng, 200, 1000);
 	int64_t dial_ms = rng_between(rng, 1, 1000), base = NOW;
@@ -354,9 +363,11 @@ static void home_within_the_interval_and_ten_seconds(void **state)
 	size_t n_early = 0;
 
 	for (int round = 0; round < 20000; round++) {
-		int64_t interval_ms = rng_below(&rng, 2) ? rng_between(&rng, 1, 100) * 1000 : rng_between(&rng, 1, 7200) * 1000;
+		int64_t interval_ms =
+			rng_below(&rng, 2) ? rng_between(&rng, 1, 100) * 1000 : rng_between(&rng, 1, 7200) * 1000;
 		int64_t needed = failback_uptime_needed_ms(&failback_rule_default, interval_ms);
-		int64_t ms = home_after(&rng, interval_ms, rng_below(&rng, 4) > 0, rng_below(&rng, 4) > 0, needed, &n_early);
+		int64_t ms =
+			home_after(&rng, interval_ms, rng_below(&rng, 4) > 0, rng_below(&rng, 4) > 0, needed, &n_early);
 
 		if (ms > interval_ms + 10000)
 			fail_msg("interval %lld ms: home after %lld ms", (long long)interval_ms, (long long)ms);
@@ -364,7 +375,8 @@ static void home_within_the_interval_and_ten_seconds(void **state)
 	assert_int_equal(n_early, 0);
 }
 
-/* All agents of a server wait for the same moment: how many are told to open their link in one tenth of the interval? */
+/* All agents of a server wait for the same moment: how many are told to open their link in one tenth of the interval?
+ */
 static void they_do_not_come_all_at_once(void **state)
 {
 	static const int64_t intervals[] = {2000, 10000, 60000, 600000};

@@ -1,13 +1,17 @@
 /*
  * Every allocation of core/ fails once: nothing leaks, and what was there before is still there.
  */
+#include "core/admission.h"
 #include "core/algorithm.h"
+#include "core/drain.h"
+#include "core/failback.h"
 #include "core/plan.h"
 #include "core/server_list.h"
 #include "core/spread.h"
 #include "core_test.h"
 #include "failing_alloc.h"
 
+CLEAN_DEFINE(struct drain, drain_free)
 CLEAN_DEFINE(struct spread, spread_free)
 
 /* Built before the allocations begin to fail. */
@@ -98,6 +102,50 @@ static enum err spread(void *user)
 	return e;
 }
 
+/* Whoever was taken is asked and accounted for, also when memory runs out later; only a sentence may be missing. */
+static enum err drain(void *user)
+{
+	CLEAN(drain_freep) struct drain *d = drain_new(NULL, at_ms(0));
+	struct drain_report r;
+	struct drain_remaining left;
+	struct rng rng;
+	uint64_t hosts[64];
+	size_t n_added = 0, n_listed = 0, n, cursor = 0;
+	enum err e = ERR_OK;
+
+	if (!d)
+		return ERR_NOMEM;
+	rng_init(&rng, 1);
+	for (uint64_t host = 1; host <= 40; host++) {
+		if (drain_add(d, host))
+			e = ERR_NOMEM;
+		else
+			n_added++;
+	}
+	n = drain_step(d, true, at_ms(0), hosts, 64);
+	assert_int_equal(n, n_added < 10 ? n_added : 10);
+	for (size_t i = 0; i < n; i++)
+		drain_refused(d, hosts[i], ERR_BUSY, "not now", at_ms(0), &rng);
+	while (drain_next_remaining(d, &cursor, &left)) {
+		assert_non_null(left.sentence);
+		if (left.fate == DRAIN_REFUSED && strcmp(left.sentence, "not now") != 0) {
+			assert_string_equal(left.sentence, err_text(ERR_BUSY));
+			e = ERR_NOMEM;
+		}
+		n_listed++;
+	}
+	assert_int_equal(n_listed, n_added);
+	for (int64_t now = 0; now < 60000; now += 100) {
+		n = drain_step(d, true, at_ms(now), hosts, 64);
+		for (size_t i = 0; i < n; i++)
+			drain_moved(d, hosts[i], at_ms(now));
+	}
+	drain_report(d, at_ms(60000), &r);
+	assert_int_equal(r.state, DRAIN_DONE);
+	assert_int_equal(r.n_by_fate[DRAIN_MOVED], n_added);
+	return e;
+}
+
 static void nothing_is_lost_or_leaked(void **state)
 {
 	failing_alloc_each(parse_setting, NULL);
@@ -107,6 +155,7 @@ static void nothing_is_lost_or_leaked(void **state)
 		failing_alloc_each(order, &a);
 	failing_alloc_each(plan, NULL);
 	failing_alloc_each(spread, NULL);
+	failing_alloc_each(drain, NULL);
 }
 
 /* Comparing must work for every agent that connects, so it asks for nothing. */
@@ -118,11 +167,35 @@ static void comparing_needs_no_memory(void **state)
 	assert_false(failing_alloc_disarm());
 }
 
+/* Whom a server lets in and where an agent goes is decided in a storm too. */
+static void the_gates_need_no_memory(void **state)
+{
+	static const struct admission_question newcomer = {.is_muster = true, .n_waiting = 100000};
+	static const struct failback_question q = {.interval_ms = 1000};
+	struct admission_server other = {.is_usable = true};
+	struct admission_queue queue = {0};
+	struct admission a;
+	struct failback f = {0};
+	struct mono look_again;
+	struct rng rng;
+
+	rng_init(&rng, 1);
+	failing_alloc_arm_from(0);
+	admission_init(&a, &admission_rule_default);
+	admission_sample(&a, 100, 16, at_ms(1));
+	admission_served(&queue, 1, at_ms(1));
+	assert_int_equal(
+		admission_ask(&queue, &admission_queue_rule_default, &newcomer, &other, 1, at_ms(1), &rng).server, 0);
+	assert_int_equal(failback_judge(&f, &failback_rule_default, &q, at_ms(60000), &look_again), FAILBACK_OPEN);
+	assert_false(failing_alloc_disarm());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_lost_or_leaked),
 		cmocka_unit_test(comparing_needs_no_memory),
+		cmocka_unit_test(the_gates_need_no_memory),
 	};
 	int n_failed;
 

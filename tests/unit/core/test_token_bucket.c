@@ -42,7 +42,7 @@ static void tokens_come_at_the_pace(void **state)
 		{ "nothing costs nothing", 10, 1, {{ 0, 't', 1, 0, 0 }, { 0, 't', 0, 0, 0 }, { 0, 't', -4, 0, 0 }, { 0, 'y', 0, 0, 1 }} },
 		{ "more than can be counted never comes", 10, 1, {{ 0, 't', INT64_MAX, 0, NEVER }, { 0, 'y', 1, 0, 1 }} },
 		{ "another pace holds from now on", 10, 1,
-		  {{ 0, 't', 1, 0, 0 }, { 50, 's', 1000, 1, 0 }, { 50, 'w', 1, 0, 51 }, { 50, 't', 2, 0, 52 }} },
+		  {{ 0, 't', 1, 0, 0 }, { 50, 's', 100, 1, 0 }, { 50, 'w', 1, 0, 55 }, { 50, 't', 2, 0, 65 }} },
 		{ "a smaller burst takes away what was saved up", 10, 5, {{ 0, 's', 10, 2, 0 }, { 0, 'y', 3, 0, 0 }, { 0, 'y', 2, 0, 1 }} },
 		{ "a larger one gives nothing", 10, 1, {{ 0, 't', 1, 0, 0 }, { 0, 's', 10, 5, 0 }, { 0, 'y', 1, 0, 0 }} },
 		{ "resumed after a pause it fills from there", 0, 1, {{ 0, 't', 1, 0, 0 }, { 5000, 's', 10, 1, 0 }, { 5000, 'w', 1, 0, 5100 }} },
@@ -112,7 +112,8 @@ static void it_does_what_the_schedule_says(void **state)
 	struct rng rng = test_rng(__func__);
 
 	for (int round = 0; round < 300; round++) {
-		struct model m = {.per_s = rng_between(&rng, 1, round % 2 ? 20 : 100000), .burst = rng_between(&rng, 1, 50)};
+		struct model m = {.per_s = rng_between(&rng, 1, round % 2 ? 20 : 100000),
+				  .burst = rng_between(&rng, 1, 50)};
 		int64_t now = rng_between(&rng, 0, 1000000);
 		struct token_bucket b;
 
@@ -153,8 +154,10 @@ static void no_stretch_of_time_has_too_many(void **state)
 			when[i] = token_bucket_take(&b, 1, (struct mono){now}).us;
 			for (size_t j = 0; j < i; j++) {
 				assert_true(when[j] <= when[i]);
-				assert_true((__int128)(int64_t)(i - j + 1 - burst - 1) * 1000000 <= (__int128)(when[i] - when[j]) * per_s ||
-					    i - j + 1 <= (size_t)burst);
+				/* The first of them may have come with the last of a burst. */
+				if (i - j + 1 > (size_t)burst)
+					assert_true((int64_t)(i - j + 1 - (size_t)burst) * 1000000 <=
+						    (when[i] - when[j] + 1) * per_s);
 			}
 		}
 	}

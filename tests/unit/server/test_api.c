@@ -103,8 +103,7 @@ static void list_apis_has_what_cloudmonkey_needs(void **state)
 	assert_int_equal(bench_ask(b, "command=listApis&listall=true"), 200);
 	apis = json_object_get(json_object_get(b->body, "listapisresponse"), "api");
 	assert_true(json_array_size(apis) > 20);
-	json_array_foreach(apis, i, api)
-	{
+	json_array_foreach (apis, i, api) {
 		json_t *params = json_object_get(api, "params");
 
 		assert_true(json_is_string(json_object_get(api, "name")));
@@ -112,10 +111,9 @@ static void list_apis_has_what_cloudmonkey_needs(void **state)
 		assert_true(json_is_boolean(json_object_get(api, "isasync")));
 		assert_true(json_is_array(params));
 		assert_true(json_array_size(json_object_get(api, "response")) > 0);
-		json_array_foreach(json_object_get(api, "response"), k, param)
+		json_array_foreach (json_object_get(api, "response"), k, param)
 			assert_true(json_is_string(json_object_get(param, "name")));
-		json_array_foreach(params, k, param)
-		{
+		json_array_foreach (params, k, param) {
 			const char *name = json_string_value(json_object_get(param, "name"));
 
 			check_there(name);

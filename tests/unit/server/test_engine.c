@@ -122,8 +122,31 @@ static void a_copy_is_refused_while_the_first_answers(void **state)
 	b = script_new(&e, &copy);
 	script_dial(b, &e.a);
 	engine_run(&e, 300);
+	assert_true(script_is_open(b)); /* held back: the older link may be about to end */
+	engine_run(&e, 3000);
 	assert_true(script_is_open(a));
 	assert_false(script_is_open(b));
+	assert_int_equal(state_at(&e.a, "h1"), SESSION_READY);
+	engine_down(&e);
+}
+
+static void a_restarted_agent_is_no_copy_of_itself(void **state)
+{
+	struct engine_bench e;
+	struct agent_script again = h1;
+	struct script *a, *b;
+
+	again.boot = "b2";
+	engine_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 300);
+	/* The machine has gone without a word: its old link is open here and silent. */
+	link_set_heartbeat(a->link, 0);
+	b = script_new(&e, &again);
+	script_dial(b, &e.a);
+	engine_run(&e, 3000);
+	assert_true(script_is_open(b));
 	assert_int_equal(state_at(&e.a, "h1"), SESSION_READY);
 	engine_down(&e);
 }
@@ -896,6 +919,7 @@ int main(void)
 		cmocka_unit_test(who_is_let_in),
 		cmocka_unit_test(a_host_bound_to_a_certificate_is_not_given_to_less),
 		cmocka_unit_test(a_copy_is_refused_while_the_first_answers),
+		cmocka_unit_test(a_restarted_agent_is_no_copy_of_itself),
 		cmocka_unit_test(ready_brings_the_list_when_it_is_outdated),
 		cmocka_unit_test(an_agent_that_can_not_keep_its_list_stays_up_and_is_told_again),
 		cmocka_unit_test(a_change_reaches_exactly_those_whose_list_changes),

@@ -381,7 +381,8 @@ TX_TEST(a_new_host_takes_the_hole_that_keeps_the_servers_even)
 	struct host_row row, got;
 	size_t moved;
 
-	/* Slots 0 to 5; without 1, 2 and 4 the hosts left have 0, 3, 5: one on the first of two servers, two on the other. */
+	/* Slots 0 to 5; without 1, 2 and 4 the hosts left have 0, 3, 5: one on the first of two servers, two on the
+	 * other. */
 	for (char name[2] = "a"; name[0] < 'g'; name[0]++)
 		host_made(tx, name);
 	ok(store_host_remove(tx, 2, 1, &moved));
