@@ -13,11 +13,14 @@ def count(entry):
     text = (entry.get("stdout") or "") + "\n" + (entry.get("stderr") or "")
     passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", text))
     failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", text))
-    for ran, outcome in re.findall(r"^Ran (\d+) tests? in .*\n+(OK|FAILED.*)$", text, re.M):
+    skipped = 0
+    for ran, outcome in re.findall(r"^Ran (\d+) tests? in .*\n+((?:OK|FAILED).*)$", text, re.M):
         bad = sum(int(n) for n in re.findall(r"(?:failures|errors)=(\d+)", outcome))
-        passed += int(ran) - bad
+        left_out = sum(int(n) for n in re.findall(r"skipped=(\d+)", outcome))
+        passed += int(ran) - bad - left_out
         failed += bad
-    skipped = len(re.findall(r"^SKIPPED: ", text, re.M))
+        skipped += left_out
+    skipped = max(skipped, len(re.findall(r"^SKIPPED: ", text, re.M)))
     if entry["result"] in ("SKIP",):
         return 0, 0, 1
     if entry["result"] in ("OK", "EXPECTEDFAIL"):

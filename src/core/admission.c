@@ -1,11 +1,13 @@
 /*
  * Admission: the rules of docs/failover.md ("Admission").
  *
- * Gate 1 is additive increase, multiplicative decrease, as TCP does it, and for the same reason: how much the machine
- * can take is not known, changes (other programs, key sizes, resumption) and shows only as delay. AIMD needs no model
- * of it, gets below a bad level within one step and creeps up to a good one; a controller that computes the level from
- * the delay would have to know the relation between the two, which is flat for long and then steep. It starts with
- * doubling (slow start), because the first guess may be far too low and a storm comes without notice.
+ * Gate 1 is a slow increase and a quick decrease, as TCP's, and for the same reason: how much the machine can take is
+ * not known, changes (other programs, key sizes, resumption) and shows only as delay. Such a bound needs no model of
+ * it, gets below a bad level within one step and creeps up to a good one; a controller that computes the bound from the
+ * delay would have to know the relation between the two, which is flat for long and then steep. TCP adds a constant, so
+ * that flows that share a line become equal; here there is one, and an eighth at a time it is back within a second or
+ * two after a cut that had another cause, however large the machine. It starts with doubling, because the first guess
+ * may be far too low and a storm comes without notice.
  *
  * "p99 below the target" is counted, not estimated: of a window of 100 delays at most one may be longer. So no
  * histogram is kept, and the second late one cuts at once instead of at the end of the window.
@@ -13,6 +15,8 @@
 #include "core/admission.h"
 
 #include "base/mem.h"
+
+#define MOST_DOUBLINGS 3 /* of the patience: nobody waits here for so long that its startup times out */
 
 const struct admission_rule admission_rule_default = {
 	.delay_us = 20000,
@@ -58,14 +62,17 @@ void admission_init(struct admission *a, const struct admission_rule *rule)
 
 static unsigned allowed_grown(const struct admission *a)
 {
-	unsigned more = a->was_cut ? 1 : a->allowed;
+	unsigned more = a->was_cut ? a->allowed / 8 : a->allowed;
+
+	more = more ? more : 1;
 
 	return more < a->rule.most - a->allowed ? a->allowed + more : a->rule.most;
 }
 
 void admission_sample(struct admission *a, int64_t delay_us, size_t n_in_progress, struct mono now)
 {
-	/* 2. Without a handshake in progress a delay has another cause, and a bound that isn't reached shows nothing. */
+	/* 2. Without a handshake in progress a delay has another cause, and a bound that isn't reached shows nothing.
+	 */
 	if (!n_in_progress)
 		return;
 	/* 3. One cut for one cause: what was under way before it must end first. */
@@ -83,7 +90,7 @@ void admission_sample(struct admission *a, int64_t delay_us, size_t n_in_progres
 	}
 	if (a->n_samples < a->rule.samples)
 		return;
-	/* 5. A good window in which all places were taken: one more; twice as many until the first cut. */
+	/* 5. A good window in which all places were taken: an eighth more; twice as many until the first cut. */
 	allowed_set(a, a->was_full ? allowed_grown(a) : a->allowed);
 }
 
@@ -92,11 +99,12 @@ size_t admission_room(const struct admission *a, size_t n_in_progress)
 	return n_in_progress < a->allowed ? a->allowed - n_in_progress : 0;
 }
 
-bool admission_counts(const struct admission *a, bool has_hello, bool is_our_turn, struct mono turn_since, struct mono now)
+bool admission_counts(const struct admission *a, bool has_hello, bool is_our_turn, struct mono turn_since,
+		      struct mono now)
 {
 	/*
-	 * 6. What costs time counts, not what is open: ten thousand connections that say nothing, or stop half-way, must
-	 * not take the places of those that go on. They are bounded by the limits by address and by the deadline.
+	 * 6. What costs time counts, not what is open: ten thousand connections that say nothing, or stop half-way,
+	 * must not take the places of those that go on. They are bounded by the limits by address and by the deadline.
 	 */
 	if (!has_hello)
 		return false;
@@ -137,7 +145,8 @@ void admission_served(struct admission_queue *q, uint64_t n_left, struct mono no
 
 static int64_t wait_us(const struct admission_queue *q, const struct admission_queue_rule *rule, uint64_t n)
 {
-	int64_t gap_64 = q->gap_us_64 ? q->gap_us_64 : 64 * 1000000 / (rule->assumed_per_s > 0 ? rule->assumed_per_s : 1);
+	int64_t gap_64 =
+		q->gap_us_64 ? q->gap_us_64 : 64 * 1000000 / (rule->assumed_per_s > 0 ? rule->assumed_per_s : 1);
 	int64_t us;
 
 	return __builtin_mul_overflow(n, gap_64, &us) ? INT64_MAX / 64 : us / 64;
@@ -148,32 +157,45 @@ int64_t admission_wait_ms(const struct admission_queue *q, const struct admissio
 	return wait_us(q, rule, n) / 1000;
 }
 
+uint64_t admission_backlog(const struct admission_queue *q, const struct admission_queue_rule *rule, uint64_t n_waiting,
+			   struct mono now)
+{
+	int64_t gap_us = wait_us(q, rule, 1);
+	uint64_t n;
+
+	if (!mono_before(now, q->slot_at))
+		return n_waiting;
+	n = (uint64_t)((q->slot_at.us - now.us) / (gap_us > 0 ? gap_us : 1));
+	return n > n_waiting ? n : n_waiting;
+}
+
 /* The wait that is bearable for this one. */
 static int64_t patience_ms(const struct admission_queue_rule *rule, const struct admission_question *question)
 {
 	int64_t ms = question->has_link ? rule->patience_move_ms : rule->patience_ms;
 
-	/* 9. Who has come back before isn't sent away for ever: each time it may wait twice as long here. */
-	for (unsigned i = 0; i < question->n_put_off && ms < rule->most_ms; i++)
-		ms = ms > 0 ? ms * 2 : 1;
-	return ms;
+	unsigned times = question->n_put_off < MOST_DOUBLINGS ? question->n_put_off : MOST_DOUBLINGS;
+
+	/* 9. Who has come back goes before who is new: each time it may wait twice as long here. */
+	return ms * (1 << times);
 }
 
 static uint64_t load_of(const struct admission_server *s)
 {
-	return s->n_waiting + s->n_sent;
+	return s->backlog + s->n_sent;
 }
 
-/* 11. The shortest queue, then the fewest agents, then the agent's own order; and only one shorter than ours. */
-static size_t least_loaded(const struct admission_server *s, size_t n, uint64_t n_waiting)
+/* 11. The shortest backlog, then the fewest agents, then the agent's own order; and only one shorter than ours. */
+static size_t least_loaded(const struct admission_server *s, size_t n, uint64_t backlog)
 {
 	size_t best = ADMISSION_NO_SERVER;
 
 	for (size_t i = 0; i < n; i++) {
-		if (!s[i].is_usable || load_of(&s[i]) >= n_waiting)
+		if (!s[i].is_usable || load_of(&s[i]) >= backlog)
 			continue;
 		if (best == ADMISSION_NO_SERVER || load_of(&s[i]) < load_of(&s[best]) ||
-		    (load_of(&s[i]) == load_of(&s[best]) && s[i].n_agents + s[i].n_sent < s[best].n_agents + s[best].n_sent))
+		    (load_of(&s[i]) == load_of(&s[best]) &&
+		     s[i].n_agents + s[i].n_sent < s[best].n_agents + s[best].n_sent))
 			best = i;
 	}
 	return best;
@@ -208,14 +230,17 @@ struct admission_answer admission_ask(struct admission_queue *q, const struct ad
 	struct admission_answer answer = {.verdict = ADMISSION_WELCOME, .server = ADMISSION_NO_SERVER};
 
 	/*
-	 * 8. Only muster agents are asked, and only when the queue is longer than they should have to bear. A CloudStack
-	 * agent would exit: it waits, or is closed before it has said anything.
+	 * 8. Only muster agents are asked, and only when the queue is longer than they should have to bear. A
+	 * CloudStack agent would exit: it waits, or is closed before it has said anything.
 	 */
 	if (!question->is_muster || admission_wait_ms(q, rule, question->n_waiting) <= patience_ms(rule, question))
 		return answer;
-	/* Who has a link is served where it is: it comes later, and nobody else is troubled. */
-	if (!question->has_link)
-		answer.server = least_loaded(servers, n_servers, question->n_waiting);
+	/*
+	 * Who has a link is served where it is: it comes later, and nobody else is troubled. And who was sent here
+	 * stays: servers that know each other's queues a second late would pass it round.
+	 */
+	if (!question->has_link && !question->was_sent)
+		answer.server = least_loaded(servers, n_servers, admission_backlog(q, rule, question->n_waiting, now));
 	answer.verdict = answer.server == ADMISSION_NO_SERVER ? ADMISSION_LATER : ADMISSION_ELSEWHERE;
 	/* 12. What we send counts at once: until its next word a server would get everybody. */
 	if (answer.server != ADMISSION_NO_SERVER)

@@ -47,7 +47,8 @@ size_t admission_room(const struct admission *a, size_t n_in_progress);
  * Does this handshake count as in progress? `has_hello`: its first message is complete; `is_our_turn`: we have work to
  * do for it; otherwise its peer's turn began at `turn_since`.
  */
-bool admission_counts(const struct admission *a, bool has_hello, bool is_our_turn, struct mono turn_since, struct mono now);
+bool admission_counts(const struct admission *a, bool has_hello, bool is_our_turn, struct mono turn_since,
+		      struct mono now);
 
 /* ---- gate 2: come back later ---- */
 
@@ -72,16 +73,16 @@ extern const struct admission_queue_rule admission_queue_rule_default; /* 2 s, 2
 
 /* What the server remembers. Starts as {0}. */
 struct admission_queue {
-	int64_t gap_us_64;     /* mean time between two startups that were served, in 64ths of a microsecond; 0: unknown */
-	bool was_busy;         /* somebody was still waiting at served_at */
+	int64_t gap_us_64; /* mean time between two startups that were served, in 64ths of a microsecond; 0: unknown */
+	bool was_busy;     /* somebody was still waiting at served_at */
 	struct mono served_at; /* the last one */
 	struct mono slot_at;   /* the last time that was given away */
 };
 
 /* Another server as the cluster knows it. */
 struct admission_server {
-	bool is_usable;     /* Up, accepting, and in the agent's list */
-	uint64_t n_waiting; /* in its queue, by its last word */
+	bool is_usable;   /* Up, accepting, and in the agent's list */
+	uint64_t backlog; /* its admission_backlog() by its last word */
 	uint64_t n_agents;
 	uint64_t n_sent; /* by us since that word: counted here, set to 0 by the caller with each new word */
 };
@@ -89,6 +90,7 @@ struct admission_server {
 struct admission_question {
 	bool is_muster;     /* others can't be asked */
 	bool has_link;      /* it is on another server and wants to move here */
+	bool was_sent;      /* it comes because another server has named us */
 	unsigned n_put_off; /* how often it was asked to come back before it came now */
 	uint64_t n_waiting; /* in our queue, before it */
 };
@@ -103,6 +105,9 @@ struct admission_answer {
 void admission_served(struct admission_queue *q, uint64_t n_left, struct mono now);
 /* How long the n-th in the queue waits. */
 int64_t admission_wait_ms(const struct admission_queue *q, const struct admission_queue_rule *rule, uint64_t n);
+/* Who waits here: in the queue (`n_waiting`) and, with a slot, at home. What the other servers are told. */
+uint64_t admission_backlog(const struct admission_queue *q, const struct admission_queue_rule *rule, uint64_t n_waiting,
+			   struct mono now);
 /* Gives a slot away and counts whom it sends elsewhere. */
 struct admission_answer admission_ask(struct admission_queue *q, const struct admission_queue_rule *rule,
 				      const struct admission_question *question, struct admission_server *servers,

@@ -238,7 +238,8 @@ static enum drain_state state_at(const struct drain *d, struct mono now)
 /* What a pause, a wait or a departure comes to when nobody reports anything. */
 static void agent_overdue(struct drain *d, struct drain_agent *a)
 {
-	/* 6. Who was asked to go and left is expected elsewhere for a while; then it is listed and no longer waited for. */
+	/* 6. Who was asked to go and left is expected elsewhere for a while; then it is listed and no longer waited
+	 * for. */
 	if (a->fate == DRAIN_LEFT)
 		agent_move(d, a, DRAIN_VANISHED, MONO_NEVER);
 	/* 5. Who refused or did nothing is asked again, behind those who wait for their first turn. */
@@ -287,9 +288,12 @@ struct mono drain_next_due(const struct drain *d, struct mono now)
 	if (state == DRAIN_DONE || state == DRAIN_TIMED_OUT)
 		return MONO_NEVER;
 	due = mono_min(due, d->deadline);
-	if (state == DRAIN_RUNNING && !list_is_empty(&d->waiting) && d->n[DRAIN_ASKED] + d->n[DRAIN_LEFT] < d->rule.window)
+	if (state == DRAIN_RUNNING && !list_is_empty(&d->waiting) &&
+	    d->n[DRAIN_ASKED] + d->n[DRAIN_LEFT] < d->rule.window)
 		due = mono_min(due, token_bucket_when(&d->bucket, 1, now));
-	return mono_reached(now, due) ? (struct mono){0} : due;
+	if (mono_reached(now, due))
+		due.us = 0;
+	return due;
 }
 
 /* ---- what became of them ---- */
@@ -328,8 +332,8 @@ void drain_vanished(struct drain *d, uint64_t host, struct mono now)
 	if (!a || !is_here(a))
 		return;
 	/*
-	 * 6. Who was asked is on its way: towards CloudStack an agent leaves before it arrives. Between the two it may come
-	 * back, and a server that stops too early would cut it off. Who wasn't asked has another trouble.
+	 * 6. Who was asked is on its way: towards CloudStack an agent leaves before it arrives. Between the two it may
+	 * come back, and a server that stops too early would cut it off. Who wasn't asked has another trouble.
 	 */
 	if (a->fate == DRAIN_ASKED)
 		agent_move(d, a, DRAIN_LEFT, mono_add_ms(now, d->rule.left_ms));
@@ -353,7 +357,8 @@ void drain_forget(struct drain *d, uint64_t host)
 static int64_t remaining_ms(const struct drain *d, struct mono now)
 {
 	size_t n_seen = d->n_moves < PACE_MOVES ? d->n_moves : PACE_MOVES;
-	/* The ring holds one move less than the gaps between them once it is full: the oldest one is where it begins. */
+	/* The ring holds one move less than the gaps between them once it is full: the oldest one is where it begins.
+	 */
 	int64_t from_us = d->n_moves > PACE_MOVES ? d->moved_us[d->n_moves % PACE_MOVES] : 0;
 	int64_t active_us = d->active_us + (mono_before(d->stepped, now) ? now.us - d->stepped.us : 0);
 	double per_agent_us = 1e6 / (double)d->rule.per_s;

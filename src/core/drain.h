@@ -63,7 +63,8 @@ enum err drain_add(struct drain *d, uint64_t host) MUST_CHECK;
 size_t drain_step(struct drain *d, bool others_accept, struct mono now, uint64_t *hosts, size_t room);
 void drain_moved(struct drain *d, uint64_t host, struct mono now); /* another server reports it up */
 /* It said no, or could not be asked. `sentence` may be NULL. */
-void drain_refused(struct drain *d, uint64_t host, enum err why, const char *sentence, struct mono now, struct rng *rng);
+void drain_refused(struct drain *d, uint64_t host, enum err why, const char *sentence, struct mono now,
+		   struct rng *rng);
 void drain_vanished(struct drain *d, uint64_t host, struct mono now); /* its link here is gone */
 void drain_forget(struct drain *d, uint64_t host);                    /* the host was deleted */
 /* When drain_step() may have something new ({0}: now); MONO_NEVER: nothing without a call. */

@@ -74,15 +74,18 @@ int64_t failback_uptime_needed_ms(const struct failback_rule *rule, int64_t inte
 static enum failback_verdict judge_word(const struct failback_rule *rule, const struct failback_question *q,
 					struct mono now, struct mono *look_again)
 {
+	struct mono patience_over = mono_add_ms(q->ready_since, rule->unknown_ms);
 	int64_t missing_ms;
 
 	/*
-	 * 5. Nothing was said: a moment's patience, then the candidate link is the only witness. Without that end an agent
-	 * whose server can't know (CloudStack's, or one cut off from the preferred one) would never go home.
+	 * 5. Nothing was said: a moment's patience, then the candidate link is the only witness. Without that end an
+	 * agent whose server can't know (CloudStack's, or one cut off from the preferred one) would never go home.
 	 */
 	if (!q->word.is_known) {
-		*look_again = mono_add_ms(q->ready_since, rule->unknown_ms);
-		return q->is_told || mono_reached(now, *look_again) ? FAILBACK_OPEN : FAILBACK_UNKNOWN;
+		if (q->is_told || mono_reached(now, patience_over))
+			return FAILBACK_OPEN;
+		*look_again = patience_over;
+		return FAILBACK_UNKNOWN;
 	}
 	/* 6. Up, and taking agents. */
 	if (!q->word.is_up)
@@ -103,22 +106,27 @@ static enum failback_verdict judge_word(const struct failback_rule *rule, const 
 static enum failback_verdict judge_candidate(const struct failback_rule *rule, const struct failback_question *q,
 					     struct mono now, struct mono *look_again)
 {
+	struct mono too_late = mono_add_ms(q->candidate_since, rule->prove_ms);
+
 	if (!q->has_candidate)
 		return FAILBACK_OPEN;
 	/* 9. Three heartbeats on the very link that is going to be used; TLS alone from a server that has none. */
 	if (!q->has_heartbeats || q->heartbeats >= rule->heartbeats)
 		return FAILBACK_PROMOTE;
-	*look_again = mono_add_ms(q->candidate_since, rule->prove_ms);
-	if (rule->prove_ms > 0 && mono_reached(now, *look_again))
+	if (rule->prove_ms <= 0)
+		return FAILBACK_PROVING;
+	if (mono_reached(now, too_late))
 		return FAILBACK_UNPROVEN;
+	*look_again = too_late;
 	return FAILBACK_PROVING;
 }
 
-static enum failback_verdict judge(const struct failback *f, const struct failback_rule *rule,
-				   const struct failback_question *q, struct mono now, struct mono *look_again)
+enum failback_verdict failback_judge(const struct failback *f, const struct failback_rule *rule,
+				     const struct failback_question *q, struct mono now, struct mono *look_again)
 {
 	enum failback_verdict v;
 
+	*look_again = MONO_NEVER;
 	/* 1. Nothing to do. */
 	if (q->is_home)
 		return FAILBACK_HOME;
@@ -144,19 +152,6 @@ static enum failback_verdict judge(const struct failback *f, const struct failba
 	return judge_candidate(rule, q, now, look_again);
 }
 
-enum failback_verdict failback_judge(const struct failback *f, const struct failback_rule *rule,
-				     const struct failback_question *q, struct mono now, struct mono *look_again)
-{
-	enum failback_verdict v;
-
-	*look_again = MONO_NEVER;
-	v = judge(f, rule, q, now, look_again);
-	/* A time that has passed on the way to the verdict isn't one to look again at. */
-	if (mono_reached(now, *look_again))
-		*look_again = MONO_NEVER;
-	return v;
-}
-
 struct mono failback_next_look(const struct failback_rule *rule, const struct failback_question *q,
 			       enum failback_verdict v, struct mono look_again, struct mono now, struct rng *rng)
 {
@@ -171,10 +166,12 @@ struct mono failback_next_look(const struct failback_rule *rule, const struct fa
 	if (v == FAILBACK_PUT_OFF || v == FAILBACK_PROVING || mono_is_never(look_again))
 		return mono_min(regular, look_again);
 	/*
-	 * But the preferred server becomes old enough for all its agents in the same moment. Spread over one interval they
-	 * come as evenly as they would have come by themselves.
+	 * But the preferred server becomes old enough for all its agents in the same moment. Spread over one interval
+	 * they come as evenly as they would have come by themselves.
 	 */
-	return mono_min(regular, mono_add_ms(look_again, rng_between(rng, 0, q->interval_ms > 0 ? q->interval_ms : SPREAD_TOLD_MS)));
+	return mono_min(
+		regular,
+		mono_add_ms(look_again, rng_between(rng, 0, q->interval_ms > 0 ? q->interval_ms : SPREAD_TOLD_MS)));
 }
 
 void failback_returned(struct failback *f, struct mono now)
@@ -191,8 +188,8 @@ void failback_moved(struct failback *f)
 void failback_lost(struct failback *f, const struct failback_rule *rule, struct mono now)
 {
 	/*
-	 * 8. Only a return on its own initiative that ends in losing that same server, soon, starts the damper. A server
-	 * that is restarted once a day is no flap, and every return from it is as quick as the first.
+	 * 8. Only a return on its own initiative that ends in losing that same server, soon, starts the damper. A
+	 * server that is restarted once a day is no flap, and every return from it is as quick as the first.
 	 */
 	if (f->has_returned && rule->damper_ms > 0 && !mono_reached(now, mono_add_ms(f->returned_at, rule->flap_ms)))
 		f->damped_until = mono_add_ms(now, rule->damper_ms);

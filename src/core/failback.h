@@ -40,10 +40,10 @@ struct failback_rule {
 	unsigned uptime_intervals; /* ... and so is this many check intervals, whichever is less */
 	unsigned heartbeats;       /* that the candidate link has to see */
 	int64_t prove_ms;          /* within this time */
-	int64_t unknown_ms;        /* a server that has said nothing for so long isn't going to: the candidate link decides */
-	int64_t flap_ms;           /* losing the server so soon after a return is a flap ... */
-	int64_t damper_ms;         /* ... and the next return waits for so long */
-	unsigned jitter_percent;   /* by how much a look may come before its interval is over */
+	int64_t unknown_ms; /* a server that has said nothing for so long isn't going to: the candidate link decides */
+	int64_t flap_ms;    /* losing the server so soon after a return is a flap ... */
+	int64_t damper_ms;  /* ... and the next return waits for so long */
+	unsigned jitter_percent; /* by how much a look may come before its interval is over */
 };
 
 extern const struct failback_rule failback_rule_default; /* 30 s, 2, 3, 6 s, 3 s, 5 min, 5 min, 20 % */
@@ -85,8 +85,9 @@ struct failback_question {
 enum failback_verdict failback_judge(const struct failback *f, const struct failback_rule *rule,
 				     const struct failback_question *q, struct mono now, struct mono *look_again);
 /*
- * When to look next after a look at `now` that gave `v` and `look_again`. Never later than an interval from now, earlier where
- * the verdict may change earlier - but then at a random time, because it changes for all agents of a server at once.
+ * When to look next after a look at `now` that gave `v` and `look_again`. Never later than an interval from now,
+ * earlier where the verdict may change earlier - but then at a random time, because it changes for all agents of a
+ * server at once.
  */
 struct mono failback_next_look(const struct failback_rule *rule, const struct failback_question *q,
 			       enum failback_verdict v, struct mono look_again, struct mono now, struct rng *rng);

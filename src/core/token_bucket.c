@@ -93,7 +93,8 @@ struct mono token_bucket_take(struct token_bucket *b, int64_t n, struct mono now
 
 	if (n <= 0 || mono_is_never(when))
 		return when;
-	/* 4. What is promised is gone: the next one waits behind it, so the promised times are as far apart as the pace. */
+	/* 4. What is promised is gone: the next one waits behind it, so the promised times are as far apart as the
+	 * pace. */
 	fill(b, now);
 	b->level -= n * TOKEN;
 	return when;

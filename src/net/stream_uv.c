@@ -159,8 +159,8 @@ static void dispose(struct uv_stream *s)
 	uv_close((uv_handle_t *)&s->tcp, on_closed);
 }
 
-/* The stream has ended by itself. */
-static void end(struct uv_stream *s, int status)
+/* The stream has ended by itself. Not inlined: gcc 12 then takes the sentence for a dangling pointer. */
+__attribute__((noinline)) static void end(struct uv_stream *s, int status)
 {
 	const char *sentence;
 	enum err e = uv_err(status, &sentence);

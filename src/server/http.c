@@ -473,13 +473,16 @@ enum err http_new(struct http **out, const struct http_params *p, struct why *wh
 uint16_t http_port(const struct http *h)
 {
 	for (size_t i = 0; i < h->n_doors; i++) {
-		struct sockaddr_storage a = {0};
+		union {
+			struct sockaddr any;
+			struct sockaddr_in v4;
+			struct sockaddr_in6 v6;
+		} a = {.v6 = {.sin6_port = 0}};
 		socklen_t n = sizeof(a);
 
-		if (h->doors[i]->is_local || getsockname(h->doors[i]->fd, (struct sockaddr *)&a, &n))
+		if (h->doors[i]->is_local || getsockname(h->doors[i]->fd, &a.any, &n))
 			continue;
-		return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&a)->sin6_port
-						     : ((struct sockaddr_in *)(void *)&a)->sin_port);
+		return ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
 	}
 	return 0;
 }

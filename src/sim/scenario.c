@@ -296,7 +296,7 @@ static enum err do_expect(struct cluster *c, const struct words *w, size_t at, i
 	enum err e = ERR_OK;
 
 	for (;;) {
-		is = mem_free(is);
+		mem_free(is);
 		is = expectation(c, w, at, &e, why);
 		if (e || !is || sim_failure(c->sim))
 			return e;

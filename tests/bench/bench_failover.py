@@ -173,7 +173,7 @@ class Bench:
         home = [b.arrived(lambda server, a=a: server == homes[a.name]) for a, b in zip(hit, back)]
         print(f"{kind}: {what}; {n} of {len(self.cluster.agents)} agents hit")
         print(f"  {'':<14}{'p50':>9}{'p99':>9}{'max':>9}")
-        print(line_of("noticed", [s.noticed and s.noticed - start for s in stories], n))
+        print(line_of("noticed", [s.noticed and max(0, s.noticed - start) for s in stories], n))
         print(line_of("served again", [t and max(0, t - since) for t in served], n) + ("   since the servers are ready" if everybody else ""))
         if not everybody:
             print(line_of("no link open", [s.without - b.without for s, b in zip(stories, back)], n))

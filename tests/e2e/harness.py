@@ -80,15 +80,16 @@ class Process:
 
 
 class Server(Process):
-    def __init__(self, cluster, number):
+    def __init__(self, cluster, number, address=None, port=PORT, api_port=0, advertised=None):
         directory = os.path.join(cluster.dir, f"m{number}")
         os.makedirs(directory, exist_ok=True)
-        self.address = f"{cluster.net}.{number}"
+        self.address = address or f"{cluster.net}.{number}"
+        self.port = port
         self.socket = os.path.join(directory, "s")
         with open(os.path.join(directory, "server.properties"), "w", encoding="ascii") as f:
-            f.write(f"name=m{number}\nlisten={self.address}\naddress={self.address}\nport={PORT}\n"
+            f.write(f"name=m{number}\nlisten={self.address}\naddress={advertised or self.address}\nport={port}\n"
                     f"store={cluster.dir}/muster.db\ncluster.key.file={cluster.dir}/cluster.key\n"
-                    f"api.port=0\nsocket={self.socket}\nlog.level=debug\n")
+                    f"api.listen={self.address}\napi.port={api_port}\nsocket={self.socket}\nlog.level=debug\n")
         super().__init__(f"m{number}", directory, [program("muster-server"), "--dir", directory])
         self.cluster = cluster
 

@@ -37,8 +37,9 @@ static void the_bound_follows_the_delay(void **state)
 		  {{ 2, 50, 16, 8 }, { 500, 50, 16, 8 }, { 500, 50, 9, 8 }, { 2, 50, 8, 4 }} },
 		{ "3. also right after the cut", 16, 2, 100, {{ 2, 50, 16, 8 }, { 99, 50, 8, 8 }, { 2, 50, 8, 4 }} },
 		{ "4. never below the least", 4, 3, 100, {{ 2, 50, 4, 3 }, { 99, 1, 1, 3 }, { 2, 50, 3, 3 }} },
-		{ "5. after a cut it grows by one a window", 16, 2, 100,
+		{ "5. after a cut it grows by an eighth a window, by one at least", 16, 2, 100,
 		  {{ 2, 50, 16, 8 }, { 99, 1, 8, 8 }, { 100, 1, 8, 9 }, { 100, 1, 9, 10 }, { 50, 1, 10, 10 }} },
+		{ "5. by more where there is more", 200, 2, 1000, {{ 2, 50, 200, 100 }, { 99, 1, 100, 100 }, { 100, 1, 100, 112 }, { 100, 1, 112, 126 }} },
 		{ "5. up to the most", 8, 2, 4, {{ 2, 50, 4, 2 }, { 99, 1, 2, 2 }, { 100, 1, 2, 3 }, { 100, 1, 3, 4 }, { 100, 1, 4, 4 }} },
 	};
 	/* clang-format on */
@@ -144,8 +145,7 @@ static void the_loop_stays_quick_and_the_machine_busy(void **state)
 		if (late > 0.01 || mean < most * 0.4)
 			fail_msg("%g us: %.2f %% late, %.1f of %.1f in progress", costs_us[i], late * 100, mean, most);
 
-		/* The machine becomes four times as slow: at once fewer are taken, and then the delay is right again.
-		 */
+		/* The machine becomes four times as slow: fewer are taken, and the delay is right again. */
 		storm(&a, &rng, costs_us[i] * 4, 300, &now_us, &mean);
 		late = storm(&a, &rng, costs_us[i] * 4, 100000, &now_us, &mean);
 		if (late > 0.011 && a.allowed > a.rule.least)
