@@ -167,6 +167,7 @@ static void list_management_servers(struct api_call *c)
 
 static enum err remove_run(struct store_tx *tx, struct api_call *c, struct why *why)
 {
+	size_t disowned;
 	struct server_row *rows = NULL;
 	int64_t msid = api_number(c, "id", 0);
 	bool is_down = false;
@@ -183,6 +184,8 @@ static enum err remove_run(struct store_tx *tx, struct api_call *c, struct why *
 		why_set(why, "Only a management server that is Down can be removed");
 		e = ERR_INVALID;
 	}
+	if (!e)
+		e = store_hosts_disown(tx, msid, &disowned);
 	return e ? e : store_server_remove(tx, msid);
 }
 

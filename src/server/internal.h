@@ -108,6 +108,8 @@ struct host *roster_next(const struct server *s, size_t *cursor);
 struct member_server { /* a management server as we know it, ourselves included */
 	struct server_row row;
 	struct member member;   /* liveness; not used for ourselves */
+	struct mono down_since;  /* Down by its own word or by silence; {0}: it is not */
+	unsigned given_up;       /* whose hosts: 0 nobody's yet, 1 muster agents', 2 all */
 	bool down_is_stored;    /* the verdict that it is down has been taken by the store */
 	int64_t told_run_id;    /* the run that our view in the store is about: a server that starts clears it */
 	struct peer *peer;      /* our link to it; NULL for ourselves */
@@ -310,6 +312,8 @@ void watch_start(struct server *s); /* heartbeat in the store, looks at members,
 void watch_stop(struct server *s);
 /* An agent's link ended without a word. */
 void watch_lost(struct server *s, struct host *h);
+/* Hosts that our last run left as ours: a grace period runs for each. */
+void watch_inherited(struct server *s);
 /* A ping of an attached agent has come. */
 void watch_pinged(struct server *s, struct host *h);
 /* The host is dropped from memory. */

@@ -267,7 +267,7 @@ static enum err listen_now(struct server *s, struct why *why)
 struct registering {
 	struct entry entry;
 	struct server_row row;
-	size_t hosts, jobs;
+	size_t jobs;
 };
 
 static enum err register_run(struct store_tx *tx, struct entry *entry, struct why *why)
@@ -276,9 +276,7 @@ static enum err register_run(struct store_tx *tx, struct entry *entry, struct wh
 	int64_t msid = entry->server->msid;
 	enum err e = store_server_register(tx, &r->row);
 
-	/* What a run of ours that was killed has left behind. */
-	if (!e)
-		e = store_hosts_disown(tx, msid, &r->hosts);
+	/* What a run of ours that was killed has left behind; its hosts get a grace period once we run. */
 	if (!e)
 		e = store_jobs_fail_of(
 			tx, msid,
@@ -303,6 +301,7 @@ static void loaded_again(struct server *s, enum err result, const char *sentence
 	peer_update(s);
 	follow_start(s);
 	watch_start(s);
+	watch_inherited(s);
 	event_add(s, "MS.UP", "INFO", 0, "management server %s (%s) is up", s->p.name, s->p.address);
 	start_ends(s, ERR_OK, "");
 }
@@ -392,19 +391,18 @@ enum err server_start(struct server *s, void (*started)(void *user, enum err res
 
 struct goodbye {
 	struct entry entry;
-	size_t hosts;
 };
 
 static enum err goodbye_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
-	struct goodbye *g = container_of(entry, struct goodbye, entry);
 	enum server_state to;
 	enum err e = store_server_event(tx, entry->server->msid, SERVER_EVENT_STOP, &to);
 
-	/* Maintenance outlives a clean stop: then there is no step to Down. */
-	if (e && e != ERR_STATE)
-		return e;
-	return store_hosts_disown(tx, entry->server->msid, &g->hosts);
+	/*
+	 * Maintenance outlives a clean stop: then there is no step to Down. Our hosts stay ours until another server has
+	 * them: their agents are on the way there, and a status in between would only flicker.
+	 */
+	return e == ERR_STATE ? ERR_OK : e;
 }
 
 static void goodbye_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
@@ -414,7 +412,7 @@ static void goodbye_done(struct server *s, struct entry *entry, enum err result,
 	if (result)
 		log_warn(s->log, "could not say goodbye in the store, the others will notice", KV_S("error", sentence));
 	else
-		log_info(s->log, "server stopped", KV_U("hosts_given_up", g->hosts));
+		log_info(s->log, "server stopped");
 	mem_free(g);
 	peer_hint(s);
 	peer_stop(s);

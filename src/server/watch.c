@@ -3,6 +3,7 @@
  *
  *   every second     our heartbeat into the store, the others' out of it; who is alive (core/member)
  *   a lost link      status event only after agent.reconnect.grace without a link anywhere (decision 16)
+ *   a dead server    its hosts are given up after the same time, if they have come nowhere else
  *   silence          no heartbeat of a muster agent for 10 s: the link is closed, the grace period runs
  *   missing pings    after ping.timeout x ping.interval, CheckHealth first (agent-protocol 4.2.6, 4.2.7)
  *
@@ -83,7 +84,6 @@ struct verdict {
 	char view[32];
 	bool is_down;
 	int64_t run_id, last_update_ms; /* the last that we had heard of it through the store */
-	size_t disowned;
 	bool state_changed;
 };
 
@@ -119,12 +119,9 @@ static enum err verdict_run(struct store_tx *tx, struct entry *entry, struct why
 		return e;
 	/* Only Up becomes Down; who dies in another state keeps it (query-api 4.3). */
 	v->state_changed = store_server_event(tx, v->peer, SERVER_EVENT_LOST, &to) == ERR_OK && to == SERVER_DOWN;
-	e = store_hosts_disown(tx, v->peer, &v->disowned);
-	if (!e)
-		e = store_jobs_fail_of(
-			tx, v->peer,
-			"{\"errorcode\":530,\"errortext\":\"The management server that ran this job died\"}", &n_jobs);
-	return e;
+	return store_jobs_fail_of(
+		tx, v->peer, "{\"errorcode\":530,\"errortext\":\"The management server that ran this job died\"}",
+		&n_jobs);
 }
 
 static void verdict_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
@@ -139,8 +136,7 @@ static void verdict_done(struct server *s, struct entry *entry, enum err result,
 	if (!result && m && v->is_down)
 		m->down_is_stored = true;
 	if (!result && v->state_changed && m)
-		event_add(s, "MS.DOWN", "ERROR", 0, "management server %s (%s) is down; %zu hosts were on it",
-			  m->row.name, m->row.address, v->disowned);
+		event_add(s, "MS.DOWN", "ERROR", 0, "management server %s (%s) is down", m->row.name, m->row.address);
 	mem_free(v);
 }
 
@@ -165,6 +161,50 @@ static void member_changed(struct server *s, struct member_server *m)
 	ledger_add(s, &v->entry);
 }
 
+/*
+ * The hosts of a server that is down: most have a new owner within a second. Those that have not come anywhere when the
+ * grace period is over (decision 16) are Disconnected and nobody's. Every server that sees it does this; the epoch
+ * makes sure that it hits no newer owner.
+ */
+static void give_up_hosts(struct server *s, struct member_server *m, bool of_muster)
+{
+	struct host *h;
+	size_t cursor = 0, n = 0;
+
+	while ((h = roster_next(s, &cursor))) {
+		if (h->row.owner != m->row.msid || h->row.is_muster != of_muster)
+			continue;
+		host_store_event(s, h->row.id, h->row.epoch, EVENT_MANAGEMENT_SERVER_DOWN);
+		n++;
+	}
+	if (n)
+		event_add(s, "AGENT.DISCONNECTED", "WARN", 0, "%zu hosts of management server %s have not come back", n,
+			  m->row.name);
+}
+
+static void look_at_orphans(struct server *s, struct member_server *m, struct mono now)
+{
+	int64_t grace_ms = config_number(s, "agent.reconnect.grace", 0) * 1000;
+	int64_t down_ms;
+
+	if (m->member.view != MEMBER_DOWN && m->row.state != SERVER_DOWN) {
+		m->down_since = (struct mono){0};
+		m->given_up = 0;
+		return;
+	}
+	if (!m->down_since.us)
+		m->down_since = now;
+	down_ms = mono_ms_between(m->down_since, now);
+	if (m->given_up == 0 && down_ms >= grace_ms) {
+		m->given_up = 1;
+		give_up_hosts(s, m, true);
+	}
+	if (m->given_up == 1 && down_ms >= 2 * grace_ms) {
+		m->given_up = 2;
+		give_up_hosts(s, m, false);
+	}
+}
+
 static void look_at_members(struct server *s)
 {
 	struct mono now = world_now(s->world), next;
@@ -177,6 +217,7 @@ static void look_at_members(struct server *s)
 		/* While our own store is failing its silence says nothing about others. */
 		if (ledger_is_failing(s, NULL))
 			member_heard_store(&m->member, now);
+		look_at_orphans(s, m, now);
 		if (member_look(&m->member, now, &next))
 			member_changed(s, m);
 		else if (m->member.view != MEMBER_UNKNOWN && m->told_run_id != m->row.run_id)
@@ -212,6 +253,16 @@ void watch_lost(struct server *s, struct host *h)
 	timer_stop(s->world, &h->grace);
 	timer_init(&h->grace, on_grace_over);
 	timer_set_in(s->world, &h->grace, grace_ms);
+}
+
+void watch_inherited(struct server *s)
+{
+	struct host *h;
+	size_t cursor = 0;
+
+	while ((h = roster_next(s, &cursor)))
+		if (h->row.owner == s->msid && !h->session)
+			watch_lost(s, h);
 }
 
 void watch_found(struct server *s, struct host *h)

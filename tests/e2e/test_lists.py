@@ -104,6 +104,26 @@ class Lists(unittest.TestCase):
             until(lambda: self.at_home(cluster), what="all at home after changes during deaths")
             self.expect_roundrobin(cluster)
 
+    def test_a_stop_does_not_flicker(self):
+        """A server that is stopped, or killed: its agents are Up elsewhere, and no status in between says otherwise."""
+        for signo in (signal.SIGTERM, signal.SIGKILL):
+            with self.subTest(signo.name), Cluster(2) as cluster:
+                cluster.start_servers()
+                m1, m2 = cluster.servers
+                cluster.config("host", ",".join(cluster.addresses()))
+                cluster.add_agents(3)
+                until(lambda c=cluster: self.at_home(c), what="all are on the first server")
+                seen = set()
+
+                def elsewhere():
+                    hosts = cluster.hosts(m2)
+                    seen.update(h["state"] for h in hosts.values())
+                    return all(h["state"] == "Up" and h.get("musterconnected") == m2.address for h in hosts.values())
+
+                m1.kill(signo)
+                until(elsewhere, what="all are on the other server")
+                self.assertLessEqual(seen, {"Up", "Connecting"})
+
     def test_shuffle_and_interval(self):
         """shuffle gives every agent the same set; an operator's own interval stays in force."""
         with Cluster(3) as cluster:
