@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "ca/root.h"
 #include "net/world_uv.h"
+#include "server/enrol.h"
 #include "server/http.h"
 #include "server/server.h"
 #include "server/settings.h"
@@ -322,6 +323,7 @@ static void harden(void)
 static void usage(FILE *out)
 {
 	fputs("usage: muster-server [--dir DIR] [-s KEY=VALUE]... [--check | --dump]\n"
+	      "       muster-server join TOKEN [--dir DIR] [-s KEY=VALUE]...\n"
 	      "\n"
 	      "Runs a management server: agents connect to it, are authenticated and evenly spread.\n"
 	      "\n"
@@ -391,6 +393,20 @@ static int run(struct daemon *d)
 	return d->exit_code;
 }
 
+static int join(struct daemon *d, const char *token)
+{
+	struct enrol_params p = {.dir = d->dir, .settings = &d->settings, .token = token};
+	struct why why = WHY_NONE;
+	enum err e = enrol(&p, &why);
+
+	if (e)
+		fprintf(stderr, "muster-server: join: %s\n", why_text(&why, e));
+	else
+		printf("This server has joined the cluster. Start it with: muster-server --dir %s\n", d->dir);
+	settings_deinit(&server_settings_table, &d->settings);
+	return e ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
 	enum { OPT_CHECK = 256, OPT_DUMP, OPT_SETTINGS };
@@ -407,6 +423,7 @@ int main(int argc, char **argv)
 	struct daemon d = {.dir = "."};
 	char *assignments[64] = {NULL};
 	size_t n = 0;
+	const char *token = NULL;
 	bool for_manual = false;
 	int mode = 0, c, code;
 
@@ -439,6 +456,13 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
+	if (optind < argc && strcmp(argv[optind], "join") == 0) {
+		if (++optind == argc) {
+			fputs("muster-server: join needs a token: its text, @FILE, or - for standard input\n", stderr);
+			return EXIT_USAGE;
+		}
+		token = argv[optind++];
+	}
 	if (optind < argc) {
 		fprintf(stderr, "muster-server: \"%s\" is one word too many\n", argv[optind]);
 		return EXIT_USAGE;
@@ -449,6 +473,8 @@ int main(int argc, char **argv)
 		settings_deinit(&server_settings_table, &d.settings);
 		return EXIT_CONFIG;
 	}
+	if (token)
+		return join(&d, token);
 	if (mode == OPT_CHECK) {
 		puts("server.properties: fine");
 		code = EXIT_SUCCESS;

@@ -2,9 +2,10 @@
 import os
 import random
 import signal
+import subprocess
 import unittest
 
-from harness import Agent, ApiError, Cluster, until
+from harness import Agent, ApiError, Cluster, program, until
 
 
 class Lists(unittest.TestCase):
@@ -200,6 +201,44 @@ class Joining(unittest.TestCase):
                 self.assertFalse(os.path.exists(other.properties), what)
             again = first.join(cluster.token(), check=False)
             self.assertNotEqual(again.returncode, 0, "an agent that has joined is not joined over")
+
+
+class ServersJoin(unittest.TestCase):
+    def test_a_server_joins(self):
+        """A second server with a folder of its own: no key is copied by hand, a token brings it."""
+        with Cluster(2) as cluster:
+            first, second = cluster.servers
+            first.start()
+            until(first.ready, what="the first server")
+            properties = os.path.join(second.dir, "server.properties")
+            with open(properties, encoding="ascii") as f:
+                text = f.read().replace(f"{cluster.dir}/cluster.key", "own.key")
+            with open(properties, "w", encoding="ascii") as f:
+                f.write(text)
+
+            def join(token):
+                return subprocess.run([program("muster-server"), "join", "-", "--dir", second.dir], input=token,
+                                      capture_output=True, text=True, timeout=60, check=False)
+
+            wrong = join(cluster.token())
+            self.assertNotEqual(wrong.returncode, 0)
+            self.assertIn("for an agent", wrong.stderr)
+            token = first.api("createJoinToken", role="server")["jointoken"]["token"]
+            joined = join(token)
+            self.assertEqual(joined.returncode, 0, joined.stderr)
+            self.assertEqual(os.stat(os.path.join(second.dir, "own.key")).st_mode & 0o777, 0o600)
+            again = join(token)
+            self.assertNotEqual(again.returncode, 0)
+            self.assertIn("belongs to a server already", again.stderr)
+            second.start()
+            until(second.ready, what="the second server")
+            until(lambda: all(v["view"] == "up" for s in cluster.status()["servers"] for v in s["views"]), what="they are linked")
+            # It can issue, too: the key it was given opens the CA.
+            agent = Agent(cluster, "H1")
+            agent.join(second.api("createJoinToken", role="agent")["jointoken"]["token"])
+            agent.start()
+            cluster.agents.append(agent)
+            until(cluster.all_up, what="its agent is Up")
 
 
 if __name__ == "__main__":
