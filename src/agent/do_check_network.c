@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #define DEVICE_MAX 64
+#define MISSING_MAX 64 /* named in the answer */
 
 static bool has_device(const struct daemon *d, const char *name)
 {
@@ -47,7 +48,7 @@ void do_check_network(struct daemon *d, struct agent_command *c)
 	struct batch b = {0};
 	enum err e = ERR_OK;
 
-	for (size_t i = 0; !e && i < json_array_size(m->networkInfoList); i++)
+	for (size_t i = 0; !e && i < json_array_size(m->networkInfoList) && missing.n < MISSING_MAX; i++)
 		e = look_at(d, json_array_get(m->networkInfoList, i), &missing);
 	if (!e && missing.n) {
 		names = str_list_join(&missing, ", ");

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #define PARAMS_MAX 256
+#define PARAM_MAX 4096 /* characters of one */
 
 static enum err put(struct str_list *list, const char *key, const char *value)
 {
@@ -18,6 +19,8 @@ static enum err put(struct str_list *list, const char *key, const char *value)
 
 	if (!pair)
 		return ERR_NOMEM;
+	if (strlen(pair) > PARAM_MAX)
+		return ERR_TOO_BIG;
 	for (size_t i = 0; i < list->n; i++) {
 		if (strncmp(list->items[i], pair, n) == 0) {
 			mem_free(list->items[i]);

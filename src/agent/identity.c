@@ -113,11 +113,27 @@ static enum err swap(const struct fs *fs, const char *dir, struct why *why)
 	return e ? e : fs->sync_dir(fs, dir, why);
 }
 
+/* What could not be read again would keep the agent from starting. */
+static enum err check_sizes(const struct identity *i, struct why *why)
+{
+	const char *const texts[] = {i->key, i->cert, i->ca};
+
+	for (size_t k = 0; k < ARRAY_SIZE(texts); k++) {
+		if (strlen(texts[k]) >= FILE_LIMIT) {
+			why_set(why, "key, certificate or CA has more than %d bytes", FILE_LIMIT - 1);
+			return ERR_TOO_BIG;
+		}
+	}
+	return ERR_OK;
+}
+
 enum err identity_install(const struct fs *fs, const char *dir, const struct identity *i, struct why *why)
 {
-	/* One from before must not be taken for the sign that these are complete. */
-	enum err e = remove_file(fs, dir, CERT NEW, why);
+	enum err e = check_sizes(i, why);
 
+	/* One from before must not be taken for the sign that these are complete. */
+	if (!e)
+		e = remove_file(fs, dir, CERT NEW, why);
 	if (!e)
 		e = write_text(fs, dir, KEY NEW, i->key, why);
 	if (!e)

@@ -255,6 +255,10 @@ enum err join_write(const struct fs *fs, const struct join_options *o, const str
 		e = fill_props(p, o, a, entries, path, why);
 	if (!e)
 		e = props_write(p, &text);
+	if (!e && text.len > FILE_LIMIT) {
+		why_set(why, "%s would become larger than %d bytes", path, FILE_LIMIT);
+		e = ERR_TOO_BIG;
+	}
 	if (!e)
 		e = identity_install(fs, o->dir, i, why);
 	return e ? e : file_replace(fs, path, 0600, text.data, text.len, why);

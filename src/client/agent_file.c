@@ -132,6 +132,11 @@ enum err agent_file_change(struct agent_file *f, const struct agent_change *chan
 		e = changes_apply(fresh, changes, n, &changed);
 	if (!e && changed)
 		e = props_write(fresh, &text);
+	/* What could not be read again would keep the agent from starting. */
+	if (!e && changed && text.len > FILE_LIMIT) {
+		why_set(why, "%s would become larger than %d bytes", f->path, FILE_LIMIT);
+		e = ERR_TOO_BIG;
+	}
 	if (!e && changed)
 		e = file_replace(f->fs, f->path, FILE_MODE, text.data, text.len, why);
 	if (e)

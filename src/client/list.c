@@ -38,6 +38,11 @@ void list_set_avoid(struct agent *a, const struct opt_texts *avoid)
 
 	if (str_list_equal(&a->avoid, list))
 		return;
+	/* Each candidate is compared with each of them, at each look. */
+	if (list->n > SERVER_LIST_MAX) {
+		log_warn(a->log, "a list of servers to avoid is too long and not used", KV_U("servers", list->n));
+		return;
+	}
 	if (str_list_copy(&a->avoid, list) != ERR_OK)
 		log_warn(a->log, "the list of servers to avoid is not updated", KV_S("error", err_name(ERR_NOMEM)));
 	agent_changed(a);

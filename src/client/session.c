@@ -176,8 +176,11 @@ static void startup_answered(struct session *s, const struct msg_startup_answer 
 		move_session_refused(s, details ? details : "the server refused the startup");
 		return;
 	}
-	/* Nobody asked: the second answer to a repeated startup (agent-protocol 4.2.5). */
-	if (!timer_is_set(&s->startup_timer))
+	/*
+	 * Nobody asked: the second answer to a repeated startup (agent-protocol 4.2.5). A first one that comes behind
+	 * its Ready still says how often to ping.
+	 */
+	if (!timer_is_set(&s->startup_timer) && (s->ping_ms || s->state != SESSION_READY || a->no_reconnect))
 		return;
 	/*
 	 * A muster server whose store hangs answers, and then never says Ready: with another server we would be up. In
@@ -271,12 +274,18 @@ static void ping_due(struct timer *t)
 static void ping_answered(struct session *s, const struct msg_ping_answer *m)
 {
 	struct agent *a = s->agent;
+	bool was_asked = s->pings_unanswered > 0;
 
 	s->pings_unanswered = 0;
 	if (s != a->current || a->gone)
 		return;
 	list_set_avoid(a, &m->avoidMsList);
-	if (m->sendStartup.has && m->sendStartup.value && !a->no_reconnect && session_send_startup(s) != ERR_OK)
+	if (!m->sendStartup.has || !m->sendStartup.value || a->no_reconnect)
+		return;
+	/* Answers that nobody asked for must not make us send startups without end. */
+	if (!was_asked && timer_is_set(&s->startup_timer))
+		return;
+	if (session_send_startup(s) != ERR_OK)
 		log_warn(a->log, "startup not sent again", KV_S("server", s->entry));
 }
 

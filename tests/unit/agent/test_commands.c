@@ -460,6 +460,28 @@ static void a_key_may_come_with_its_certificate(void **state)
 	key_free(ca_key);
 }
 
+/* What a server may make an agent hold and look for is limited. */
+static void huge_questions_get_small_answers(void **state)
+{
+	CLEAN(played_deinit) struct played p;
+	CLEAN(buf_deinit) struct buf networks = {0};
+	CLEAN(mem_freep) char *value = mem_zalloc(100001);
+	CLEAN(mem_freep) char *fields = NULL;
+
+	played_make(&p, NULL);
+	memset(value, 'v', 100000);
+	fields = mem_printf("\"params\":{\"a\":\"%s\"}", value);
+	assert_non_null(strstr(ask(&p, API "SetHostParamsCommand", fields), "\"result\":false"));
+	assert_int_equal(p.d.params.n, 0);
+
+	assert_int_equal(buf_put_str(&networks, "\"networkInfoList\":["), ERR_OK);
+	for (size_t i = 0; i < 1000; i++)
+		assert_int_equal(buf_printf(&networks, "%s{\"privateNetworkName\":\"none%zu\"}", i ? "," : "", i),
+				 ERR_OK);
+	assert_int_equal(buf_put_str(&networks, "]"), ERR_OK);
+	assert_true(strlen(ask(&p, API "CheckNetworkCommand", buf_str(&networks))) < 2000);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -471,6 +493,7 @@ int main(void)
 		cmocka_unit_test(cloudstack_gets_an_rsa_key),
 		cmocka_unit_test(bad_certificates_are_refused),
 		cmocka_unit_test(a_key_may_come_with_its_certificate),
+		cmocka_unit_test(huge_questions_get_small_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

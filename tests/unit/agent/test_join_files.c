@@ -416,6 +416,39 @@ static void tokens_come_from_several_places(void **state)
 	assert_string_equal(text, "muster1.c");
 }
 
+/* What could not be read again would keep the agent from starting. */
+static void what_is_too_large_to_read_is_not_joined(void **state)
+{
+	CLEAN(files_deinit) struct world_of_files w;
+	CLEAN(answer_deinit) struct answer a;
+	CLEAN(mem_freep) char *large = mem_zalloc(1024 * 1024 + 1);
+	struct join_options o = {0};
+	struct why why = WHY_NONE;
+
+	files_make(&w);
+	o.dir = w.dir;
+	memset(large, 'u', 1024 * 1024);
+	answer_make(&a, "g", NULL, NULL, 0);
+	assert_int_equal(msg_set_text(&a.m->hostUuid, large), ERR_OK);
+	assert_int_equal(join_write(&fs_posix, &o, &w.fresh, a.m, &a.asked, &why), ERR_TOO_BIG);
+	assert_false(identity_exists(&fs_posix, w.dir));
+}
+
+static void what_is_too_large_to_read_is_not_installed(void **state)
+{
+	CLEAN(folder_freep) char *dir = folder_new();
+	CLEAN(mem_freep) char *large = mem_zalloc(256 * 1024 + 1);
+	char text[] = "-";
+	const struct identity i = {.key = text, .cert = text, .ca = large};
+	struct why why = WHY_NONE;
+
+	memset(large, '\n', 256 * 1024);
+	assert_int_equal(identity_install(&fs_posix, dir, &i, &why), ERR_TOO_BIG);
+	assert_false(identity_exists(&fs_posix, dir));
+	large[256 * 1024 - 1] = '\0';
+	assert_int_equal(identity_install(&fs_posix, dir, &i, &why), ERR_OK);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -427,6 +460,8 @@ int main(void)
 		cmocka_unit_test(certificates_are_judged),
 		cmocka_unit_test(a_ca_is_found_among_several),
 		cmocka_unit_test(tokens_come_from_several_places),
+		cmocka_unit_test(what_is_too_large_to_read_is_not_joined),
+		cmocka_unit_test(what_is_too_large_to_read_is_not_installed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,6 +216,24 @@ static void a_kill_leaves_the_old_or_the_new_file(void **state)
 	}
 }
 
+/* What is longer than the agent reads would keep it from starting again. */
+static void what_could_not_be_read_again_is_not_written(void **state)
+{
+	const size_t n = 1024 * 1024;
+	CLEAN(mem_freep) char *text = mem_zalloc(n + 1);
+	struct why why = WHY_NONE;
+	struct fixture x;
+
+	assert_non_null(text);
+	memset(text, 'a', n);
+	begin(&x, "a=1\n");
+	assert_int_equal(agent_file_save_identity(x.file, "R", 5, "u", text, &why), ERR_TOO_BIG);
+	assert_non_null(strstr(why.text, PATH));
+	assert_string_equal(fake_file_get(x.f, PATH), "a=1\n");
+	assert_null(agent_file_get(x.file, "R.name"));
+	end(&x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +244,7 @@ int main(void)
 		cmocka_unit_test(an_operators_edit_meanwhile_stays),
 		cmocka_unit_test(a_damaged_file_is_reported_and_left_alone),
 		cmocka_unit_test(a_kill_leaves_the_old_or_the_new_file),
+		cmocka_unit_test(what_could_not_be_read_again_is_not_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,6 +180,26 @@ static void a_kill_while_a_list_comes_in(void **state)
 	}
 }
 
+/* Each candidate is compared with each of them: hundreds of thousands would hold the agent up. */
+static void endless_avoid_lists_are_not_used(void **state)
+{
+	static char long_list[300 * 12];
+	struct bench b;
+	int64_t seq;
+
+	for (size_t i = 0, at = 0; i < 300; i++)
+		at += (size_t)snprintf(long_list + at, sizeof(long_list) - at, "%s10.1.%zu.%zu", i ? "," : "", i / 100,
+				       i % 100);
+	bench_up(&b, M1, NULL);
+	bench_send_list(b.m1, &(struct list_fill){.avoid = M2});
+	seq = bench_send_list(b.m1, &(struct list_fill){.avoid = long_list});
+	bench_run(&b, 10);
+	assert_true(bench_answer_result(b.m1, seq));
+	assert_int_equal(bench_look(&b).avoid->n, 1);
+	assert_string_equal(bench_look(&b).avoid->items[0], M2);
+	bench_teardown(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +211,7 @@ int main(void)
 		cmocka_unit_test(a_ready_brings_a_list_too),
 		cmocka_unit_test(absent_avoid_lists_clear),
 		cmocka_unit_test(a_kill_while_a_list_comes_in),
+		cmocka_unit_test(endless_avoid_lists_are_not_used),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

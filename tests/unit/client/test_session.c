@@ -318,6 +318,46 @@ static void it_is_not_made_without_what_it_needs(void **state)
 	bench_teardown(&b);
 }
 
+static void a_startup_is_not_repeated_before_its_answer(void **state)
+{
+	struct header h;
+	struct bench b;
+
+	bench_up(&b, M1, NULL);
+	agent_ping_now(b.agent);
+	bench_run(&b, 10);
+	h = header_answer(&fake_server_got(b.m1, MSG_PING, 0)->header);
+	fake_server_send(b.m1, &h,
+			 "[{\"com.cloud.agent.api.PingAnswer\":{\"sendStartup\":true,\"result\":true}},"
+			 "{\"com.cloud.agent.api.PingAnswer\":{\"sendStartup\":true,\"result\":true}}]");
+	bench_run(&b, 10);
+	assert_int_equal(fake_server_count(b.m1, MSG_STARTUP_ROUTING), 2);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	bench_teardown(&b);
+}
+
+static void it_pings_also_when_ready_came_first(void **state)
+{
+	struct header h;
+	struct bench b;
+
+	bench_setup(&b, M1, NULL);
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	b.m1->answers_startup = false;
+	b.m1->sends_ready = false;
+	bench_start(&b);
+	bench_run(&b, 100);
+	fake_server_ask_text(b.m1, FLAG_STOP_ON_ERROR | FLAG_IN_SEQUENCE,
+			     "[{\"com.cloud.agent.api.ReadyCommand\":{\"hostId\":7}}]");
+	h = header_answer(&fake_server_got(b.m1, MSG_STARTUP_ROUTING, 0)->header);
+	fake_server_send(b.m1, &h, "[{\"com.cloud.agent.api.StartupAnswer\":{\"pingInterval\":10,\"result\":true}}]");
+	bench_run(&b, 100);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	bench_run(&b, 20000);
+	assert_int_equal(fake_server_count(b.m1, MSG_PING), 2);
+	bench_teardown(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +375,8 @@ int main(void)
 		cmocka_unit_test(it_says_farewell),
 		cmocka_unit_test(stopping_without_a_link_is_quick),
 		cmocka_unit_test(it_is_not_made_without_what_it_needs),
+		cmocka_unit_test(a_startup_is_not_repeated_before_its_answer),
+		cmocka_unit_test(it_pings_also_when_ready_came_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
