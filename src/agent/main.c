@@ -134,6 +134,11 @@ static enum err load_creds(struct daemon *d, struct tls_creds **out, struct why 
 		identity_digest(digest, &i);
 		if (strcmp(digest, d->identity) == 0)
 			e = ERR_EXISTS;
+		/* Somebody who removes the files must not turn a running agent into one that trusts every server. */
+		if (!e && d->creds && !i.ca) {
+			why_set(why, "the certificates are gone from %s; to run without any, start the agent again", d->dir);
+			e = ERR_NOT_FOUND;
+		}
 	}
 	if (!e && i.key) {
 		const struct tls_material m = {.chain = i.cert, .key = i.key, .ca = i.ca};
