@@ -154,7 +154,7 @@ static void issued_done(struct server *s, struct entry *entry, enum err result, 
 {
 	struct issued_entry *i = container_of(entry, struct issued_entry, entry);
 
-	if (result)
+	if (result && result != ERR_STOPPED)
 		log_warn(s->log, "an issued certificate could not be recorded", KV_S("error", sentence));
 	cert_row_deinit(&i->row);
 	mem_free(i);
@@ -449,8 +449,9 @@ static void revoked_done(struct server *s, struct entry *entry, enum err result,
 	struct revoked_read *r = container_of(entry, struct revoked_read, entry);
 
 	if (result) {
-		log_error(s->log, "the list of revoked certificates can't be read, the last one holds",
-			  KV_S("error", sentence));
+		if (!s->freed)
+			log_error(s->log, "the list of revoked certificates can't be read, the last one holds",
+				  KV_S("error", sentence));
 		s->revoked_stale = true;
 	} else {
 		map_deinit(&s->revoked);

@@ -407,10 +407,9 @@ static int listen_local(const char *path, struct why *why)
 	return fd;
 }
 
-static enum err door_open(struct http *h, int fd, bool is_local, struct why *why)
+static enum err door_new(struct http *h, int fd, bool is_local)
 {
 	struct door *d = mem_zalloc(sizeof(*d));
-	const union MHD_DaemonInfo *info;
 
 	if (!d) {
 		close(fd);
@@ -420,26 +419,39 @@ static enum err door_open(struct http *h, int fd, bool is_local, struct why *why
 	d->fd = fd;
 	d->is_local = is_local;
 	timer_init(&d->timer, on_timer);
-	d->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, d,
-		MHD_OPTION_EXTERNAL_LOGGER, on_log, h->log, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, d, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(64 * 1024), MHD_OPTION_END);
+	h->doors[h->n_doors++] = d;
+	return ERR_OK;
+}
+
+static enum err door_serve(struct door *d, struct why *why)
+{
+	struct http *h = d->http;
+	const union MHD_DaemonInfo *info;
+
+	d->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+				     on_request, d, MHD_OPTION_EXTERNAL_LOGGER, on_log, h->log,
+				     MHD_OPTION_LISTEN_SOCKET, d->fd, MHD_OPTION_CONNECTION_LIMIT,
+				     (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, d, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+				     (size_t)(64 * 1024), MHD_OPTION_END);
 	info = d->daemon ? MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info || uv_poll_init(world_uv_loop(h->world), &d->poll, info->epoll_fd)) {
 		why_set(why, "the HTTP library could not be started");
-		if (d->daemon)
-			MHD_stop_daemon(d->daemon);
-		else
-			close(fd);
-		mem_free(d);
-		return ERR_IO;
+		return ERR_IO; /* http_free() tidies up */
 	}
 	uv_poll_start(&d->poll, UV_READABLE, on_poll);
 	d->polling = true;
-	h->doors[h->n_doors++] = d;
 	door_run(d);
 	return ERR_OK;
+}
+
+enum err http_serve(struct http *h, struct why *why)
+{
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; !e && i < h->n_doors; i++)
+		e = door_serve(h->doors[i], why);
+	return e;
 }
 
 enum err http_new(struct http **out, const struct http_params *p, struct why *why)
@@ -455,13 +467,15 @@ enum err http_new(struct http **out, const struct http_params *p, struct why *wh
 	h->server = p->server;
 	list_init(&h->requests);
 	if (p->socket_path) {
-		h->socket_path = mem_strdup(p->socket_path);
-		fd = h->socket_path ? listen_local(p->socket_path, why) : -1;
-		e = fd < 0 ? ERR_IO : door_open(h, fd, true, why);
+		fd = listen_local(p->socket_path, why);
+		e = fd < 0 ? ERR_IO : door_new(h, fd, true);
+		/* Only now is the path ours to remove: one where another server answers is not. */
+		if (!e && !(h->socket_path = mem_strdup(p->socket_path)))
+			e = ERR_NOMEM;
 	}
 	if (!e && p->listen_ip) {
 		fd = listen_tcp(p->listen_ip, p->port, why);
-		e = fd < 0 ? ERR_IO : door_open(h, fd, false, why);
+		e = fd < 0 ? ERR_IO : door_new(h, fd, false);
 	}
 	if (e)
 		http_free(h);
@@ -513,9 +527,17 @@ struct http *http_free(struct http *h)
 	for (size_t i = 0; i < h->n_doors; i++) {
 		struct door *d = h->doors[i];
 
-		MHD_run(d->daemon);
-		MHD_run(d->daemon);
 		timer_stop(h->world, &d->timer);
+		if (!d->polling) {
+			if (d->daemon)
+				MHD_stop_daemon(d->daemon);
+			else
+				close(d->fd);
+			mem_free(d);
+			continue;
+		}
+		MHD_run(d->daemon);
+		MHD_run(d->daemon);
 		uv_poll_stop(&d->poll);
 		MHD_stop_daemon(d->daemon);
 		h->closing++;

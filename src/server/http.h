@@ -19,7 +19,12 @@ struct http_params {
 	const char *socket_path; /* NULL: no local socket */
 };
 
+/*
+ * Takes the sockets: whatever can fail fails here, before the server has told anybody that it is up. Connections wait
+ * until http_serve().
+ */
 enum err http_new(struct http **out, const struct http_params *p, struct why *why) MUST_CHECK;
+enum err http_serve(struct http *h, struct why *why) MUST_CHECK;
 /* The TCP port, when it was 0. */
 uint16_t http_port(const struct http *h);
 /* Ends all connections. Call it before the server is freed. NULL is fine. */

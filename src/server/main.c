@@ -14,11 +14,14 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/props.h"
+#include "base/str.h"
 #include "ca/root.h"
 #include "net/world_uv.h"
 #include "server/enrol.h"
@@ -28,6 +31,7 @@
 #include "store/store.h"
 
 #define SETTINGS_LIMIT (1024 * 1024)
+#define TWIN_FRESH_MS 10000 /* a heartbeat younger than that may be of a server that runs */
 #define EXIT_USAGE 2
 #define EXIT_CONFIG 66
 #define EXIT_START 67
@@ -44,6 +48,7 @@ struct daemon {
 	struct server *server;
 	struct http *http;
 	char *socket_path;
+	int lock; /* of the folder */
 	int exit_code;
 	bool stopping;
 };
@@ -117,6 +122,20 @@ static enum err load_settings(struct daemon *d, char *const *assignments, size_t
 	return e;
 }
 
+/* What agents are told has to be an address that they can use. */
+static bool address_is_usable(const struct daemon *d)
+{
+	const char *listen = d->settings.listen;
+	const char *told = str_is_blank(d->settings.address) ? listen : d->settings.address;
+
+	if (strcmp(told, "::") != 0 && strcmp(told, "0.0.0.0") != 0 && !str_is_blank(told))
+		return true;
+	fprintf(stderr,
+		"muster-server: address has to be set when listen is %s: it is what agents and other servers are told\n",
+		str_is_blank(listen) ? "empty" : listen);
+	return false;
+}
+
 static char *in_dir(const struct daemon *d, const char *path)
 {
 	return path[0] == '/' || path[0] == ':' ? mem_strdup(path) : path_join(d->dir, path);
@@ -137,6 +156,110 @@ static int lock_beside(const char *path)
 	return fd;
 }
 
+/* One server a folder: two would be one identity that runs twice. The lock goes with the process. */
+static enum err lock_folder(struct daemon *d, struct why *why)
+{
+	CLEAN(mem_freep) char *path = path_join(d->dir, "server.lock");
+
+	d->lock = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+	if (d->lock < 0) {
+		why_set(why, "%s: %s", path ? path : d->dir, strerror(errno));
+		return ERR_IO;
+	}
+	if (flock(d->lock, LOCK_EX | LOCK_NB)) {
+		why_set(why, "another muster-server runs from the folder %s", d->dir);
+		return ERR_BUSY;
+	}
+	return ERR_OK;
+}
+
+/* ---- what the store says before we start ---- */
+
+struct glance {
+	int64_t msid; /* of this folder; 0: it has none yet */
+	bool has_ca;
+	bool is_up;
+	int64_t last_update_ms;
+};
+
+static enum err glance_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct glance *g = arg;
+	struct server_row *rows = NULL;
+	char *ca = NULL;
+	size_t n = 0;
+	enum err e = store_secret_get(tx, "ca.certificate", &ca);
+
+	g->has_ca = e == ERR_OK;
+	mem_free(ca);
+	if (e && e != ERR_NOT_FOUND)
+		return e;
+	e = store_server_list(tx, &rows, &n);
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].msid == g->msid) {
+			g->is_up = rows[i].state == SERVER_UP;
+			g->last_update_ms = rows[i].last_update_ms;
+		}
+		server_row_deinit(&rows[i]);
+	}
+	mem_free(rows);
+	return e;
+}
+
+static enum err glance(struct daemon *d, struct glance *g, struct why *why)
+{
+	struct store_call call = {.run = glance_run, .arg = g, .read_only = true};
+	struct store_call *calls[] = {&call};
+	enum err e = store_run(d->store, calls, 1, why);
+
+	if (!e && call.result) {
+		*why = call.why;
+		e = call.result;
+	}
+	return e;
+}
+
+static int64_t own_msid(const struct daemon *d)
+{
+	CLEAN(mem_freep) char *path = path_join(d->dir, "server.id");
+	struct buf text = {0};
+	struct props *p = NULL;
+	const char *value = NULL;
+	int64_t msid = 0;
+
+	if (path && file_read(&fs_posix, path, SETTINGS_LIMIT, &text, NULL) == ERR_OK &&
+	    props_parse(&p, text.data, text.len, NULL) == ERR_OK)
+		value = props_get(p, "msid");
+	if (value && !str_to_i64(value, &msid))
+		msid = 0;
+	buf_deinit(&text);
+	props_free(p);
+	return msid;
+}
+
+/*
+ * A copy of a server's folder would take its place, and the two would throw each other out for ever. A heartbeat of
+ * ours that moves while we are not running is somebody else's.
+ */
+static enum err check_no_twin(struct daemon *d, struct glance *g, struct why *why)
+{
+	const struct timespec two_heartbeats = {.tv_sec = 2, .tv_nsec = 300000000};
+	int64_t before = g->last_update_ms;
+	enum err e;
+
+	if (!g->is_up || world_wall_ms(d->world) - before > TWIN_FRESH_MS)
+		return ERR_OK;
+	nanosleep(&two_heartbeats, NULL);
+	e = glance(d, g, why);
+	if (e || !g->is_up || g->last_update_ms == before)
+		return e;
+	why_set(why,
+		"a server with the identity of this folder is running elsewhere; if this is a copy, remove server.id, "
+		"server.key and server.crt from %s and it becomes a server of its own",
+		d->dir);
+	return ERR_DUPLICATE;
+}
+
 static enum err read_or_make_cluster_key(struct daemon *d, const char *path, struct why *why)
 {
 	uint8_t random[32];
@@ -154,7 +277,7 @@ static enum err read_or_make_cluster_key(struct daemon *d, const char *path, str
 	return e;
 }
 
-static enum err load_cluster_key(struct daemon *d, struct why *why)
+static enum err load_cluster_key(struct daemon *d, bool cluster_has_ca, struct why *why)
 {
 	CLEAN(mem_freep) char *path = in_dir(d, d->settings.cluster_key);
 	enum err e;
@@ -163,6 +286,13 @@ static enum err load_cluster_key(struct daemon *d, struct why *why)
 	if (!path)
 		return ERR_NOMEM;
 	e = cluster_key_read(d->cluster_key, &fs_posix, path, why);
+	if (e == ERR_NOT_FOUND && cluster_has_ca) {
+		/* A new key would open nothing. Without it we run, if we have a certificate, and can't issue (decision
+		 * 6). */
+		log_warn(&d->log, "the cluster has a certificate authority, and its key file is not here",
+			 KV_S("file", path));
+		return ERR_OK;
+	}
 	if (e == ERR_NOT_FOUND) {
 		lock = lock_beside(path);
 		e = read_or_make_cluster_key(d, path, why);
@@ -214,7 +344,7 @@ static void on_fatal(void *user, enum err why, const char *sentence)
 	stop(d, EXIT_FENCED);
 }
 
-static enum err open_doors(struct daemon *d, struct why *why)
+static enum err take_doors(struct daemon *d, struct why *why)
 {
 	struct http_params p = {
 		.world = d->world,
@@ -237,7 +367,7 @@ static void on_started(void *user, enum err result, const char *sentence)
 	if (e)
 		why_set(&why, "%s", sentence);
 	else
-		e = open_doors(d, &why);
+		e = http_serve(d->http, &why);
 	if (e) {
 		log_error(&d->log, "this server can't start", KV_S("error", why_text(&why, e)));
 		d->exit_code = EXIT_START;
@@ -254,17 +384,25 @@ static void on_started(void *user, enum err result, const char *sentence)
 static enum err set_up(struct daemon *d, struct why *why)
 {
 	struct server_params p;
+	struct glance g = {0};
 	CLEAN(mem_freep) char *store_path = in_dir(d, d->settings.store);
 	enum err e;
 
 	d->socket_path = in_dir(d, d->settings.socket);
 	if (!store_path || !d->socket_path)
 		return ERR_NOMEM;
-	e = world_uv_new(&d->world, why);
+	e = lock_folder(d, why);
 	if (!e)
-		e = load_cluster_key(d, why);
+		e = world_uv_new(&d->world, why);
 	if (!e)
 		e = store_open(&d->store, store_path, why);
+	g.msid = own_msid(d);
+	if (!e)
+		e = glance(d, &g, why);
+	if (!e)
+		e = check_no_twin(d, &g, why);
+	if (!e)
+		e = load_cluster_key(d, g.has_ca, why);
 	if (e)
 		return e;
 	server_params_init(&p);
@@ -286,6 +424,9 @@ static enum err set_up(struct daemon *d, struct why *why)
 		e = world_uv_on_signal(d->world, SIGTERM, on_signal, d);
 	if (!e)
 		e = world_uv_on_signal(d->world, SIGINT, on_signal, d);
+	/* Every door is taken before the store hears of us: a server that can't start is in nobody's list. */
+	if (!e)
+		e = take_doors(d, why);
 	if (!e)
 		e = server_start(d->server, on_started, d);
 	return e;
@@ -302,6 +443,8 @@ static void tear_down(struct daemon *d)
 		d->world = world_uv_free(d->world);
 	d->store = store_close(d->store);
 	mem_wipe(d->cluster_key, sizeof(d->cluster_key));
+	if (d->lock > 0)
+		close(d->lock);
 	mem_free(d->socket_path);
 	settings_deinit(&server_settings_table, &d->settings);
 }
@@ -469,7 +612,7 @@ int main(int argc, char **argv)
 	}
 	if (mode == OPT_SETTINGS)
 		return print(for_manual ? manual : help, NULL);
-	if (load_settings(&d, assignments, n) || fill_defaults(&d)) {
+	if (load_settings(&d, assignments, n) || fill_defaults(&d) || !address_is_usable(&d)) {
 		settings_deinit(&server_settings_table, &d.settings);
 		return EXIT_CONFIG;
 	}

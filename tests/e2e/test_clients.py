@@ -129,6 +129,38 @@ class CommandLine(unittest.TestCase):
                 again = subprocess.run([program(name), "--dir", cluster.dir, "--dump"], capture_output=True, text=True, timeout=30, check=True)
                 self.assertEqual(dump.stdout, again.stdout)
 
+    def run_wrongly(self, directory, *settings):
+        """A server that must not start; what it says."""
+        options = [x for s in settings for x in ("-s", s)]
+        result = subprocess.run([program("muster-server"), "--dir", directory, *options], capture_output=True, text=True,
+                                timeout=60, check=False)
+        self.assertNotEqual(result.returncode, 0, result.stderr)
+        return result.stderr
+
+    def test_a_wrong_start_harms_nobody(self):
+        """A second start from the folder, a copy of it, a port that is taken: the newcomer is refused, all else stays."""
+        with Cluster(2) as cluster:
+            cluster.start_servers()
+            m1, m2 = cluster.servers
+            before = cluster.status(m2)["host"]
+            self.assertIn("another muster-server runs from the folder", self.run_wrongly(m1.dir, "port=8252"))
+            copy = os.path.join(cluster.dir, "copy")
+            shutil.copytree(m1.dir, copy, ignore=lambda d, names: [n for n in names if n in ("s", "server.lock", "m1.log")])
+            self.assertIn("is running elsewhere", self.run_wrongly(copy, "port=8253", f"socket={copy}/s"))
+            # A server of its own that can't have its socket is in nobody's list.
+            fresh = os.path.join(cluster.dir, "fresh")
+            os.mkdir(fresh)
+            said = self.run_wrongly(fresh, f"listen={cluster.net}.9", f"store={cluster.dir}/muster.db",
+                                    f"cluster.key.file={cluster.dir}/cluster.key", "api.port=0", f"socket={m1.socket}")
+            self.assertIn("another server answers there", said)
+            self.assertEqual(cluster.status(m2)["host"], before)
+            self.assertTrue(m1.ready() and m2.ready())
+            # A key file that isn't there is not made anew when the cluster has a CA.
+            self.run_wrongly(fresh, f"listen={cluster.net}.9", f"store={cluster.dir}/muster.db", "cluster.key.file=other.key",
+                             "api.port=0", f"socket={fresh}/s")
+            self.assertFalse(os.path.exists(os.path.join(fresh, "other.key")))
+            self.assertIn("address has to be set", self.run_wrongly(fresh, "listen=::"))
+
     def test_damaged_database(self):
         """A database that can't be read is reported with what to do, and left as it is."""
         with Cluster(1) as cluster:
