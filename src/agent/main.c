@@ -136,7 +136,8 @@ static enum err load_creds(struct daemon *d, struct tls_creds **out, struct why 
 			e = ERR_EXISTS;
 		/* Somebody who removes the files must not turn a running agent into one that trusts every server. */
 		if (!e && d->creds && !i.ca) {
-			why_set(why, "the certificates are gone from %s; to run without any, start the agent again", d->dir);
+			why_set(why, "the certificates are gone from %s; to run without any, start the agent again",
+				d->dir);
 			e = ERR_NOT_FOUND;
 		}
 	}

@@ -108,7 +108,7 @@ static void why_put(struct why *why, const char *text, const char *separator, co
 
 void why_set(struct why *why, const char *format, ...)
 {
-	char text[sizeof(why->text)];
+	char text[sizeof(WHY_NONE.text)];
 	va_list args;
 
 	if (!why)
@@ -122,7 +122,7 @@ void why_set(struct why *why, const char *format, ...)
 
 void why_add(struct why *why, const char *format, ...)
 {
-	char text[sizeof(why->text)];
+	char text[sizeof(WHY_NONE.text)];
 	va_list args;
 
 	if (!why)

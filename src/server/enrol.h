@@ -13,5 +13,6 @@ struct enrol_params {
 	const char *token;                      /* its text, "-" for standard input, "@FILE" */
 };
 
-/* Blocks until it is done. Nothing is written before the other server has said yes; an identity is never overwritten. */
+/* Blocks until it is done. Nothing is written before the other server has said yes; an identity is never overwritten.
+ */
 enum err enrol(const struct enrol_params *p, struct why *why) MUST_CHECK;

@@ -108,8 +108,8 @@ struct host *roster_next(const struct server *s, size_t *cursor);
 struct member_server { /* a management server as we know it, ourselves included */
 	struct server_row row;
 	struct member member;   /* liveness; not used for ourselves */
-	struct mono down_since;  /* Down by its own word or by silence; {0}: it is not */
-	unsigned given_up;       /* whose hosts: 0 nobody's yet, 1 muster agents', 2 all */
+	struct mono down_since; /* Down by its own word or by silence; {0}: it is not */
+	unsigned given_up;      /* whose hosts: 0 nobody's yet, 1 muster agents', 2 all */
 	bool down_is_stored;    /* the verdict that it is down has been taken by the store */
 	int64_t told_run_id;    /* the run that our view in the store is about: a server that starts clears it */
 	struct peer *peer;      /* our link to it; NULL for ourselves */

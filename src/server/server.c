@@ -399,8 +399,8 @@ static enum err goodbye_run(struct store_tx *tx, struct entry *entry, struct why
 	enum err e = store_server_event(tx, entry->server->msid, SERVER_EVENT_STOP, &to);
 
 	/*
-	 * Maintenance outlives a clean stop: then there is no step to Down. Our hosts stay ours until another server has
-	 * them: their agents are on the way there, and a status in between would only flicker.
+	 * Maintenance outlives a clean stop: then there is no step to Down. Our hosts stay ours until another server
+	 * has them: their agents are on the way there, and a status in between would only flicker.
 	 */
 	return e == ERR_STATE ? ERR_OK : e;
 }

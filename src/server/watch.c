@@ -119,9 +119,9 @@ static enum err verdict_run(struct store_tx *tx, struct entry *entry, struct why
 		return e;
 	/* Only Up becomes Down; who dies in another state keeps it (query-api 4.3). */
 	v->state_changed = store_server_event(tx, v->peer, SERVER_EVENT_LOST, &to) == ERR_OK && to == SERVER_DOWN;
-	return store_jobs_fail_of(
-		tx, v->peer, "{\"errorcode\":530,\"errortext\":\"The management server that ran this job died\"}",
-		&n_jobs);
+	return store_jobs_fail_of(tx, v->peer,
+				  "{\"errorcode\":530,\"errortext\":\"The management server that ran this job died\"}",
+				  &n_jobs);
 }
 
 static void verdict_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
