@@ -74,6 +74,9 @@ int cmd_account_create(struct cli *c, int argc, char **argv)
 
 	if (!args_parse(c, &a, argc, argv))
 		return a.exit_code;
+	/* Before anything is made: keys that have no place to go would be lost. */
+	if (path && fs_posix.exists(&fs_posix, path))
+		return cli_fail(c, "%s is there already and is not overwritten; no account was made", path);
 	answer = cli_ask(c, "createAccount", API_ARGS({"name", a.words[0]}));
 	if (!answer)
 		return CLI_FAILED;
