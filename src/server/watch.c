@@ -7,7 +7,7 @@
  *   silence          no heartbeat of a muster agent for 10 s: the link is closed, the grace period runs
  *   missing pings    after ping.timeout x ping.interval, CheckHealth first (agent-protocol 4.2.6, 4.2.7)
  *
- * A server that is down is marked so, and its hosts are disowned, by every server that sees it; doing it twice is
+ * A server that is down is marked so, and its hosts are given up, by every server that sees it; doing it twice is
  * harmless. None of it happens on account of our own stall: after one everybody gets a fresh period.
  */
 #include "server/internal.h"
