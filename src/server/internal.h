@@ -233,6 +233,13 @@ void session_message(struct session *x, const struct header *h, const char *body
 
 /* startup.c: the first request of an anonymous link. */
 void startup_begin(struct session *x, const struct header *h, struct batch *b);
+/*
+ * Not now, and no refusal for good: a muster agent is told when to come back and, if `server` (an entry of its list)
+ * isn't NULL, where to try at once. A CloudStack agent's link is only closed: it exits on a refusing answer (decision
+ * 28). Ends the session.
+ */
+void startup_put_off(struct session *x, const struct header *h, int64_t retry_ms, const char *server,
+		     const char *sentence);
 /* The session ends while its claim is on its way: the claim is void. */
 void startup_abandon(struct session *x);
 void startup_drop_held(struct session *x);

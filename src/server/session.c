@@ -18,6 +18,7 @@
 #define JOINING_MS 30000
 #define HELLO_MS 10000 /* from a server's TLS to its hello */
 #define FLUSH_MS 1000
+#define PROVING_HEARTBEAT_MS 500
 #define AGENT_HEARTBEAT_MS 1000
 
 #define TO(state) (1u << SESSION_##state)
@@ -316,6 +317,8 @@ static void on_up(struct link *l, void *user)
 		timer_set_in(s->world, &x->deadline, HELLO_MS);
 		return;
 	}
+	/* Before it moves here an agent wants to see that we are alive (docs/failover.md, "Failback gate" 9). */
+	link_set_heartbeat(l, PROVING_HEARTBEAT_MS);
 	session_move(x, SESSION_ANONYMOUS, "TLS complete");
 	timer_set_in(s->world, &x->deadline, config_number(s, "agent.startup.timeout", 0) * 1000);
 }

@@ -110,14 +110,22 @@ static enum admit judge(struct session *x, const struct msg_startup_common *m, c
 
 /* ---- 2. the answer ---- */
 
-static enum err answer_startup(struct session *x, const struct header *h, bool result, const char *details)
+/* `put_off` NULL: the answer is meant for good. */
+struct put_off {
+	int64_t retry_ms;
+	const char *server; /* NULL: none */
+};
+
+static enum err answer_startup(struct session *x, const struct header *h, bool result, const char *details,
+			       const struct put_off *put_off)
 {
 	struct batch b = {0};
 	struct msg_startup_answer *a = batch_add(&b, MSG_STARTUP_ANSWER);
 
 	/* hostId 0 and empty names are what the reference sends here; the real ones come with ReadyCommand. */
 	if (!a || msg_set_text(&a->hostName, "") || msg_set_text(&a->hostUuid, "") ||
-	    (details && msg_set_text(&a->details, details))) {
+	    (details && msg_set_text(&a->details, details)) ||
+	    (put_off && put_off->server && msg_set_text(&a->musterServer, put_off->server))) {
 		batch_deinit(&b);
 		return ERR_NOMEM;
 	}
@@ -125,7 +133,19 @@ static enum err answer_startup(struct session *x, const struct header *h, bool r
 	x->ping_interval_s = config_number(x->server, "ping.interval", 0);
 	msg_set_i64(&a->pingInterval, x->ping_interval_s);
 	msg_set_bool(&a->result, result);
+	if (put_off)
+		msg_set_i64(&a->musterRetryMs, put_off->retry_ms);
 	return session_answer(x, h, &b);
+}
+
+void startup_put_off(struct session *x, const struct header *h, int64_t retry_ms, const char *server,
+		     const char *sentence)
+{
+	const struct put_off put_off = {.retry_ms = retry_ms, .server = server};
+
+	if (link_is_muster(x->link) && answer_startup(x, h, false, sentence, &put_off))
+		log_debug(x->server->log, "an agent could not be told to come back later");
+	session_end(x, ERR_BUSY, sentence, EVENT_N);
 }
 
 static void refuse(struct session *x, const struct header *h, enum admit a, const struct why *why)
@@ -133,7 +153,7 @@ static void refuse(struct session *x, const struct header *h, enum admit a, cons
 	const char *sentence = why->text[0] ? why->text : admit_name(a);
 
 	/* A CloudStack agent exits on a refusing answer: its link is only closed, and it comes again (decision 28). */
-	if (link_is_muster(x->link) && answer_startup(x, h, false, sentence))
+	if (link_is_muster(x->link) && answer_startup(x, h, false, sentence, NULL))
 		log_debug(x->server->log, "a refusal could not be sent");
 	event_add_refusal(x->server, "HOST.REFUSED", "%s from %s: %s", x->guid ? x->guid : "?", link_peer_ip(x->link),
 			  sentence);
@@ -782,7 +802,7 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 	c = mem_zalloc(sizeof(*c));
 	e = c && x->guid && x->reported ? describe(c, x, b, m, a) : ERR_NOMEM;
 	if (!e)
-		e = answer_startup(x, h, true, NULL);
+		e = answer_startup(x, h, true, NULL, NULL);
 	if (e) {
 		session_end(x, e, "the startup could not be taken", EVENT_N);
 		return;
