@@ -285,8 +285,11 @@ static void take(struct server *s, struct follow_read *r)
 		if (roster_put_servers(s, r->server_rows, r->n_server_rows, &avoid_changed))
 			whole = false;
 		lists |= avoid_changed;
-		if (s->running)
+		if (s->running) {
 			peer_update(s);
+			peer_status_changed(s);
+			news_look_at_servers(s);
+		}
 	}
 	if (r->config) {
 		bool changed = false;

@@ -8,6 +8,7 @@
  *   lists     which list a host should have, which servers to avoid now
  *   session   one agent's link: startup, claim, ready, ping, requests
  *   spreading new lists -> agents (core/spread)
+ *   news      what agents are told without asking: heartbeats, how many they are, how their preferred server is
  *   watch     silence, grace, dead servers (core/member)
  *   peer      links between servers: hints, forwarding, liveness
  *   authority CA, own certificate, revocations, credentials
@@ -22,6 +23,7 @@
 #include "ca/policy.h"
 #include "ca/root.h"
 #include "core/algorithm.h"
+#include "core/heartbeat.h"
 #include "core/member.h"
 #include "core/server_list.h"
 #include "core/spread.h"
@@ -105,6 +107,22 @@ size_t roster_n_hosts(const struct server *s);
 /* Walks all hosts, no particular order; cursor starts at 0. */
 struct host *roster_next(const struct server *s, size_t *cursor);
 
+/* What a server has told of itself (PeerStatusCommand). */
+struct peer_status {
+	bool is_known, accepting;
+	int64_t uptime_ms; /* when it was told */
+	int64_t agents, backlog;
+	struct mono at; /* when it came */
+};
+
+/* What our agents are told of it: news.c. */
+struct server_word {
+	bool is_known; /* false: we know nothing, and say nothing */
+	enum server_state state;
+	bool accepting;
+	struct mono up_since; /* by our clock; {0}: not up */
+};
+
 struct member_server { /* a management server as we know it, ourselves included */
 	struct server_row row;
 	struct member member;   /* liveness; not used for ourselves */
@@ -113,6 +131,11 @@ struct member_server { /* a management server as we know it, ourselves included 
 	bool down_is_stored;    /* the verdict that it is down has been taken by the store */
 	int64_t told_run_id;    /* the run that our view in the store is about: a server that starts clears it */
 	struct peer *peer;      /* our link to it; NULL for ourselves */
+	struct peer_status status;
+	struct server_word word;
+	uint64_t word_version; /* grows when the word changes; 0: none yet */
+	struct mono up_since;  /* this run, as far as we know; {0}: not up */
+	int64_t up_run_id;
 	struct list in_servers; /* s->servers, by id */
 };
 struct member_server *roster_server(const struct server *s, int64_t msid);
@@ -185,9 +208,15 @@ struct session {
 	char *guid;         /* stripped */
 	char *boot;         /* muster agents */
 	int64_t link_number;
-	char *reported;        /* the list it has: from the startup, then what it confirmed */
-	int64_t interval_told; /* -1: not yet */
-	uint64_t avoid_told;   /* s->avoid_version that it knows of */
+	char *reported;           /* the list it has: from the startup, then what it confirmed */
+	int64_t interval_told;    /* -1: not yet */
+	uint64_t avoid_told;      /* s->avoid_version that it knows of */
+	int64_t heartbeat_ms;     /* interval that it knows of; 0: not told yet */
+	struct mono silence_from; /* silence before this doesn't count: another interval was in force */
+	bool is_suspect;          /* silent for 2.5 intervals */
+	int64_t agents_told;      /* s->agents_announced that it knows of */
+	int64_t word_msid;        /* the server that it was told about last, and which word; 0: none */
+	uint64_t word_version;
 	struct mono last_ping;
 	int64_t ping_interval_s; /* as it was told */
 	struct telling *telling; /* borrowed: the list that is on its way to it (spreading.c); NULL: none */
@@ -313,6 +342,22 @@ void spreading_run(struct server *s);
 void spreading_trigger_all(struct server *s);
 size_t spreading_outdated(const struct server *s);
 
+/* ---- news.c ---- */
+
+/* Every second: are there news? */
+void news_tick(struct server *s);
+/* The servers' rows have changed, or a link to one of them. */
+void news_look_at_servers(struct server *s);
+/* Another server has told how it is. */
+void news_peer_status(struct server *s, struct member_server *m, const struct msg_peer_status *status);
+/* Tells one attached agent what it doesn't know yet. */
+void news_compare(struct server *s, struct host *h);
+/* Its list is another one: whatever it was told of its preferred server may be about an entry that it had. */
+void news_new_list(struct session *x);
+/* Tells everybody, a slice a turn, if there are news. */
+void news_run(struct server *s);
+void news_stop(struct server *s);
+
 /* ---- watch.c ---- */
 
 void watch_start(struct server *s); /* heartbeat in the store, looks at members, ping supervision */
@@ -336,6 +381,10 @@ void peer_update(struct server *s);
 void peer_stop(struct server *s);
 void peer_session_ended(struct session *x);
 void peer_message(struct session *x, const struct header *h, const char *body, size_t n);
+/* Tells all peers how we are (PeerStatusCommand): every second, and at once when that matters. */
+void peer_tell_status(struct server *s);
+/* ... if we have begun or ceased to take agents since they were told last. */
+void peer_status_changed(struct server *s);
 /* Tells all peers that something changed in the store. */
 void peer_hint(struct server *s);
 bool peer_is_up(const struct peer *p);
@@ -401,6 +450,15 @@ void event_add_refusal(struct server *s, const char *type, const char *format, .
  */
 void server_gone_if_idle(struct server *s);
 
+/* server.c: how we are, for peers and agents. */
+
+/* Does this server take agents? The one place that says so: whatever else must keep agents away is added there. */
+bool server_is_accepting(const struct server *s);
+/* Startups that wait to be served. */
+size_t server_backlog(const struct server *s);
+/* Attached agents. */
+size_t server_n_agents(const struct server *s);
+
 struct config_value; /* config.c */
 
 struct server {
@@ -410,6 +468,7 @@ struct server {
 	int64_t msid, run_id;
 	char uuid[UUID_TEXT];
 	bool running; /* between started() and server_stop() */
+	struct mono running_since;
 	bool stopping;
 	bool freed; /* server_free() is at work: nothing is begun any more */
 	bool said_goodbye;
@@ -421,8 +480,9 @@ struct server {
 	struct listener *listener;
 	struct list sessions; /* struct session */
 	size_t n_sessions;
-	int64_t n_attachments;    /* ever, see session.attachment */
-	struct list events_again; /* status events that the store did not take: session.c */
+	size_t n_in_state[SESSION_CLOSED + 1]; /* sessions in each state; kept by session_move() */
+	int64_t n_attachments;                 /* ever, see session.attachment */
+	struct list events_again;              /* status events that the store did not take: session.c */
 	size_t n_anonymous;
 	struct map anonymous_by_ip; /* text -> count as pointer */
 	uint64_t n_refused;
@@ -467,10 +527,22 @@ struct server {
 	const void *compare_table; /* the roster's, as the cursor knows it */
 	bool trigger_next;
 
+	/* news.c */
+	int64_t heartbeat_ms;     /* interval in force; 0: not started */
+	int64_t agents_announced; /* how many there are, as agents are told */
+	struct mono agents_announced_at;
+	struct later news_later;
+	size_t news_cursor;
+	const void *news_table; /* the roster's, as the cursor knows it */
+	bool news_due, news_running;
+	struct mono news_began;
+	bool accepting_told; /* to the other servers */
+
 	/* watch.c */
 	struct timer watch_timer;
 	struct mono watch_ticked;
-	struct mono excused; /* silence before this was our own pause */
+	struct mono excused;         /* silence before this was our own pause */
+	struct mono excused_suspect; /* ... a shorter one: nobody is suspected for it */
 	bool beat_under_way;
 	struct map pings; /* host id -> struct host: pinged since the last group was written */
 	struct mono pings_flushed;

@@ -7,6 +7,7 @@
  *
  *   PeerHello            who I am, first on each link
  *   ChangeHint           something changed in the store
+ *   PeerStatus           how a server is, every second: does it take agents, since when, how many has it
  *   forwarded requests   raw, FROM_SERVER, mgmtId of who asks; answers come back raw, over any link
  * (agent-protocol 4.5) CancelCommand        the agent is not here (or: no longer wanted) ChangeAgentCommand
  * ShutdownRequested: drop that agent's link, it shall come again; StartAgentRebalance for agent 0: all of yours shall
@@ -17,6 +18,7 @@
 #define DIAL_AGAIN_MIN_MS 200
 #define DIAL_AGAIN_MAX_MS 2000
 #define PEER_HEARTBEAT_MS 1000
+#define STATUS_QUEUED_MOST 65536
 #define PEER_SILENT_MS 10000 /* a link that says nothing for so long is closed and dialled again */
 
 struct peer {
@@ -96,6 +98,41 @@ void peer_hint(struct server *s)
 		}
 		batch_deinit(&b);
 	}
+}
+
+static void send_status(struct server *s, struct link *l)
+{
+	struct batch b = {0};
+	struct msg_peer_status *m = batch_add(&b, MSG_PEER_STATUS);
+
+	if (m) {
+		msg_set_bool(&m->accepting, server_is_accepting(s));
+		msg_set_i64(&m->uptimeMs, s->running ? mono_ms_between(s->running_since, world_now(s->world)) : 0);
+		msg_set_i64(&m->agents, (int64_t)server_n_agents(s));
+		msg_set_i64(&m->backlog, (int64_t)server_backlog(s));
+	}
+	/* The next one comes in a second. */
+	if (!m || send_batch(s, l, FLAG_REQUEST, ++s->next_seq, -1, &b))
+		log_debug(s->log, "a peer could not be told how we are");
+	batch_deinit(&b);
+}
+
+void peer_tell_status(struct server *s)
+{
+	s->accepting_told = server_is_accepting(s);
+	list_for (m, &s->servers, struct member_server, in_servers) {
+		struct link *l = m->peer ? peer_link(m->peer) : NULL;
+
+		/* One that does not read is told when it does. */
+		if (l && link_queued(l) <= STATUS_QUEUED_MOST)
+			send_status(s, l);
+	}
+}
+
+void peer_status_changed(struct server *s)
+{
+	if (server_is_accepting(s) != s->accepting_told)
+		peer_tell_status(s);
 }
 
 static void send_cancel(struct server *s, int64_t msid, int64_t seq, const char *reason)
@@ -226,7 +263,18 @@ static void hello_came(struct server *s, struct session *x, const struct msg_pee
 		timer_set_in(s->world, &p->dial, 0);
 }
 
-static void take_request(struct server *s, struct session *x, const struct header *h, const char *body, size_t n)
+static void status_came(struct server *s, const struct peer *p, const struct msg_peer_status *status)
+{
+	struct member_server *m = p ? roster_server(s, p->msid) : NULL;
+
+	/* Without a hello we don't know whose it is. */
+	if (m && s->running)
+		news_peer_status(s, m, status);
+}
+
+/* `x`: the session it came over; NULL: over the link that we have dialled to `p`. */
+static void take_request(struct server *s, struct peer *p, struct session *x, const struct header *h, const char *body,
+			 size_t n)
 {
 	struct batch b = {0};
 	struct why why = WHY_NONE;
@@ -242,6 +290,9 @@ static void take_request(struct server *s, struct session *x, const struct heade
 		break;
 	case MSG_CHANGE_HINT:
 		follow_now(s);
+		break;
+	case MSG_PEER_STATUS:
+		status_came(s, p, b.elements[0].fields);
 		break;
 	case MSG_CHANGE_AGENT:
 		change_agent(s, b.elements[0].fields);
@@ -261,10 +312,11 @@ static void take_request(struct server *s, struct session *x, const struct heade
 	batch_deinit(&b);
 }
 
-static void take_message(struct server *s, struct session *x, const struct header *h, const char *body, size_t n)
+static void take_message(struct server *s, struct peer *p, struct session *x, const struct header *h, const char *body,
+			 size_t n)
 {
 	if (h->flags & FLAG_REQUEST)
-		take_request(s, x, h, body, n);
+		take_request(s, p, x, h, body, n);
 	else if (h->mgmt_id == s->msid)
 		request_answered(s, h, body, n);
 }
@@ -272,7 +324,7 @@ static void take_message(struct server *s, struct session *x, const struct heade
 void peer_message(struct session *x, const struct header *h, const char *body, size_t n)
 {
 	heard(x->server, x->peer);
-	take_message(x->server, x, h, body, n);
+	take_message(x->server, x->peer, x, h, body, n);
 }
 
 void peer_session_ended(struct session *x)
@@ -321,6 +373,7 @@ static void on_up(struct link *l, void *user)
 	link_set_message_limit(l, LINK_MESSAGE_LIMIT);
 	link_set_heartbeat(l, PEER_HEARTBEAT_MS);
 	send_hello(p->server, l);
+	send_status(p->server, l);
 	requests_peer_linked(p->server, p->msid);
 }
 
@@ -329,7 +382,7 @@ static void on_message(struct link *l, void *user, const struct header *h, const
 	struct peer *p = user;
 
 	heard(p->server, p);
-	take_message(p->server, NULL, h, body, n);
+	take_message(p->server, p, NULL, h, body, n);
 }
 
 static void on_closed(struct link *l, void *user, enum err why, const char *sentence)

@@ -100,6 +100,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->joinings);
 	list_init(&s->events_again);
 	list_init(&s->compare_later.queued);
+	list_init(&s->news_later.queued);
 	map_init_number(&s->hosts_by_id, rng_u64(&s->world->rng));
 	map_init_text(&s->hosts_by_guid, rng_u64(&s->world->rng));
 	map_init_text(&s->anonymous_by_ip, rng_u64(&s->world->rng));
@@ -138,6 +139,7 @@ struct server *server_free(struct server *s)
 	timer_stop(s->world, &s->watch_timer);
 	timer_stop(s->world, &s->follow_timer);
 	world_later_cancel(&s->compare_later);
+	news_stop(s);
 	peer_stop(s);
 	session_free_all(s);
 	/* Who hears of these may still add to the ledger. */
@@ -295,6 +297,8 @@ static void loaded_again(struct server *s, enum err result, const char *sentence
 		return;
 	}
 	s->running = true;
+	s->running_since = world_now(s->world);
+	news_tick(s); /* how often heartbeats are: before the first agent is told */
 	listener_pause(s->listener, false);
 	authority_reload(s);
 	lists_changed(s);
@@ -445,6 +449,8 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user)
 	watch_stop(s);
 	timer_stop(s->world, &s->spread_timer);
 	world_later_cancel(&s->compare_later);
+	news_stop(s);
+	peer_status_changed(s);
 	session_stop_all(s);
 	g = mem_zalloc(sizeof(*g));
 	if (!g) {
@@ -457,6 +463,26 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user)
 	ledger_add(s, &g->entry);
 }
 
+/* ---- how we are ---- */
+
+/* Up and running, as all others know it from the store. */
+bool server_is_accepting(const struct server *s)
+{
+	const struct member_server *own = roster_server(s, s->msid);
+
+	return s->running && !s->stopping && own && own->row.state == SERVER_UP;
+}
+
+size_t server_backlog(const struct server *s)
+{
+	return s->n_in_state[SESSION_STARTED];
+}
+
+size_t server_n_agents(const struct server *s)
+{
+	return s->n_in_state[SESSION_ATTACHED] + s->n_in_state[SESSION_READY];
+}
+
 /* ---- looking at it ---- */
 
 void server_look(const struct server *s, struct server_view *out)
@@ -467,10 +493,13 @@ void server_look(const struct server *s, struct server_view *out)
 		.outdated = spreading_outdated(s),
 		.config_version = s->config_version,
 		.refused = s->n_refused,
+		.accepting = server_is_accepting(s),
+		.heartbeat_ms = s->heartbeat_ms,
 	};
 	list_for (x, (struct list *)(uintptr_t)&s->sessions, struct session, in_sessions) {
 		out->sessions += x->state == SESSION_ATTACHED || x->state == SESSION_READY;
 		out->up += x->state == SESSION_READY;
+		out->suspect += x->state == SESSION_READY && x->is_suspect;
 	}
 	list_for (m, (struct list *)(uintptr_t)&s->servers, struct member_server, in_servers)
 		out->peers_up += m->peer && peer_is_up(m->peer);

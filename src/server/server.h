@@ -76,9 +76,12 @@ struct server_view {
 	size_t anonymous; /* without identity yet */
 	size_t sessions;  /* attached agents */
 	size_t up;        /* of those, Up */
+	size_t suspect;   /* of those, silent for 2.5 heartbeats */
 	size_t outdated;  /* of those, with a list that isn't the expected one */
 	size_t peers_up;
 	int64_t config_version;
 	uint64_t refused; /* connections and startups refused since the start */
+	bool accepting;   /* takes agents */
+	int64_t heartbeat_ms;
 };
 void server_look(const struct server *s, struct server_view *out);

@@ -57,6 +57,8 @@ void session_move(struct session *x, enum session_state to, const char *reason)
 	log_at(x->server->log, x->host_id ? LOG_INFO : LOG_DEBUG, "session moved", KV_I("host", x->host_id),
 	       KV_S("peer", session_peer(x)), KV_S("from", states[x->state].name), KV_S("to", states[to].name),
 	       KV_S("reason", reason));
+	x->server->n_in_state[x->state]--;
+	x->server->n_in_state[to]++;
 	x->state = to;
 	x->since = world_now(x->server->world);
 }
@@ -129,6 +131,7 @@ static void session_forget(struct session *x)
 	x->host = NULL;
 	list_remove(&x->in_sessions);
 	s->n_sessions--;
+	s->n_in_state[x->state]--;
 }
 
 static void store_event(struct session *x, enum host_event event);
@@ -416,6 +419,7 @@ void session_accept(struct server *s, struct stream *take_stream)
 	}
 	list_append(&s->sessions, &x->in_sessions);
 	s->n_sessions++;
+	s->n_in_state[x->state]++;
 	if (anonymous_enter(x))
 		session_end(x, ERR_NOMEM, "out of memory", EVENT_N);
 }

@@ -63,6 +63,8 @@ void spreading_confirmed(struct session *x, const char *list, int64_t interval)
 	if (list) {
 		copy = mem_strdup(list);
 		if (copy) {
+			if (!str_equal(x->reported, list))
+				news_new_list(x);
 			mem_free(x->reported);
 			x->reported = copy;
 		}
@@ -222,6 +224,7 @@ static void told(void *user, enum err result, const char *sentence, const struct
 		spreading_confirmed(x, t->list, t->interval);
 		spread_acked(s->spread, (uint64_t)t->host_id);
 		log_debug(s->log, "agent has its list", KV_I("host", t->host_id), KV_S("list", t->list));
+		news_compare(s, h);
 		/* The configuration may have changed while it was under way. */
 		spreading_compare(s, h);
 	} else {

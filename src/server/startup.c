@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEARTBEAT_MS 1000
 #define CLAIM_AGAIN_MS 1000
 #define HOLD_MS 2500 /* two heartbeats and a bit: in that time an older link that is alive is heard (decision 7) */
 
@@ -571,6 +570,7 @@ static void ready_done(void *user, enum err result, const char *sentence, const 
 		host_store_event(s, x->host_id, x->epoch, EVENT_READY);
 	watch_found(s, h);
 	requests_resend(h);
+	news_compare(s, h);
 	/* The configuration may have changed while it got ready, and somebody may have asked everybody to look. */
 	if (x->trigger)
 		spreading_trigger(s, h);
@@ -594,7 +594,7 @@ static enum err put_ready(struct session *x, struct host *h, struct msg_ready *m
 	r->avoid_version = s->avoid_version;
 	msg_set_i64(&m->lbCheckInterval, r->interval);
 	if (h->row.is_muster)
-		msg_set_i64(&m->musterHeartbeatMs, HEARTBEAT_MS);
+		msg_set_i64(&m->musterHeartbeatMs, x->heartbeat_ms);
 	e = msg_set_text(&m->hostUuid, h->row.uuid);
 	if (!e)
 		e = msg_set_text(&m->hostName, h->row.name);
@@ -665,8 +665,12 @@ static void attach(struct session *x, struct host *h)
 	x->telling = NULL;
 	session_move(x, SESSION_ATTACHED, x->provisional ? "known host, store not working" : "claimed");
 	link_set_message_limit(x->link, LINK_MESSAGE_LIMIT);
+	x->heartbeat_ms = x->server->heartbeat_ms;
+	x->silence_from = (struct mono){0};
+	x->is_suspect = false;
+	news_new_list(x);
 	if (h->row.is_muster)
-		link_set_heartbeat(x->link, HEARTBEAT_MS);
+		link_set_heartbeat(x->link, x->heartbeat_ms);
 	x->last_ping = world_now(x->server->world);
 	e = send_ready(x, h);
 	if (e)

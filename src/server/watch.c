@@ -4,7 +4,9 @@
  *   every second     our heartbeat into the store, the others' out of it; who is alive (core/member)
  *   a lost link      status event only after agent.reconnect.grace without a link anywhere (decision 16)
  *   a dead server    its hosts are given up after the same time, if they have come nowhere else
- *   silence          no heartbeat of a muster agent for 10 s: the link is closed, the grace period runs
+ *   silence          no heartbeat of a muster agent for 2.5 intervals: it is suspect, which is shown; for 4 (10 s at
+ *                    least): the link is closed, the grace period runs (core/heartbeat)
+ *   news             are there any, for agents and other servers (news.c)
  *   missing pings    after ping.timeout x ping.interval, CheckHealth first (agent-protocol 4.2.6, 4.2.7)
  *
  * A server that is down is marked so, and its hosts are given up, by every server that sees it; doing it twice is
@@ -12,10 +14,12 @@
  */
 #include "server/internal.h"
 
+#include <stdio.h>
+
 #define TICK_MS 1000
 #define STALL_MS 5000
+#define SHORT_STALL_MS 1500 /* a look that is half a second late: nobody is suspected for it */
 #define CLAIM_MS 3000
-#define SILENT_MS 10000 /* of a muster agent, whose heartbeat is every second */
 #define PINGS_FLUSH_MS 5000
 #define TRIM_MS 60000
 
@@ -49,6 +53,8 @@ static void beat_done(struct server *s, struct entry *entry, enum err result, co
 		if (avoid_changed && s->running) {
 			peer_update(s);
 			lists_changed(s);
+			peer_status_changed(s);
+			news_look_at_servers(s);
 		}
 	} else if (result == ERR_CONFLICT && s->running && !s->stopping) {
 		log_error(s->log, "another process runs as this server, stopping", KV_S("error", sentence));
@@ -373,15 +379,46 @@ static void check_health(struct server *s, struct session *x)
 	}
 }
 
-/* A muster agent's heartbeats have stopped (decision 26): its link is as good as gone, the grace period runs from here.
- */
-static bool is_silent(const struct server *s, const struct session *x, struct mono now)
+/* How long a muster agent has been silent, not counting what doesn't count. */
+static int64_t silence_ms(const struct session *x, struct mono excused, struct mono now)
 {
 	struct mono heard = link_heard(x->link);
 
-	if (mono_before(heard, s->excused))
-		heard = s->excused;
-	return x->host->row.is_muster && mono_ms_between(heard, now) > SILENT_MS;
+	if (mono_before(heard, x->silence_from))
+		heard = x->silence_from;
+	if (mono_before(heard, excused))
+		heard = excused;
+	return mono_ms_between(heard, now);
+}
+
+/* Shown, and logged once; it has done nothing to the link, which may be fine a moment later. */
+static void suspect(struct session *x, bool is_suspect)
+{
+	struct server *s = x->server;
+
+	if (x->is_suspect == is_suspect)
+		return;
+	x->is_suspect = is_suspect;
+	if (is_suspect)
+		log_warn(s->log, "an agent is silent", KV_I("host", x->host_id), KV_S("peer", link_peer_ip(x->link)),
+			 KV_I("heartbeat_ms", x->heartbeat_ms));
+	else
+		log_info(s->log, "the agent is heard again", KV_I("host", x->host_id));
+}
+
+/* Heartbeats have stopped (decision 26): its link is as good as gone, the grace period runs from here. */
+static bool is_dead(const struct session *x, struct mono now)
+{
+	return silence_ms(x, x->server->excused, now) > heartbeat_dead_ms(x->heartbeat_ms);
+}
+
+static void give_up(struct session *x)
+{
+	char sentence[64];
+
+	snprintf(sentence, sizeof(sentence), "no heartbeat for %lld s",
+		 (long long)heartbeat_dead_ms(x->heartbeat_ms) / 1000);
+	session_end(x, ERR_TIMEOUT, sentence, EVENT_N);
 }
 
 /* Startups that wait for a store that hangs are taken without it (decision 14). */
@@ -402,10 +439,15 @@ static void look_at_agents(struct server *s)
 	list_for (x, &s->sessions, struct session, in_sessions) {
 		if (x->state != SESSION_READY || !x->host)
 			continue;
-		if (is_silent(s, x, now))
-			session_end(x, ERR_TIMEOUT, "no heartbeat for 10 s", EVENT_N);
-		else if (!x->checking_health &&
-			 (double)mono_ms_between(x->last_ping, now) > factor * (double)x->ping_interval_s * 1000)
+		if (x->host->row.is_muster && x->heartbeat_ms) {
+			if (is_dead(x, now)) {
+				give_up(x);
+				continue;
+			}
+			suspect(x, silence_ms(x, s->excused_suspect, now) > heartbeat_suspect_ms(x->heartbeat_ms));
+		}
+		if (!x->checking_health &&
+		    (double)mono_ms_between(x->last_ping, now) > factor * (double)x->ping_interval_s * 1000)
 			check_health(s, x);
 	}
 }
@@ -415,7 +457,7 @@ static void grace_for_all(struct server *s, int64_t pause_ms)
 {
 	log_warn(s->log, "this server was not running for a while, everybody gets a fresh period",
 		 KV_I("pause_ms", pause_ms));
-	s->excused = world_now(s->world);
+	s->excused = s->excused_suspect = world_now(s->world);
 	list_for (x, &s->sessions, struct session, in_sessions)
 		x->last_ping = s->excused;
 }
@@ -461,6 +503,8 @@ static void on_tick(struct timer *t)
 
 	if (s->watch_ticked.us && pause_ms > STALL_MS)
 		grace_for_all(s, pause_ms);
+	else if (s->watch_ticked.us && pause_ms > SHORT_STALL_MS)
+		s->excused_suspect = now; /* what has come meanwhile is not read yet */
 	s->watch_ticked = now;
 	beat(s);
 	host_events_again(s);
@@ -469,6 +513,8 @@ static void on_tick(struct timer *t)
 	look_at_members(s);
 	look_at_agents(s);
 	look_at_claims(s);
+	news_tick(s);
+	peer_tell_status(s);
 	if (mono_ms_between(s->pings_flushed, now) >= PINGS_FLUSH_MS) {
 		s->pings_flushed = now;
 		pings_flush(s);
