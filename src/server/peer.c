@@ -107,7 +107,8 @@ static void send_status(struct server *s, struct link *l)
 
 	if (m) {
 		msg_set_bool(&m->accepting, server_is_accepting(s));
-		msg_set_i64(&m->uptimeMs, s->running ? mono_ms_between(s->running_since, world_now(s->world)) : 0);
+		msg_set_i64(&m->uptimeMs,
+			    s->running_since.us ? mono_ms_between(s->running_since, world_now(s->world)) : 0);
 		msg_set_i64(&m->agents, (int64_t)server_n_agents(s));
 		msg_set_i64(&m->backlog, (int64_t)server_backlog(s));
 	}

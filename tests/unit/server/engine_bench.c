@@ -390,6 +390,11 @@ void script_startup(struct script *a)
 	if (a->as.boot) {
 		assert_int_equal(msg_set_text(&m->startup.musterBoot, a->as.boot), ERR_OK);
 		msg_set_i64(&m->startup.musterLink, ++a->link_number);
+		if (a->as.boot_number)
+			msg_set_i64(&m->startup.musterBootNumber, a->as.boot_number);
+		if (a->purpose)
+			assert_int_equal(msg_set_text(&m->startup.musterPurpose, a->purpose), ERR_OK);
+		msg_set_i64(&m->startup.musterPutOff, a->put_off);
 	}
 	send_batch(a, a->link, &h, &b);
 	batch_deinit(&b);

@@ -61,6 +61,7 @@ struct agent_script {
 	bool is_muster;
 	const char *boot; /* muster */
 	const char *list; /* reported; NULL: none */
+	int64_t boot_number; /* 0: none */
 };
 
 struct script {
@@ -72,6 +73,9 @@ struct script {
 	struct list old_links;
 	int64_t link_number;
 	int64_t seq;
+	/* of the next startup: */
+	const char *purpose; /* NULL: none */
+	int64_t put_off;
 	bool silent_ready; /* does not answer ReadyCommand */
 	bool refuses_lists;
 	bool silent;     /* answers nothing at all */
