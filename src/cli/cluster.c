@@ -16,19 +16,28 @@ char *server_address_text(const json_t *server)
 	return text_or_die("%s", text);
 }
 
+/* What is wrong with the link of a host that is Up; NULL: nothing. */
+static const char *link_trouble(const json_t *host)
+{
+	if (json_flag(host, "musterreconnecting", false))
+		return "reconnecting";
+	return str_equal(json_text(host, "musterlink", ""), "suspect") ? "suspect" : NULL;
+}
+
 enum tint host_tint(const json_t *host)
 {
 	const char *state = json_text(host, "state", "");
 
 	if (!str_equal(state, "Up"))
 		return str_equal(state, "Connecting") || str_equal(state, "Creating") ? TINT_CAREFUL : TINT_BAD;
-	return json_flag(host, "musterreconnecting", false) ? TINT_CAREFUL : TINT_GOOD;
+	return link_trouble(host) ? TINT_CAREFUL : TINT_GOOD;
 }
 
 char *host_status_text(const json_t *host)
 {
-	return text_or_die("%s%s", json_text(host, "state", "?"),
-			   json_flag(host, "musterreconnecting", false) ? ", reconnecting" : "");
+	const char *trouble = link_trouble(host);
+
+	return text_or_die("%s%s%s", json_text(host, "state", "?"), trouble ? ", " : "", trouble ? trouble : "");
 }
 
 void print_off_preferred(const struct cli *c, FILE *to, int64_t n, int64_t interval)

@@ -15,7 +15,7 @@
 char *server_address_text(const json_t *server);
 /* Green for Up, and so on. */
 enum tint host_tint(const json_t *host);
-/* "Up", "Up, reconnecting": a new string. */
+/* "Up", "Up, reconnecting", "Up, suspect": a new string. */
 char *host_status_text(const json_t *host);
 /* How many agents are away from their preferred server, and what brings them there. */
 void print_off_preferred(const struct cli *c, FILE *to, int64_t n, int64_t interval);

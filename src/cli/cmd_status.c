@@ -144,6 +144,7 @@ static void print_hosts(const json_t *status)
 		const char *member, *name;
 	} states[] = {
 		{"up", "Up"}, {"disconnected", "Disconnected"}, {"alert", "Alert"}, {"other", "in another state"}};
+	static const char *const links[] = {"suspect", "reconnecting"};
 	const json_t *hosts = json_object_get(status, "hosts");
 	const char *before = ": ";
 	char text[FORMAT_MAX];
@@ -157,6 +158,9 @@ static void print_hosts(const json_t *status)
 		printf("%s%" JSON_INTEGER_FORMAT " %s", before, (json_int_t)n, states[i].name);
 		before = ", ";
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (json_number(hosts, links[i], 0))
+			printf("; %" JSON_INTEGER_FORMAT " %s", (json_int_t)json_number(hosts, links[i], 0), links[i]);
 	if (json_number(status, "unsecured", 0))
 		printf("; %" JSON_INTEGER_FORMAT " unsecured", (json_int_t)json_number(status, "unsecured", 0));
 	printf("\n");

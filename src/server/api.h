@@ -155,6 +155,8 @@ struct host_view {
 	const struct member_server *owner;         /* NULL: none */
 	bool is_up, is_outdated, is_off_preferred; /* the last two of hosts that are up */
 	bool reconnecting;
+	bool suspect;     /* attached here and silent */
+	const char *link; /* "up", "suspect", "reconnecting"; NULL: it has none */
 };
 /* `row` is the newest that is known of the host; it may be the roster's own. */
 void host_view_make(struct host_view *v, struct server *s, const struct host_row *row);
@@ -165,7 +167,7 @@ json_t *host_object(struct server *s, const struct host_row *row, unsigned detai
 /* The answer's row is newer than what a roster knows of hosts that are elsewhere: list and interval are taken over. */
 void host_learn(struct server *s, const struct host_row *row);
 /* Its members, for listApis. */
-#define HOST_N_FIELDS 53
+#define HOST_N_FIELDS 54
 extern const struct api_field host_fields[HOST_N_FIELDS];
 const struct place_row *api_place(const struct server *s, enum place_kind kind, int64_t id);
 

@@ -34,7 +34,9 @@ void host_view_make(struct host_view *v, struct server *s, const struct host_row
 		.owner = row->owner ? roster_server(s, row->owner) : NULL,
 		.is_up = row->status == HOST_UP,
 		.reconnecting = h && h->lost_at.us != 0,
+		.suspect = x && x->is_suspect,
 	};
+	v->link = v->reconnecting ? "reconnecting" : v->suspect ? "suspect" : v->is_up ? "up" : NULL;
 	server_list_walk_init(&w, v->list);
 	if (server_list_walk_next(&w) && w.entry_len < sizeof(v->preferred))
 		memcpy(v->preferred, w.entry, w.entry_len);
@@ -175,6 +177,7 @@ static void put_list(json_t *o, struct server *s, const struct host_row *row)
 	api_put_flag(o, "mustersecured", row->secured);
 	api_put_flag(o, "mustermuster", row->is_muster);
 	api_put_flag(o, "musterreconnecting", v.reconnecting);
+	api_put_text(o, "musterlink", v.link);
 	/* A shuffled list is as good as any other order of it. */
 	if (lists_algorithm(s) != ALGORITHM_SHUFFLE && lists_for_host(s, row, &expected) == ERR_OK)
 		api_put_texts(o, "musterexpected", &expected);
@@ -271,6 +274,7 @@ const struct api_field host_fields[HOST_N_FIELDS] = {
 	{"mustersecured", "boolean", "Connected with a verified certificate"},
 	{"mustermuster", "boolean", "Speaks muster/1"},
 	{"musterreconnecting", "boolean", "Lost its link a moment ago"},
+	{"musterlink", "string", "Its link: up, suspect (silent, as its own management server sees it) or reconnecting"},
 	{"musterjointoken", "string", "addHost: the token to join with, shown once"},
 };
 /* clang-format on */

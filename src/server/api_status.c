@@ -104,6 +104,7 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 	api_put_text(o, "address", row->address);
 	api_put_number(o, "port", row->port);
 	api_put_text(o, "state", server_state_name(row->state));
+	api_put_flag(o, "accepting", row->msid == s->msid ? server_is_accepting(s) : n->of->word.accepting);
 	api_put_text(o, "version", row->version);
 	api_put_number(o, "agents", (int64_t)n->agents);
 	api_put_number(o, "outdated", (int64_t)n->outdated);
@@ -114,7 +115,7 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 }
 
 struct host_counts {
-	size_t total, up, disconnected, alert, other, unsecured, outdated, off_preferred;
+	size_t total, up, disconnected, alert, other, unsecured, outdated, off_preferred, suspect, reconnecting;
 };
 
 static void count_host(struct server *s, const struct host *h, struct counts *counts, size_t n, struct host_counts *all)
@@ -131,6 +132,8 @@ static void count_host(struct server *s, const struct host *h, struct counts *co
 	all->unsecured += v.is_up && !h->row.secured;
 	all->outdated += v.is_outdated;
 	all->off_preferred += v.is_off_preferred;
+	all->suspect += v.suspect;
+	all->reconnecting += v.reconnecting;
 	if (of) {
 		of->agents++;
 		of->outdated += v.is_outdated;
@@ -147,6 +150,8 @@ static json_t *hosts_object(const struct host_counts *n)
 	api_put_number(o, "disconnected", (int64_t)n->disconnected);
 	api_put_number(o, "alert", (int64_t)n->alert);
 	api_put_number(o, "other", (int64_t)n->other);
+	api_put_number(o, "suspect", (int64_t)n->suspect);
+	api_put_number(o, "reconnecting", (int64_t)n->reconnecting);
 	return o;
 }
 
@@ -341,6 +346,9 @@ static void put_why(json_t *o, struct server *s, const struct host_row *row, con
 	else if (v->reconnecting)
 		snprintf(text, sizeof(text), "%s lost its link to %s a moment ago and may come back anywhere.",
 			 row->name, v->owner->row.name);
+	else if (v->suspect)
+		snprintf(text, sizeof(text), "%s is connected to %s, which has not heard it for a while.", row->name,
+			 v->owner->row.name);
 	else if (!v->is_up)
 		snprintf(text, sizeof(text), "%s is %s at %s.", row->name, host_status_name(row->status),
 			 v->owner->row.name);

@@ -24,20 +24,24 @@
 #define HOST_3                                                                                                         \
 	"{\"id\":\"11111111-0000-4000-8000-000000000003\",\"name\":\"H3\\u001b[31m\",\"state\":\"Alert\",\"musterhostid\":3}"
 
-#define STATUS(interval, off, strictness, store)                                                                                          \
-	"{\"getmusterstatusresponse\":{\"musterstatus\":{\"servers\":["                                                                   \
-	"{\"id\":\"s1\",\"name\":\"M1\",\"address\":\"10.0.0.1\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":2,"      \
-	"\"outdated\":1,\"offpreferred\":" off ",\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                 \
-	"{\"of\":\"M2\",\"address\":\"10.0.0.2\",\"view\":\"up (no link)\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]}," \
-	"{\"id\":\"s2\",\"name\":\"M2\",\"address\":\"10.0.0.2\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":1,"      \
-	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                       \
-	"{\"of\":\"M1\",\"address\":\"10.0.0.1\",\"view\":\"up\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"           \
-	"{\"id\":\"s3\",\"name\":\"M3\",\"address\":\"fd00::3\",\"port\":8251,\"state\":\"Down\",\"version\":\"0.1.0\",\"agents\":0,"     \
-	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T07:00:02+0000\",\"views\":[]}],"                                   \
-	"\"hosts\":{\"total\":4,\"up\":3,\"disconnected\":0,\"alert\":1,\"other\":0},\"outdated\":1,\"offpreferred\":" off                \
-	","                                                                                                                               \
-	"\"algorithm\":\"roundrobin\",\"host\":[\"M1\",\"M2\",\"M3\"],\"hostset\":true,\"interval\":" interval                            \
-	",\"configversion\":7,\"store\":" store ",\"answeredby\":\"M1\",\"strictness\":" strictness                                       \
+#define HOST_SILENT                                                                                                                 \
+	"{\"id\":\"11111111-0000-4000-8000-000000000004\",\"name\":\"silent\",\"state\":\"Up\",\"musterhostid\":4,\"musterlist\":[" \
+	"\"M1\"],\"musterpreferred\":\"M1\",\"musterconnected\":\"M1\",\"musterlink\":\"suspect\"}"
+
+#define STATUS(interval, off, strictness, store)                                                                                                            \
+	"{\"getmusterstatusresponse\":{\"musterstatus\":{\"servers\":["                                                                                     \
+	"{\"id\":\"s1\",\"name\":\"M1\",\"address\":\"10.0.0.1\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":2,"                        \
+	"\"outdated\":1,\"offpreferred\":" off ",\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                                   \
+	"{\"of\":\"M2\",\"address\":\"10.0.0.2\",\"view\":\"up (no link)\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"                   \
+	"{\"id\":\"s2\",\"name\":\"M2\",\"address\":\"10.0.0.2\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":1,"                        \
+	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                                         \
+	"{\"of\":\"M1\",\"address\":\"10.0.0.1\",\"view\":\"up\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"                             \
+	"{\"id\":\"s3\",\"name\":\"M3\",\"address\":\"fd00::3\",\"port\":8251,\"state\":\"Down\",\"version\":\"0.1.0\",\"agents\":0,"                       \
+	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T07:00:02+0000\",\"views\":[]}],"                                                     \
+	"\"hosts\":{\"total\":4,\"up\":3,\"disconnected\":0,\"alert\":1,\"other\":0,\"suspect\":1,\"reconnecting\":2},\"outdated\":1,\"offpreferred\":" off \
+	","                                                                                                                                                 \
+	"\"algorithm\":\"roundrobin\",\"host\":[\"M1\",\"M2\",\"M3\"],\"hostset\":true,\"interval\":" interval                                              \
+	",\"configversion\":7,\"store\":" store ",\"answeredby\":\"M1\",\"strictness\":" strictness                                                         \
 	",\"unsecured\":1}}}"
 #define SETTING(value)                                                                                                 \
 	"{\"name\":\"indirect.agent.lb.algorithm\",\"value\":\"" value                                                 \
@@ -49,6 +53,7 @@
 static const struct fake_answer answers[] = {
 	{"getMusterStatus", NULL, 0, STATUS("0", "2", "false", "{\"ok\":false,\"failingseconds\":75,\"waiting\":3}")},
 	{"listHosts", "name=nobody\n", 0, "{\"listhostsresponse\":{}}"},
+	{"listHosts", "name=silent\n", 0, "{\"listhostsresponse\":{\"count\":1,\"host\":[" HOST_SILENT "]}}"},
 	{"listHosts", "name=twins\n", 0, "{\"listhostsresponse\":{\"count\":2,\"host\":[" HOST_1 "," HOST_1 "]}}"},
 	{"listHosts", "name=H2\n", 0, "{\"listhostsresponse\":{\"count\":1,\"host\":[" HOST_2 "]}}"},
 	{"listHosts", "name=", 0, "{\"listhostsresponse\":{}}"},
@@ -157,6 +162,7 @@ static void commands_print_the_golden_text(void **state)
 		{"hosts", "hosts", 0, NULL},
 		{"hosts --json", "hosts_json", 0, NULL},
 		{"hosts --outdated", "hosts_outdated", 0, NULL},
+		{"hosts silent", "hosts_suspect", 0, NULL},
 		{"hosts nobody", NULL, 0, "No host is like that."},
 		{"hosts nobody --json", "hosts_none_json", 0, NULL},
 		{"servers", "servers", 0, NULL},

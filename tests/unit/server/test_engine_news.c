@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "engine_bench.h"
+#include "server/api.h"
 
 static const struct agent_script h1 = {
 	.guid = "h1", .ip = "10.1.0.1", .identity = ID_URI, .is_muster = true, .boot = "b1"};
@@ -361,6 +362,14 @@ static void everybody_is_told_a_slice_a_turn(void **state)
 
 /* ---- silence ---- */
 
+static const char *link_shown(struct node *n, const char *guid)
+{
+	struct host_view v;
+
+	host_view_make(&v, n->server, &host_of(n, guid)->row);
+	return v.link;
+}
+
 static void a_silent_agent_is_suspect_before_it_is_gone(void **state)
 {
 	struct engine_bench e;
@@ -377,11 +386,13 @@ static void a_silent_agent_is_suspect_before_it_is_gone(void **state)
 	fake_cut(e.f, h1.ip, true);
 	engine_run(&e, 1400);
 	assert_false(session_at(&e.a, "h1")->is_suspect);
+	assert_string_equal(link_shown(&e.a, "h1"), "up");
 	engine_run(&e, 2200);
 	assert_true(session_at(&e.a, "h1")->is_suspect);
 	assert_false(session_at(&e.a, "java")->is_suspect); /* it sends no heartbeats */
 	server_look(e.a.server, &v);
 	assert_int_equal(v.suspect, 1);
+	assert_string_equal(link_shown(&e.a, "h1"), "suspect");
 	assert_int_equal(v.up, 2);
 	/* It was the network, for a moment. */
 	fake_cut(e.f, h1.ip, false);
@@ -393,6 +404,9 @@ static void a_silent_agent_is_suspect_before_it_is_gone(void **state)
 	assert_true(session_at(&e.a, "h1")->is_suspect);
 	engine_run(&e, 3500);
 	assert_null(session_at(&e.a, "h1"));
+	assert_string_equal(link_shown(&e.a, "h1"), "reconnecting");
+	engine_run(&e, 20000);
+	assert_null(link_shown(&e.a, "h1"));
 	fake_cut(e.f, h1.ip, false);
 	engine_down(&e);
 }
