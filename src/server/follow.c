@@ -204,7 +204,9 @@ static void host_was_removed(struct session *x)
 /* Was the owner's claim for an older link of the same agent? Claims count in the order of links (decision 13). */
 static bool is_older_link(const struct host_row *row, const struct session *x)
 {
-	return x->boot && str_equal(row->boot, x->boot) && row->link_number < x->link_number;
+	const struct link_stamp claimed = {row->boot, row->boot_number, row->link_number}, ours = session_stamp(x);
+
+	return link_is_older(&claimed, &ours);
 }
 
 /* false: out of memory, read it again. */

@@ -24,6 +24,7 @@
 #include "ca/root.h"
 #include "core/algorithm.h"
 #include "core/heartbeat.h"
+#include "core/link_order.h"
 #include "core/member.h"
 #include "core/server_list.h"
 #include "core/spread.h"
@@ -208,6 +209,7 @@ struct session {
 	char *guid;         /* stripped */
 	char *boot;         /* muster agents */
 	int64_t link_number;
+	int64_t boot_number;      /* 0: not known */
 	char *reported;           /* the list it has: from the startup, then what it confirmed */
 	int64_t interval_told;    /* -1: not yet */
 	uint64_t avoid_told;      /* s->avoid_version that it knows of */
@@ -259,6 +261,9 @@ void host_events_again(struct server *s);
 void host_events_deinit(struct server *s);
 /* A message of an attached agent. Called by session.c's link events; handlers live in handle_*.c. */
 void session_message(struct session *x, const struct header *h, const char *body, size_t n);
+
+/* Boot and numbers of its link, for core/link_order. */
+struct link_stamp session_stamp(const struct session *x);
 
 /* startup.c: the first request of an anonymous link. */
 void startup_begin(struct session *x, const struct header *h, struct batch *b);

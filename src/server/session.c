@@ -50,6 +50,11 @@ static const char *session_peer(const struct session *x)
 	return x->link ? link_peer_ip(x->link) : "";
 }
 
+struct link_stamp session_stamp(const struct session *x)
+{
+	return (struct link_stamp){x->boot, x->boot_number, x->link_number};
+}
+
 void session_move(struct session *x, enum session_state to, const char *reason)
 {
 	assert(states[x->state].next & (1u << to));

@@ -61,6 +61,27 @@ void startup_abandon(struct session *x)
 
 /* ---- 1. who is it ---- */
 
+static int64_t boot_number_of(const struct msg_startup_common *m)
+{
+	return m->musterBootNumber.has && m->musterBootNumber.value > 0 ? m->musterBootNumber.value : 0;
+}
+
+/*
+ * The agent has been started again since, and that process is here: this startup was on its way for a long time. (It
+ * may also be a machine that was restored from a backup, with an older count. Then it comes again, and gets in when the
+ * link of the other one is over.)
+ */
+static bool is_late(const struct msg_startup_common *m, const struct host *known)
+{
+	const struct link_stamp late = {m->musterBoot, boot_number_of(m), m->musterLink.has ? m->musterLink.value : 0};
+	struct link_stamp attached;
+
+	if (!known || !known->session || !known->session->boot || str_equal(m->musterBoot, known->session->boot))
+		return false;
+	attached = session_stamp(known->session);
+	return link_is_older(&late, &attached);
+}
+
 static enum admit judge(struct session *x, const struct msg_startup_common *m, const struct host *known, bool *hold,
 			struct why *why)
 {
@@ -348,6 +369,7 @@ static enum err claim_run(struct store_tx *tx, struct entry *entry, struct why *
 		.msid = entry->server->msid,
 		.boot = c->boot,
 		.link_number = c->row.link_number,
+		.boot_number = c->row.boot_number,
 	};
 	e = store_host_claim(tx, &c->result);
 	if (!e && !c->result.superseded && c->reported)
@@ -471,6 +493,7 @@ static void claim_begin(struct session *x, struct claim *take_c)
 	take_c->entry.run = claim_run;
 	take_c->entry.done = claim_done;
 	take_c->row.link_number = x->link_number;
+	take_c->row.boot_number = x->boot_number;
 	x->claim = take_c;
 	ledger_add(s, &take_c->entry);
 }
@@ -647,13 +670,20 @@ static enum err send_ready(struct session *x, struct host *h)
 	return e;
 }
 
+static bool is_older_than(const struct session *x, const struct session *other)
+{
+	const struct link_stamp a = session_stamp(x), b = session_stamp(other);
+
+	return link_is_older(&a, &b);
+}
+
 static void attach(struct session *x, struct host *h)
 {
 	struct session *older = h->session;
 	enum err e;
 
 	if (older && older != x) {
-		if (x->boot && older->boot && str_equal(x->boot, older->boot) && older->link_number > x->link_number) {
+		if (is_older_than(x, older)) {
 			session_end(x, ERR_CONFLICT, "a newer link of this agent was first", EVENT_N);
 			return;
 		}
@@ -794,6 +824,10 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 		refuse(x, h, a, &why);
 		return;
 	}
+	if (link_is_muster(x->link) && is_late(m, known)) {
+		session_end(x, ERR_CONFLICT, "a later start of this agent is connected", EVENT_N);
+		return;
+	}
 	if (a == ADMIT_UNSECURED)
 		log_warn(s->log, "an agent is let in unsecured, because ca.plugin.root.auth.strictness is false",
 			 KV_S("guid", guid), KV_S("peer", link_peer_ip(x->link)), KV_S("reason", why.text));
@@ -801,6 +835,7 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 	if (link_is_muster(x->link) && m->musterBoot && m->musterLink.has) {
 		x->boot = mem_strdup(m->musterBoot);
 		x->link_number = m->musterLink.value;
+		x->boot_number = boot_number_of(m);
 	}
 	x->reported = mem_strdup(m->msHostList ? m->msHostList : "");
 	c = mem_zalloc(sizeof(*c));

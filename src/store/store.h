@@ -138,6 +138,7 @@ struct host_row {
 	int64_t epoch; /* grows with each change of owner, losing it included */
 	char *boot;    /* of the owner's link: boot id and link number of a muster agent */
 	int64_t link_number;
+	int64_t boot_number; /* of the boot: counts the agent's process starts; 0: not known */
 	char *ms_list;       /* "M1,M2@algorithm": what the agent last reported or confirmed; NULL: never */
 	int64_t ms_interval; /* the interval that it was last told and confirmed, -1: never */
 	bool is_muster;      /* its last startup came over muster/1 */
@@ -170,9 +171,10 @@ struct host_claim {
 	int64_t msid;
 	const char *boot; /* muster agents: boot id; NULL otherwise */
 	int64_t link_number;
+	int64_t boot_number;    /* 0: not known */
 	int64_t epoch;          /* out: of this claim */
 	int64_t previous_owner; /* out */
-	bool superseded; /* out: a newer link of the same boot was claimed: this one is void, nothing is written */
+	bool superseded;        /* out: a newer link of the agent was claimed: this one is void, nothing is written */
 };
 /* Takes ownership: epoch + 1, status by AgentConnected (Connecting). ERR_NOT_FOUND for removed hosts. */
 enum err store_host_claim(struct store_tx *tx, struct host_claim *c) MUST_CHECK;

@@ -15,6 +15,7 @@
 	F(NUMBER, zone_id) F(NUMBER, pod_id) F(NUMBER, cluster_id) F(NUMBER, slot)                        \
 	F(HOST_STATUS, status) F(RESOURCE_STATE, resource_state)                                          \
 	F(NUMBER, owner) F(NUMBER, last_owner) F(NUMBER, epoch) F(TEXT, boot) F(NUMBER, link_number)      \
+	F(NUMBER, boot_number)                                                                            \
 	F(TEXT, ms_list) F(NUMBER, ms_interval) F(BOOL, is_muster) F(BOOL, secured)                       \
 	F(TEXT, bound_key) F(BOOL, allow_weaker) F(TEXT, cert_serial) F(NUMBER, cert_not_after_s)         \
 	F(NUMBER, created_ms) F(NUMBER, disconnected_ms) F(NUMBER, removed_ms)

@@ -6,13 +6,15 @@
  *
  * Epochs alone would let a stalled server's late claim win over a newer link. A muster agent numbers its links, and
  * boot and number of the newest link that was ever claimed stay in the row, also while nobody owns the host: an older
- * link of the same boot can't claim it any more. Agents that number nothing: their server checks that the link is
- * still open before it commits.
+ * link of the same boot can't claim it any more. An older boot can't while somebody owns the host: later it may be a
+ * machine that was restored from a backup, count and all, and has to get in. Agents that number nothing: their server
+ * checks that the link is still open before it commits.
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "core/link_order.h"
 #include "store/sql.h"
 
 /* What decides, without the rest of the row. */
@@ -23,13 +25,14 @@ struct owned {
 	int64_t last_owner;
 	int64_t epoch;
 	int64_t link_number;
+	int64_t boot_number;
 	char *boot;
 	int64_t disconnected_ms;
 };
 /* clang-format off */
 #define OWNED_FIELDS(A, F)                                                                         \
 	A(NUMBER, id) F(HOST_STATUS, status) F(NUMBER, owner) F(NUMBER, last_owner) F(NUMBER, epoch) \
-	F(NUMBER, link_number) F(TEXT, boot) F(NUMBER, disconnected_ms)
+	F(NUMBER, link_number) F(NUMBER, boot_number) F(TEXT, boot) F(NUMBER, disconnected_ms)
 /* clang-format on */
 #define FIELD(kind, member) SQL_FIELD(owned, kind, member),
 static const struct sql_field owned_fields[] = {OWNED_FIELDS(FIELD, FIELD)};
@@ -50,9 +53,10 @@ static enum err owned_put(struct store_tx *tx, const struct owned *h)
 {
 	enum err e = sql_run(tx,
 			     "UPDATE host SET status = ?, owner = ?, last_owner = ?, epoch = ?, link_number = ?,"
-			     " boot = ?, disconnected_ms = ? WHERE id = ?",
+			     " boot_number = ?, boot = ?, disconnected_ms = ? WHERE id = ?",
 			     SQL_T(host_status_name(h->status)), SQL_N(h->owner), SQL_N(h->last_owner), SQL_N(h->epoch),
-			     SQL_N(h->link_number), SQL_T(h->boot), SQL_N(h->disconnected_ms), SQL_N(h->id));
+			     SQL_N(h->link_number), SQL_N(h->boot_number), SQL_T(h->boot), SQL_N(h->disconnected_ms),
+			     SQL_N(h->id));
 
 	return e ? e : change_add(tx, CHANGE_HOST, h->id);
 }
@@ -75,13 +79,21 @@ static enum err no_transition(struct store_tx *tx, const struct owned *h, enum h
 
 /* ---- claims ---- */
 
+static bool is_late(const struct host_claim *c, const struct owned *h)
+{
+	const struct link_stamp claimed = {c->boot, c->boot_number, c->link_number};
+	const struct link_stamp known = {h->boot, h->boot_number, h->link_number};
+
+	return link_is_older(&claimed, &known) && (h->owner || str_equal(c->boot, h->boot));
+}
+
 static enum err claim(struct store_tx *tx, struct host_claim *c, struct owned *h)
 {
 	struct owned next = *h; /* the text is borrowed */
 
 	c->previous_owner = h->owner;
 	c->epoch = h->epoch;
-	c->superseded = c->boot && str_equal(c->boot, h->boot) && c->link_number < h->link_number;
+	c->superseded = is_late(c, h);
 	if (c->superseded)
 		return ERR_OK;
 	if (!host_status_move(h->status, EVENT_AGENT_CONNECTED, &next.status))
@@ -89,6 +101,7 @@ static enum err claim(struct store_tx *tx, struct host_claim *c, struct owned *h
 	set_owner(tx, &next, c->msid);
 	next.boot = (char *)(uintptr_t)c->boot; /* only read */
 	next.link_number = c->link_number;
+	next.boot_number = c->boot_number;
 	c->epoch = next.epoch;
 	return owned_put(tx, &next);
 }

@@ -151,6 +151,74 @@ static void a_restarted_agent_is_no_copy_of_itself(void **state)
 	engine_down(&e);
 }
 
+/* By the count of its starts: a startup of an earlier one was long on its way, unless it is a copy's. */
+static void an_earlier_start_of_an_agent_is_late(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t first, second;
+		bool first_answers;
+		bool first_stays, second_gets_in;
+	} rows[] = {
+		{"a restart: later, and the first is silent", 4, 5, false, false, true},
+		{"a copy that was started more often", 4, 5, true, true, false},
+		{"an earlier start of one that is silent now", 5, 4, false, true, false},
+		{"a copy that was started less often", 5, 4, true, true, false},
+		{"the same count: as if there were none", 4, 4, false, false, true},
+		{"no count", 4, 0, false, false, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct agent_script one = h1, two = h1;
+		struct script *a, *b;
+
+		one.boot_number = rows[i].first;
+		two.boot_number = rows[i].second;
+		two.boot = "b2";
+		engine_up(&e);
+		a = script_new(&e, &one);
+		script_dial(a, &e.a);
+		engine_run(&e, 300);
+		if (!rows[i].first_answers)
+			link_set_heartbeat(a->link, 0);
+		b = script_new(&e, &two);
+		script_dial(b, &e.a);
+		engine_run(&e, 3000);
+		check_row(&rows[i], script_is_open(b) == rows[i].second_gets_in);
+		check_row(&rows[i], str_equal(host_of(&e.a, "h1")->session->boot, rows[i].first_stays ? "b1" : "b2"));
+		engine_down(&e);
+	}
+}
+
+/* A machine that was restored from a backup has an older count and nothing else. */
+static void a_count_that_went_back_shuts_nobody_out(void **state)
+{
+	struct engine_bench e;
+	struct agent_script one = h1, restored = h1;
+	struct script *a, *b;
+
+	one.boot_number = 9;
+	restored.boot_number = 2;
+	restored.boot = "b2";
+	engine_up(&e);
+	a = script_new(&e, &one);
+	script_dial(a, &e.a);
+	engine_run(&e, 300);
+	script_hang_up(a);
+	engine_run(&e, 1000);
+	b = script_new(&e, &restored);
+	script_dial(b, &e.a);
+	engine_run(&e, 1000);
+	assert_false(script_is_open(b)); /* the other may be about to come back */
+	engine_run(&e, 16000);
+	script_dial(b, &e.a);
+	engine_run(&e, 1000);
+	assert_true(script_is_open(b));
+	assert_int_equal(state_at(&e.a, "h1"), SESSION_READY);
+	engine_down(&e);
+}
+
 /* ---- Ready and lists ---- */
 
 static void ready_brings_the_list_when_it_is_outdated(void **state)
@@ -920,6 +988,8 @@ int main(void)
 		cmocka_unit_test(a_host_bound_to_a_certificate_is_not_given_to_less),
 		cmocka_unit_test(a_copy_is_refused_while_the_first_answers),
 		cmocka_unit_test(a_restarted_agent_is_no_copy_of_itself),
+		cmocka_unit_test(an_earlier_start_of_an_agent_is_late),
+		cmocka_unit_test(a_count_that_went_back_shuts_nobody_out),
 		cmocka_unit_test(ready_brings_the_list_when_it_is_outdated),
 		cmocka_unit_test(an_agent_that_can_not_keep_its_list_stays_up_and_is_told_again),
 		cmocka_unit_test(a_change_reaches_exactly_those_whose_list_changes),

@@ -44,6 +44,7 @@ TX_TEST(a_host_is_stored_with_all_its_fields)
 		.last_owner = 6,
 		.boot = (char[]){"boot"},
 		.link_number = 7,
+		.boot_number = 3,
 		.ms_list = (char[]){"a,b@static"},
 		.ms_interval = 60,
 		.is_muster = true,
@@ -87,6 +88,7 @@ TX_TEST(a_host_is_stored_with_all_its_fields)
 	assert_int_equal(copy.owner, 5);
 	assert_int_equal(copy.last_owner, 6);
 	assert_int_equal(copy.link_number, 7);
+	assert_int_equal(copy.boot_number, 3);
 	assert_int_equal(copy.ms_interval, 60);
 	assert_true(copy.is_muster);
 	assert_true(copy.secured);
@@ -444,23 +446,35 @@ TX_TEST(a_claim_is_judged_by_boot_and_link)
 		const char *boot;
 		int64_t msid, link;
 		bool superseded;
+		int64_t boot_number;
 	} rows[] = {
-		{"the first claim", "b1", MS_A, 3, false},
-		{"a newer link of the same boot takes over", "b1", MS_B, 5, false},
-		{"an older link comes too late", "b1", MS_A, 4, true},
-		{"the same link may be claimed again: its server didn't hear the answer", "b1", MS_B, 5, false},
-		{"another boot starts to count anew", "b2", MS_A, 1, false},
-		{"a link of a boot that has ended can't be told from a new boot", "b1", MS_B, 9, false},
-		{"an agent that numbers nothing takes over", NULL, MS_A, 0, false},
-		{"and is taken over", "b3", MS_B, 1, false},
+		{"the first claim", "b1", MS_A, 3, false, 0},
+		{"a newer link of the same boot takes over", "b1", MS_B, 5, false, 0},
+		{"an older link comes too late", "b1", MS_A, 4, true, 0},
+		{"the same link may be claimed again: its server didn't hear the answer", "b1", MS_B, 5, false, 0},
+		{"another boot starts to count anew", "b2", MS_A, 1, false, 0},
+		{"a link of a boot that has ended can't be told from a new boot", "b1", MS_B, 9, false, 0},
+		{"an agent that numbers nothing takes over", NULL, MS_A, 0, false, 0},
+		{"and is taken over", "b3", MS_B, 1, false, 0},
+		{"a boot with a number", "b4", MS_A, 1, false, 7},
+		{"an earlier boot comes too late, whatever its link", "b5", MS_B, 9, true, 6},
+		{"the same number and another boot can't be told apart", "b6", MS_B, 1, false, 7},
+		{"a later boot takes over", "b7", MS_A, 1, false, 8},
+		{"links of the boot count as ever", "b7", MS_B, 3, false, 8},
+		{"also the older ones", "b7", MS_A, 2, true, 8},
+		{"who could not keep its count is never late", "b8", MS_A, 1, false, 0},
+		{"and nobody is late behind it", "b7", MS_B, 4, false, 8},
 	};
 	int64_t id = host_made(tx, "a");
 	int64_t epoch = 0;
 	int64_t owner = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct host_claim c = {
-			.host_id = id, .msid = rows[i].msid, .boot = rows[i].boot, .link_number = rows[i].link};
+		struct host_claim c = {.host_id = id,
+				       .msid = rows[i].msid,
+				       .boot = rows[i].boot,
+				       .link_number = rows[i].link,
+				       .boot_number = rows[i].boot_number};
 		struct host_row row;
 
 		check_row(&rows[i], store_host_claim(tx, &c) == ERR_OK);
@@ -477,6 +491,7 @@ TX_TEST(a_claim_is_judged_by_boot_and_link)
 		check_row(&rows[i], row.status == HOST_CONNECTING);
 		check_row(&rows[i], row.last_ping_ms == WALL);
 		check_row(&rows[i], c.superseded || str_equal(row.boot, rows[i].boot));
+		check_row(&rows[i], c.superseded || row.boot_number == rows[i].boot_number);
 		host_row_deinit(&row);
 	}
 	return ERR_OK;
@@ -494,6 +509,23 @@ TX_TEST(an_older_link_stays_too_late_when_nobody_owns_the_host)
 	ok(store_host_claim(tx, &late));
 	assert_true(late.superseded);
 	assert_int_equal(late.previous_owner, 0);
+	return ERR_OK;
+}
+
+/* It may be a machine that was restored from a backup: its count went back, and it must not be shut out for good. */
+TX_TEST(an_older_boot_gets_in_when_nobody_owns_the_host)
+{
+	int64_t id = host_made(tx, "a");
+	struct host_claim c = {.host_id = id, .msid = MS_B, .boot = "b9", .link_number = 5, .boot_number = 9};
+	struct host_claim restored = {.host_id = id, .msid = MS_A, .boot = "b2", .link_number = 1, .boot_number = 2};
+	enum host_status to;
+
+	ok(store_host_claim(tx, &c));
+	ok(store_host_claim(tx, &restored));
+	assert_true(restored.superseded);
+	ok(store_host_event(tx, id, c.epoch, EVENT_AGENT_DISCONNECTED, &to));
+	ok(store_host_claim(tx, &restored));
+	assert_false(restored.superseded);
 	return ERR_OK;
 }
 
@@ -872,6 +904,7 @@ int main(void)
 		cmocka_unit_test(a_host_that_changes_its_zone_gets_a_slot_there),
 		cmocka_unit_test(a_claim_is_judged_by_boot_and_link),
 		cmocka_unit_test(an_older_link_stays_too_late_when_nobody_owns_the_host),
+		cmocka_unit_test(an_older_boot_gets_in_when_nobody_owns_the_host),
 		cmocka_unit_test(a_claim_needs_a_server),
 		cmocka_unit_test(events_are_for_the_current_epoch),
 		cmocka_unit_test(resource_states_follow_their_table),
