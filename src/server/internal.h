@@ -315,6 +315,11 @@ void requests_resend(struct host *h);
 void requests_owner_changed(struct host *h);
 /* A link to that server is there again: what was on its way over the last one may be lost, and is sent again. */
 void requests_peer_linked(struct server *s, int64_t msid);
+/*
+ * A link to that server has ended, and with it requests and answers that were on their way: what CloudStack agents were
+ * asked through it ends, because it may have run; what muster agents were asked is sent again over the next link.
+ */
+void requests_peer_lost(struct server *s, int64_t msid);
 /* All end with this reason: the host is gone. */
 void requests_fail(struct host *h, enum err why, const char *sentence);
 /* A peer's request for an agent attached here: passed on unchanged, in-sequence ones in their turn. */

@@ -223,10 +223,11 @@ static void take_in(struct peer *p, struct session *x)
 	/* One of each, whatever a peer says on how many links: what is let go knows nothing of us any more. */
 	peer_session_ended(x);
 	if (p->in)
-		p->in->peer = NULL;
+		peer_session_ended(p->in);
 	x->peer = p;
 	p->in = x;
 	heard(p->server, p);
+	requests_peer_linked(p->server, p->msid);
 }
 
 static void hello_came(struct server *s, struct session *x, const struct msg_peer_hello *m)
@@ -330,9 +331,13 @@ void peer_message(struct session *x, const struct header *h, const char *body, s
 
 void peer_session_ended(struct session *x)
 {
-	if (x->peer && x->peer->in == x)
-		x->peer->in = NULL;
+	struct peer *p = x->peer && x->peer->in == x ? x->peer : NULL;
+
 	x->peer = NULL;
+	if (!p)
+		return;
+	p->in = NULL;
+	requests_peer_lost(p->server, p->msid);
 }
 
 /* ---- dialling ---- */
@@ -389,11 +394,13 @@ static void on_message(struct link *l, void *user, const struct header *h, const
 static void on_closed(struct link *l, void *user, enum err why, const char *sentence)
 {
 	struct peer *p = user;
+	struct server *s = p->server;
 
 	p->out = NULL;
-	log_at(p->server->log, p->failures ? LOG_DEBUG : LOG_WARN, "link to a management server ended",
+	log_at(s->log, p->failures ? LOG_DEBUG : LOG_WARN, "link to a management server ended",
 	       KV_S("address", p->dialled), KV_S("error", err_name(why)), KV_S("reason", sentence));
 	dial_later(p);
+	requests_peer_lost(s, p->msid);
 }
 
 static const struct link_events peer_link_events = {
@@ -441,6 +448,7 @@ static void on_dial(struct timer *t)
 				 KV_S("address", p->dialled));
 			p->out = link_close(p->out);
 			dial_later(p);
+			requests_peer_lost(s, p->msid);
 			return;
 		}
 		timer_set_in(s->world, t, PEER_HEARTBEAT_MS);
@@ -470,6 +478,7 @@ void peer_cut_revoked(struct server *s)
 		m->peer->out = link_close(l);
 		timer_stop(s->world, &m->peer->dial);
 		dial_later(m->peer);
+		requests_peer_lost(s, m->row.msid);
 	}
 }
 

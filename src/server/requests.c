@@ -25,7 +25,8 @@ struct request {
 	char *body;
 	size_t n;
 	bool on_its_way; /* sent or in an attachment's queue */
-	bool passed_on;  /* ... through another server */
+	bool passed_on;  /* ... through another server: */
+	int64_t via_msid;
 	struct timer give_up;
 	struct request_params p;
 };
@@ -197,6 +198,7 @@ static enum err dispatch(struct request *r)
 		e = ERR_UNREACHABLE;
 	r->on_its_way = e == ERR_OK;
 	r->passed_on = r->on_its_way && !h->session;
+	r->via_msid = h->row.owner;
 	return e;
 }
 
@@ -366,6 +368,27 @@ void requests_peer_linked(struct server *s, int64_t msid)
 		if (r->host->row.owner == msid && !r->host->session && r->host->row.is_muster && dispatch(r))
 			log_debug(s->log, "a request waits for the agent", KV_I("host", r->host->row.id),
 				  KV_I("seq", r->header.seq));
+}
+
+void requests_peer_lost(struct server *s, int64_t msid)
+{
+	struct list to_end;
+	struct request *r;
+	size_t cursor = 0;
+
+	list_init(&to_end);
+	while ((r = map_next(&s->requests, &cursor))) {
+		if (!r->passed_on || r->via_msid != msid)
+			continue;
+		r->on_its_way = false;
+		r->passed_on = false;
+		if (r->host->row.is_muster)
+			continue;
+		list_remove(&r->in_host);
+		list_append(&to_end, &r->in_host);
+	}
+	end_all(&to_end, ERR_CLOSED,
+		"the link to the management server that has the agent ended: the command may have run");
 }
 
 void requests_fail(struct host *h, enum err why, const char *sentence)

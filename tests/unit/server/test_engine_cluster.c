@@ -107,6 +107,58 @@ static void a_command_follows_the_agent_to_another_owner(void **state)
 	engine_down(&e);
 }
 
+/* What a server has of links that others have dialled to it: they end, as a reset does it. */
+static void cut_links_from_peers(struct node *n)
+{
+	list_for (x, &n->server->sessions, struct session, in_sessions)
+		if (x->state == SESSION_PEER)
+			session_end(x, ERR_CLOSED, "cut", EVENT_N);
+}
+
+/* An answer that is lost with the link between two servers is not waited for. */
+static void a_link_between_servers_that_ends_takes_requests_with_it(void **state)
+{
+	static const struct agent_script java = {.guid = "j", .ip = "10.1.0.9", .identity = ID_SAN};
+	static const struct {
+		const char *what;
+		const struct agent_script *as;
+		bool cut_at_owner; /* the link that carries requests */
+		bool cut_at_asker; /* the link that carries answers */
+		int n;
+		enum err result;
+		size_t n_got; /* how often the agent got the command */
+	} rows[] = {
+		{"a CloudStack agent: it may have run", &java, true, false, 1, ERR_CLOSED, 1},
+		{"the same, by the link for answers", &java, false, true, 1, ERR_CLOSED, 1},
+		{"both", &java, true, true, 1, ERR_CLOSED, 1},
+		{"a muster agent gets it again", &h1, true, true, 0, ERR_OK, 2},
+		{"its answer takes the other link", &h1, false, true, 1, ERR_OK, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct script *a;
+		struct heard h;
+
+		cluster_up(&e);
+		a = script_new(&e, rows[i].as);
+		script_dial(a, &e.b);
+		engine_run(&e, 1000);
+		ask(&e.a, rows[i].as->guid, &h);
+		engine_run(&e, 500);
+		check_row(&rows[i], script_count(a, MSG_MAINTAIN) == 1);
+		if (rows[i].cut_at_owner)
+			cut_links_from_peers(&e.b);
+		if (rows[i].cut_at_asker)
+			cut_links_from_peers(&e.a);
+		script_answer(a, script_got(a, MSG_MAINTAIN, 0), MSG_ANSWER, true);
+		engine_run(&e, 5000);
+		check_row(&rows[i], h.n == rows[i].n && h.result == rows[i].result);
+		check_row(&rows[i], script_count(a, MSG_MAINTAIN) == rows[i].n_got);
+		engine_down(&e);
+	}
+}
+
 static void an_agent_that_moves_is_superseded_at_its_old_server(void **state)
 {
 	struct engine_bench e;
@@ -302,6 +354,7 @@ int main(void)
 		cmocka_unit_test(servers_are_linked_both_ways),
 		cmocka_unit_test(a_command_finds_the_agent_through_its_owner),
 		cmocka_unit_test(a_command_follows_the_agent_to_another_owner),
+		cmocka_unit_test(a_link_between_servers_that_ends_takes_requests_with_it),
 		cmocka_unit_test(an_agent_that_moves_is_superseded_at_its_old_server),
 		cmocka_unit_test(a_late_claim_of_an_older_link_does_not_win),
 		cmocka_unit_test(a_dead_server_loses_its_hosts),
