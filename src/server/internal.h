@@ -7,6 +7,7 @@
  *   roster    hosts and servers as the store knows them, in memory
  *   lists     which list a host should have, which servers to avoid now
  *   session   one agent's link: startup, claim, ready, ping, requests
+ *   arrivals  the pace at which agents come home
  *   spreading new lists -> agents (core/spread)
  *   news      what agents are told without asking: heartbeats, how many they are, how their preferred server is
  *   watch     silence, grace, dead servers (core/member)
@@ -28,6 +29,7 @@
 #include "core/member.h"
 #include "core/server_list.h"
 #include "core/spread.h"
+#include "core/token_bucket.h"
 #include "net/link.h"
 #include "server/server.h"
 #include "wire/message.h"
@@ -287,6 +289,10 @@ bool startup_again(struct session *x, const struct header *h, struct batch *b);
 /* The store says that nobody owns a host whose agent we hold: claimed again. */
 void startup_claim_again(struct session *x);
 
+/* arrivals.c: a muster agent wants to come home from another server. 0: now; otherwise after so many ms. */
+int64_t arrivals_wait_ms(struct server *s, const char *guid);
+void arrivals_deinit(struct server *s);
+
 /* requests.c */
 struct request_params {
 	bool continue_on_error;
@@ -536,6 +542,12 @@ struct server {
 	size_t compare_cursor;
 	const void *compare_table; /* the roster's, as the cursor knows it */
 	bool trigger_next;
+
+	/* arrivals.c */
+	struct token_bucket arrivals; /* burst 0: not yet used */
+	struct list promises;         /* of tokens, by time */
+	struct map promise_by_guid;
+	size_t n_promises;
 
 	/* news.c */
 	int64_t heartbeat_ms;     /* interval in force; 0: not started */

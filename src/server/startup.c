@@ -795,6 +795,24 @@ static void hold_back(struct session *x, const struct header *h, struct batch *t
 
 /* ---- the door ---- */
 
+/* Who has a link elsewhere and comes home waits for its turn. (Not who has come back to a link that it has here.) */
+static bool may_come_home(struct session *x, const struct header *h, const struct msg_startup_common *m,
+			  const char *guid)
+{
+	int64_t wait_ms;
+
+	if (x->state != SESSION_ANONYMOUS || !link_is_muster(x->link) || !str_equal(m->musterPurpose, "preferred"))
+		return true;
+	wait_ms = arrivals_wait_ms(x->server, guid);
+	if (!wait_ms)
+		return true;
+	startup_put_off(x, h, wait_ms, NULL,
+			config_number(x->server, "agent.failback.rate", 0)
+				? "agents come home at the pace of agent.failback.rate: wait for your turn"
+				: "no agent comes home now: agent.failback.rate is 0");
+	return false;
+}
+
 void startup_begin(struct session *x, const struct header *h, struct batch *b)
 {
 	struct server *s = x->server;
@@ -828,6 +846,8 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 		session_end(x, ERR_CONFLICT, "a later start of this agent is connected", EVENT_N);
 		return;
 	}
+	if (!may_come_home(x, h, m, guid))
+		return;
 	if (a == ADMIT_UNSECURED)
 		log_warn(s->log, "an agent is let in unsecured, because ca.plugin.root.auth.strictness is false",
 			 KV_S("guid", guid), KV_S("peer", link_peer_ip(x->link)), KV_S("reason", why.text));

@@ -219,6 +219,141 @@ static void a_count_that_went_back_shuts_nobody_out(void **state)
 	engine_down(&e);
 }
 
+/* ---- the pace of those who come home ---- */
+
+static const struct msg_startup_answer *answer_of(const struct script *a)
+{
+	size_t n = script_count(a, MSG_STARTUP_ANSWER);
+	const struct fake_message *m = n ? script_got(a, MSG_STARTUP_ANSWER, n - 1) : NULL;
+
+	return m ? m->batch.elements[0].fields : NULL;
+}
+
+static int64_t comes_for(struct engine_bench *e, struct script *a, const char *purpose)
+{
+	const struct msg_startup_answer *answer;
+
+	a->purpose = purpose;
+	script_dial(a, &e->a);
+	engine_run(e, 20);
+	answer = answer_of(a);
+	assert_non_null(answer);
+	if (answer->result.value)
+		return 0;
+	assert_true(answer->musterRetryMs.has);
+	assert_non_null(answer->details);
+	a->put_off++;
+	return answer->musterRetryMs.value;
+}
+
+/* Rate 10, burst 2: four agents come at once. */
+static void agents_come_home_at_a_pace(void **state)
+{
+	static const char *const guids[] = {"p0", "p1", "p2", "p3", "p4", "p5"};
+	struct engine_bench e;
+	struct script *a[6];
+	int64_t wait_ms[6];
+
+	engine_up(&e);
+	engine_config(&e, "agent.failback.rate", "10");
+	engine_config(&e, "agent.failback.burst", "2");
+	engine_run(&e, 500);
+	for (size_t i = 0; i < 6; i++) {
+		struct agent_script as = h1;
+
+		as.guid = guids[i];
+		a[i] = script_new(&e, &as);
+	}
+	for (size_t i = 0; i < 4; i++)
+		wait_ms[i] = comes_for(&e, a[i], "preferred");
+	assert_int_equal(wait_ms[0], 0);
+	assert_int_equal(wait_ms[1], 0);
+	assert_in_range(wait_ms[2], 100, 105);
+	assert_in_range(wait_ms[3], 130, 145); /* a tenth of a second behind it */
+	assert_false(script_is_open(a[2]));
+	assert_int_equal(state_at(&e.a, "p2"), SESSION_CLOSED);
+	/* Any other reason takes no token and needs none. */
+	assert_int_equal(comes_for(&e, a[4], "seek"), 0);
+	assert_int_equal(comes_for(&e, a[5], NULL), 0);
+	/* Too early: its token isn't there yet, and it isn't charged twice. */
+	wait_ms[3] = comes_for(&e, a[3], "preferred");
+	assert_in_range(wait_ms[3], 100, 110);
+	engine_run(&e, 140);
+	assert_int_equal(comes_for(&e, a[2], "preferred"), 0);
+	assert_int_equal(comes_for(&e, a[3], "preferred"), 0);
+	assert_int_equal(e.a.server->n_promises, 0);
+	/* Who comes later pays for himself. */
+	engine_run(&e, 1000);
+	assert_int_equal(token_bucket_there(&e.a.server->arrivals, world_now(e.world)), 2);
+	engine_down(&e);
+}
+
+static void a_pause_lets_nobody_come_home(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+
+	engine_up(&e);
+	engine_config(&e, "agent.failback.rate", "0");
+	engine_run(&e, 500);
+	a = script_new(&e, &h1);
+	/* Also what has been saved up isn't used: it is a pause. */
+	assert_in_range(comes_for(&e, a, "preferred"), 30000, 60000);
+	assert_int_equal(e.a.server->n_promises, 0);
+	assert_non_null(strstr(answer_of(a)->details, "agent.failback.rate is 0"));
+	/* It has no link any more, and may come. */
+	assert_int_equal(comes_for(&e, a, "seek"), 0);
+	engine_down(&e);
+}
+
+/* Somebody who is promised a token and never comes is forgotten; promises have an end too. */
+static void promises_are_bounded(void **state)
+{
+	struct engine_bench e;
+	char guid[16];
+	int64_t wait_ms = 0;
+
+	engine_up(&e);
+	engine_config(&e, "agent.failback.rate", "100");
+	engine_config(&e, "agent.failback.burst", "1");
+	engine_run(&e, 500);
+	for (size_t i = 0; i < 7000; i++) {
+		snprintf(guid, sizeof(guid), "g%zu", i);
+		wait_ms = arrivals_wait_ms(e.a.server, guid);
+		assert_in_range(wait_ms, i ? 1 : 0, 60000);
+	}
+	/* At 100 a second a minute has room for 6000. */
+	assert_in_range(e.a.server->n_promises, 5990, 6001);
+	engine_run(&e, 95000);
+	assert_int_equal(arrivals_wait_ms(e.a.server, "g10"), 0);
+	assert_int_equal(e.a.server->n_promises, 0);
+	engine_down(&e);
+}
+
+/* A link that was superseded here and that the agent comes back to is in use: it must not be closed for the pace. */
+static void coming_back_to_a_link_is_no_arrival(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+
+	engine_up(&e);
+	a = script_new(&e, &h1);
+	assert_int_equal(comes_for(&e, a, "preferred"), 0);
+	engine_config(&e, "agent.failback.rate", "0");
+	engine_run(&e, 500);
+	a->purpose = "suspect";
+	script_dial(a, &e.a);
+	engine_run(&e, 200);
+	script_hang_up(a);
+	script_back_to_oldest(a);
+	a->purpose = "preferred"; /* what this link was made for */
+	script_startup(a);
+	engine_run(&e, 500);
+	assert_true(script_is_open(a));
+	assert_int_equal(state_at(&e.a, "h1"), SESSION_READY);
+	engine_down(&e);
+}
+
 /* ---- Ready and lists ---- */
 
 static void ready_brings_the_list_when_it_is_outdated(void **state)
@@ -990,6 +1125,10 @@ int main(void)
 		cmocka_unit_test(a_restarted_agent_is_no_copy_of_itself),
 		cmocka_unit_test(an_earlier_start_of_an_agent_is_late),
 		cmocka_unit_test(a_count_that_went_back_shuts_nobody_out),
+		cmocka_unit_test(agents_come_home_at_a_pace),
+		cmocka_unit_test(a_pause_lets_nobody_come_home),
+		cmocka_unit_test(promises_are_bounded),
+		cmocka_unit_test(coming_back_to_a_link_is_no_arrival),
 		cmocka_unit_test(ready_brings_the_list_when_it_is_outdated),
 		cmocka_unit_test(an_agent_that_can_not_keep_its_list_stays_up_and_is_told_again),
 		cmocka_unit_test(a_change_reaches_exactly_those_whose_list_changes),
