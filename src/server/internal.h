@@ -7,6 +7,7 @@
  *   roster    hosts and servers as the store knows them, in memory
  *   lists     which list a host should have, which servers to avoid now
  *   session   one agent's link: startup, claim, ready, ping, requests
+ *   clones    two machines with one guid, on two servers
  *   arrivals  the pace at which agents come home
  *   spreading new lists -> agents (core/spread)
  *   news      what agents are told without asking: heartbeats, how many they are, how their preferred server is
@@ -229,8 +230,10 @@ struct session {
 	bool provisional;  /* accepted without the store (decision 14) */
 	struct held *held; /* a startup that waits: is an older link of its guid alive? startup.c */
 	struct mono held_since;
-	struct claim *claim;      /* under way in the store: startup.c */
-	struct timer claim_again; /* provisional: when to try again */
+	int64_t clone_seq, clone_msid; /* the question to another server whether it lives there; 0: none */
+	bool clone_lives;              /* its answer */
+	struct claim *claim;           /* under way in the store: startup.c */
+	struct timer claim_again;      /* provisional: when to try again */
 	/* requests.c */
 	struct list in_sequence; /* waiting to be sent, one in-sequence request at a time */
 	bool in_sequence_busy;
@@ -288,6 +291,20 @@ void startup_store_hangs(struct session *x);
 bool startup_again(struct session *x, const struct header *h, struct batch *b);
 /* The store says that nobody owns a host whose agent we hold: claimed again. */
 void startup_claim_again(struct session *x);
+
+/* A startup that was held back goes on, before its time is over. */
+void startup_held_over(struct session *x);
+
+/* clones.c: does an older link of a newcomer's guid live on another server (decision 7)? */
+/* Asks the owner. true: asked, startup_held_over() may come before the hold is over. */
+bool clone_ask(struct session *x, const struct host *known, const char *boot);
+/* An answer of that kind? */
+bool clone_answered(struct server *s, int64_t from, const struct header *h, const char *body, size_t n);
+/* Another server asks us. */
+void clone_asked(struct server *s, int64_t asker, const struct header *h, const struct msg_agent_alive *m);
+/* Where heartbeats are too far apart to wait for: asked for a sign of life. */
+void clone_probe(struct session *x);
+void clones_deinit(struct server *s);
 
 /* arrivals.c: a muster agent wants to come home from another server. 0: now; otherwise after so many ms. */
 int64_t arrivals_wait_ms(struct server *s, const char *guid);
@@ -542,6 +559,10 @@ struct server {
 	size_t compare_cursor;
 	const void *compare_table; /* the roster's, as the cursor knows it */
 	bool trigger_next;
+
+	/* clones.c */
+	struct list questions;
+	size_t n_questions;
 
 	/* arrivals.c */
 	struct token_bucket arrivals; /* burst 0: not yet used */

@@ -293,6 +293,10 @@ static void take_request(struct server *s, struct peer *p, struct session *x, co
 	case MSG_CHANGE_HINT:
 		follow_now(s);
 		break;
+	case MSG_AGENT_ALIVE:
+		if (p)
+			clone_asked(s, p->msid, h, b.elements[0].fields);
+		break;
 	case MSG_PEER_STATUS:
 		status_came(s, p, b.elements[0].fields);
 		break;
@@ -319,8 +323,8 @@ static void take_message(struct server *s, struct peer *p, struct session *x, co
 {
 	if (h->flags & FLAG_REQUEST)
 		take_request(s, p, x, h, body, n);
-	else if (h->mgmt_id == s->msid)
-		request_answered(s, h, body, n);
+	else if (h->mgmt_id == s->msid && !request_answered(s, h, body, n) && p)
+		clone_answered(s, p->msid, h, body, n);
 }
 
 void peer_message(struct session *x, const struct header *h, const char *body, size_t n)

@@ -102,6 +102,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->compare_later.queued);
 	list_init(&s->news_later.queued);
 	list_init(&s->promises);
+	list_init(&s->questions);
 	map_init_text(&s->promise_by_guid, rng_u64(&s->world->rng));
 	map_init_number(&s->hosts_by_id, rng_u64(&s->world->rng));
 	map_init_text(&s->hosts_by_guid, rng_u64(&s->world->rng));
@@ -151,6 +152,7 @@ struct server *server_free(struct server *s)
 	host_events_deinit(s);
 	join_deinit(s);
 	arrivals_deinit(s);
+	clones_deinit(s);
 	roster_deinit(s);
 	api_deinit(s);
 	map_deinit(&s->requests);

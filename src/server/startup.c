@@ -17,6 +17,7 @@
 
 #define CLAIM_AGAIN_MS 1000
 #define HOLD_MS 2500 /* two heartbeats and a bit: in that time an older link that is alive is heard (decision 7) */
+#define HOLD_REMOTE_MS 3000 /* the same at another server, and the way there and back */
 
 /* On its way through the store; outlives its session. */
 struct claim {
@@ -117,11 +118,24 @@ static enum admit judge(struct session *x, const struct msg_startup_common *m, c
 	    !str_equal(older->boot, m->musterBoot) &&
 	    (!x->held || mono_before(x->held_since, link_heard(older->link)))) {
 		if (!x->held) {
+			clone_probe(older);
 			*hold = true;
 			return a;
 		}
 		why_set(why, "another machine with guid %s is connected from %s and answers: is it a copy?",
 			known->row.guid, link_peer_ip(older->link));
+		event_add(s, "HOST.DUPLICATE.GUID", "ERROR", known->row.id, "%s", why->text);
+		return ADMIT_DUPLICATE_GUID;
+	}
+	/* The same where the older link is another server's. */
+	if (admit_is_yes(a) && known && !older && !x->held && link_is_muster(x->link))
+		*hold = clone_ask(x, known, m->musterBoot);
+	if (admit_is_yes(a) && known && x->clone_lives) {
+		const struct member_server *at = roster_server(s, x->clone_msid);
+
+		why_set(why,
+			"another machine with guid %s is connected to management server %s and answers: is it a copy?",
+			known->row.guid, at ? at->row.name : "?");
 		event_add(s, "HOST.DUPLICATE.GUID", "ERROR", known->row.id, "%s", why->text);
 		return ADMIT_DUPLICATE_GUID;
 	}
@@ -763,16 +777,21 @@ void startup_drop_held(struct session *x)
 	mem_free(d);
 }
 
-static void on_held(struct timer *t)
+void startup_held_over(struct session *x)
 {
-	struct held *d = container_of(t, struct held, timer);
-	struct session *x = d->session;
+	struct held *d = x->held;
 	struct header h = d->header;
 	struct batch b = d->batch;
 
+	timer_stop(x->server->world, &d->timer);
 	d->batch = (struct batch){0};
 	startup_begin(x, &h, &b); /* which may end the session, and drops us */
 	batch_deinit(&b);
+}
+
+static void on_held(struct timer *t)
+{
+	startup_held_over(container_of(t, struct held, timer)->session);
 }
 
 static void hold_back(struct session *x, const struct header *h, struct batch *take_b)
@@ -790,7 +809,7 @@ static void hold_back(struct session *x, const struct header *h, struct batch *t
 	x->held = d;
 	x->held_since = world_now(x->server->world);
 	timer_init(&d->timer, on_held);
-	timer_set_in(x->server->world, &d->timer, HOLD_MS);
+	timer_set_in(x->server->world, &d->timer, x->clone_seq ? HOLD_REMOTE_MS : HOLD_MS);
 }
 
 /* ---- the door ---- */

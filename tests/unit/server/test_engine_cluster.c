@@ -159,6 +159,90 @@ static void a_link_between_servers_that_ends_takes_requests_with_it(void **state
 	}
 }
 
+/* Two machines with one guid: the first is at A, another one comes to B (decision 7). */
+static void a_copy_is_refused_at_another_server_too(void **state)
+{
+	enum first { ANSWERS, SILENT, HUNG_UP, SLOW };
+	static const struct {
+		const char *what;
+		enum first first; /* what the one at A does */
+		const char *boot; /* of the newcomer */
+		bool linked;      /* are the servers? */
+		int64_t early_ms; /* it isn't in before */
+		int64_t late_ms;  /* and by now, if ever */
+		bool is_in;
+	} rows[] = {
+		{"both alive: the first stays", ANSWERS, "b2", true, 3000, 3500, false},
+		{"the first is silent: a restarted machine", SILENT, "b2", true, 2400, 3200, true},
+		{"its link is gone: a restarted process, without delay", HUNG_UP, "b2", true, 0, 300, true},
+		{"the same agent has moved", ANSWERS, "b1", true, 0, 100, true},
+		{"nobody to ask: as ever", ANSWERS, "b2", false, 0, 100, true},
+		{"heartbeats far apart: the first is asked for a sign of life", SLOW, "b2", true, 3000, 3500, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct agent_script second = h1;
+		struct script *a, *b;
+
+		second.boot = rows[i].boot;
+		second.ip = "10.1.0.2";
+		cluster_up(&e);
+		if (rows[i].first == SLOW)
+			e.a.server->n_sessions += 12000;
+		engine_run(&e, 1100);
+		a = script_new(&e, &h1);
+		script_dial(a, &e.a);
+		engine_run(&e, 1000);
+		check_row(&rows[i], is_ready_at(&e.a, "h1"));
+		if (!rows[i].linked)
+			peer_stop(e.b.server);
+		if (rows[i].first == SILENT)
+			link_set_heartbeat(a->link, 0);
+		if (rows[i].first == SLOW)
+			link_set_heartbeat(a->link, 5000);
+		if (rows[i].first == HUNG_UP)
+			script_hang_up(a);
+		engine_run(&e, 10);
+		b = script_new(&e, &second);
+		b->link_number = 1;
+		script_dial(b, &e.b);
+		engine_run(&e, rows[i].early_ms);
+		check_row(&rows[i], !is_ready_at(&e.b, "h1"));
+		engine_run(&e, rows[i].late_ms - rows[i].early_ms);
+		check_row(&rows[i], is_ready_at(&e.b, "h1") == rows[i].is_in);
+		check_row(&rows[i], script_is_open(b) == rows[i].is_in);
+		check_row(&rows[i], rows[i].is_in || is_ready_at(&e.a, "h1"));
+		check_row(&rows[i], e.a.server->n_questions == 0);
+		if (rows[i].first == SLOW)
+			e.a.server->n_sessions -= 12000;
+		engine_down(&e);
+	}
+}
+
+/* Questions are counted against nobody, so there is an end to them; a server may go while some are open. */
+static void questions_about_copies_are_bounded(void **state)
+{
+	struct engine_bench e;
+	struct header h = {.flags = FLAG_REQUEST | FLAG_FROM_SERVER, .seq = 1};
+	struct msg_agent_alive m = {0};
+	struct script *a;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 1000);
+	msg_set_i64(&m.agentId, host_of(&e.a, "h1")->row.id);
+	assert_int_equal(msg_set_text(&m.boot, "other"), ERR_OK);
+	for (int i = 0; i < 1500; i++)
+		clone_asked(e.a.server, server_msid(e.b.server), &h, &m);
+	assert_int_equal(e.a.server->n_questions, 1000);
+	mem_free(m.boot);
+	engine_run(&e, 2600);
+	assert_int_equal(e.a.server->n_questions, 0);
+	engine_down(&e);
+}
+
 static void an_agent_that_moves_is_superseded_at_its_old_server(void **state)
 {
 	struct engine_bench e;
@@ -355,6 +439,8 @@ int main(void)
 		cmocka_unit_test(a_command_finds_the_agent_through_its_owner),
 		cmocka_unit_test(a_command_follows_the_agent_to_another_owner),
 		cmocka_unit_test(a_link_between_servers_that_ends_takes_requests_with_it),
+		cmocka_unit_test(a_copy_is_refused_at_another_server_too),
+		cmocka_unit_test(questions_about_copies_are_bounded),
 		cmocka_unit_test(an_agent_that_moves_is_superseded_at_its_old_server),
 		cmocka_unit_test(a_late_claim_of_an_older_link_does_not_win),
 		cmocka_unit_test(a_dead_server_loses_its_hosts),
