@@ -59,8 +59,8 @@ struct agent_script {
 	const char *ip;
 	enum identity identity;
 	bool is_muster;
-	const char *boot; /* muster */
-	const char *list; /* reported; NULL: none */
+	const char *boot;    /* muster */
+	const char *list;    /* reported; NULL: none */
 	int64_t boot_number; /* 0: none */
 };
 
