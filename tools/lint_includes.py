@@ -25,12 +25,13 @@ FLOORS = {
     "server": {"base", "wire", "core", "pki", "store", "ca", "net", "client"},
     "agent": {"base", "wire", "core", "pki", "net", "client"},
     "cli": {"base", "wire", "core", "client"},  # core: the offline plan
+    "bench": {"base", "wire", "core", "pki", "net", "client"},
     "sim": {"base", "wire", "core", "pki", "store", "ca", "net", "client", "server", "agent", "cli"},
 }
 
 # Not a folder of src/: the public header, which only those who implement or use the library see.
 PUBLIC = "muster"
-MAY_SEE_PUBLIC = {"client", "server", "agent", "cli", "sim"}
+MAY_SEE_PUBLIC = {"client", "server", "agent", "cli", "sim", "bench"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 

@@ -1,0 +1,150 @@
+/*
+ * The world's door outwards. A fleet of thousands pointed at the wrong address is an attack: what is dialled has to be
+ * on this machine, whatever the lists say that servers hand out. And what is dialled is counted, by server.
+ *
+ * It puts a copy of the world's table of operations in front of the world; nothing else there changes.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "bench/bench.h"
+
+struct target {
+	char name[IP_TEXT + 8];
+	struct rate dials;
+};
+
+struct guard {
+	struct world_ops ops; /* what the world has now */
+	const struct world_ops *inner;
+	struct map targets; /* name -> struct target, owned */
+	bool anywhere;
+	bool is_apart; /* in a network namespace that isn't the machine's */
+};
+
+static struct target *target_get(struct guard *g, const char *ip, uint16_t port)
+{
+	char name[IP_TEXT + 8];
+	struct target *t;
+
+	snprintf(name, sizeof(name), strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip, port);
+	t = map_get(&g->targets, name);
+	if (t)
+		return t;
+	t = mem_zalloc(sizeof(*t));
+	if (!t)
+		return NULL;
+	str_copy(t->name, sizeof(t->name), name);
+	if (map_put(&g->targets, name, t) == ERR_OK)
+		return t;
+	return mem_free(t);
+}
+
+/* ---- what may be dialled ---- */
+
+static bool is_in(uint32_t address, uint32_t net, unsigned bits)
+{
+	return (address ^ net) >> (32 - bits) == 0;
+}
+
+static bool is_loopback(const char *ip)
+{
+	struct in_addr four;
+
+	if (inet_pton(AF_INET, ip, &four) == 1)
+		return is_in(ntohl(four.s_addr), 0x7f000000, 8);
+	return strcmp(ip, "::1") == 0;
+}
+
+static bool is_private(const char *ip)
+{
+	struct in_addr four;
+	struct in6_addr six;
+	uint32_t a;
+
+	if (inet_pton(AF_INET, ip, &four) == 1) {
+		a = ntohl(four.s_addr);
+		return is_in(a, 0x0a000000, 8) || is_in(a, 0xac100000, 12) || is_in(a, 0xc0a80000, 16);
+	}
+	return inet_pton(AF_INET6, ip, &six) == 1 && (six.s6_addr[0] & 0xfe) == 0xfc;
+}
+
+enum err guard_check(const struct guard *g, const char *ip, struct why *why)
+{
+	if (g->anywhere || is_loopback(ip) || (g->is_apart && is_private(ip)))
+		return ERR_OK;
+	why_set(why, "%s is not on this machine (--anywhere allows it)", ip);
+	return ERR_REFUSED;
+}
+
+static enum err op_connect(struct world *w, struct stream **out, const char *ip, uint16_t port, const char *source_ip,
+			   const struct stream_events *events, void *user, struct why *why)
+{
+	struct guard *g = container_of(w->ops, struct guard, ops);
+	struct target *t;
+	enum err e = guard_check(g, ip, why);
+
+	if (e)
+		return e;
+	t = target_get(g, ip, port);
+	e = t ? rate_add(&t->dials, now_us()) : ERR_NOMEM;
+	return e ? e : g->inner->connect(w, out, ip, port, source_ip, events, user, why);
+}
+
+/* ---- made and freed ---- */
+
+/* Process 1 has the machine's network; who may not look there is taken to share it. */
+static bool network_is_apart(void)
+{
+	struct stat own, first;
+
+	return stat("/proc/self/ns/net", &own) == 0 && stat("/proc/1/ns/net", &first) == 0 &&
+	       own.st_ino != first.st_ino;
+}
+
+enum err guard_new(struct guard **out, struct world *w, bool anywhere)
+{
+	struct guard *g = mem_zalloc(sizeof(*g));
+
+	if (!g)
+		return ERR_NOMEM;
+	map_init_text(&g->targets, 0);
+	g->anywhere = anywhere;
+	g->is_apart = network_is_apart();
+	g->inner = w->ops;
+	g->ops = *w->ops;
+	g->ops.connect = op_connect;
+	w->ops = &g->ops;
+	*out = g;
+	return ERR_OK;
+}
+
+struct guard *guard_free(struct guard *g)
+{
+	size_t cursor = 0;
+
+	if (!g)
+		return NULL;
+	for (struct target *t = map_next(&g->targets, &cursor); t; t = map_next(&g->targets, &cursor)) {
+		rate_deinit(&t->dials);
+		mem_free(t);
+	}
+	map_deinit(&g->targets);
+	return mem_free(g);
+}
+
+json_t *guard_json(const struct guard *g)
+{
+	json_t *all = json_object();
+	size_t cursor = 0;
+
+	for (const struct target *t = map_next(&g->targets, &cursor); t; t = map_next(&g->targets, &cursor))
+		json_object_set_new(all, t->name,
+				    json_pack("{s:I,s:I}", "dials", (json_int_t)t->dials.total, "peak_dials_per_s",
+					      (json_int_t)t->dials.peak));
+	return all;
+}
