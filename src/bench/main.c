@@ -262,7 +262,6 @@ static enum err set_up(struct program *p, struct why *why)
 	char source[IP_TEXT];
 	enum err e = world_uv_new(&p->world, why);
 
-	timer_init(&p->end, on_end);
 	if (!e)
 		e = guard_new(&p->guard, p->world, p->options.anywhere);
 	if (!e)
@@ -516,6 +515,7 @@ int main(int argc, char **argv)
 		return misused("one word too many: ", argv[optind]);
 	if (!p.options.dir && !p.options.only_floor)
 		return misused("--dir is missing", "");
+	timer_init(&p.end, on_end);
 	log_init_stderr(&p.log, LOG_WARN, false);
 	prctl(PR_SET_DUMPABLE, 0); /* keys are in memory */
 	code = p.options.only_floor ? run_floor(&p) : run(&p);
