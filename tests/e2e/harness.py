@@ -21,7 +21,7 @@ PORT = 8250
 
 
 def program(name):
-    for floor in ("server", "agent", "cli", ""):
+    for floor in ("server", "agent", "cli", "bench", ""):
         path = os.path.join(PROGRAMS, "src", floor, name) if floor else os.path.join(PROGRAMS, name)
         if os.access(path, os.X_OK) and os.path.isfile(path):
             return path
