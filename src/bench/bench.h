@@ -76,7 +76,7 @@ struct guard;
 /* Puts itself between `w` and its users, from here on; freed after the world. */
 enum err guard_new(struct guard **out, struct world *w, bool anywhere) MUST_CHECK;
 struct guard *guard_free(struct guard *g);
-/* ERR_REFUSED with a sentence: not loopback, and not an address of a private network in a namespace of its own. */
+/* ERR_REFUSED with a sentence: not loopback, and not a private address in a network that has no way out. */
 enum err guard_check(const struct guard *g, const char *ip, struct why *why) MUST_CHECK;
 /* {"10.0.0.1:8250": {"dials", "peak_dials_per_s"}} */
 json_t *guard_json(const struct guard *g);

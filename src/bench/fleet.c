@@ -23,7 +23,7 @@
 struct seen {
 	enum agent_state state;
 	char *server; /* owned; NULL: none */
-	bool is_moving;
+	bool is_moving, is_home;
 };
 
 struct member {
@@ -157,7 +157,7 @@ static void member_lost(struct member *m, int64_t now)
 	m->fleet->n_up--;
 }
 
-static void see(struct member *m, const struct agent_view *v)
+static void see(struct member *m, const struct agent_view *v, bool is_home)
 {
 	if (!str_equal(m->seen.server, v->connected)) {
 		mem_free(m->seen.server);
@@ -166,26 +166,29 @@ static void see(struct member *m, const struct agent_view *v)
 	}
 	m->seen.state = v->state;
 	m->seen.is_moving = v->moving;
+	m->seen.is_home = is_home;
 }
 
 static void on_changed(void *user)
 {
 	struct member *m = user;
 	struct agent_view v;
-	bool is_up, is_other;
+	bool is_up, is_other, is_home;
 	int64_t now = now_us();
 
 	agent_look(m->agent, &v);
 	is_up = v.state == AGENT_UP;
 	is_other = !str_equal(m->seen.server, v.connected);
-	if (v.state == m->seen.state && v.moving == m->seen.is_moving && !is_other)
+	/* A new list makes an agent at home, or not, without anything else. */
+	is_home = is_up && str_equal(v.connected, v.preferred);
+	if (v.state == m->seen.state && v.moving == m->seen.is_moving && is_home == m->seen.is_home && !is_other)
 		return;
-	event_print(m->fleet, m, &v, is_up && str_equal(v.connected, v.preferred));
+	event_print(m->fleet, m, &v, is_home);
 	if (is_up && (is_other || m->seen.state != AGENT_UP))
 		member_arrived(m, v.connected, now);
 	else if (!is_up && m->seen.state == AGENT_UP)
 		member_lost(m, now);
-	see(m, &v);
+	see(m, &v, is_home);
 }
 
 /* ---- what the engine asks of its host program ---- */

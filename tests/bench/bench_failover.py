@@ -353,7 +353,9 @@ class Bench:
         # Later options win. The first run joins, the second measures.
         argv = [*self.fleet.base, "--agents", str(n), "--until-up", "--seconds", str(PATIENCE), "--ramp", "5"]
         for _ in range(2):
-            said = subprocess.run(argv, capture_output=True, text=True, check=True)
+            said = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if said.returncode:
+                raise AssertionError(f"muster-bench failed: {said.stderr}")
         alone = json.loads(said.stdout.splitlines()[-1])["first_up"]
         began = time.monotonic()
         self.fleet.start()
