@@ -406,14 +406,15 @@ class Bench:
 
     def run(self, kind):
         self.fresh_fleet()
-        trickle = Trickle(self, self.cluster.hosts())
-        if kind != "cold":  # there is nobody to command
-            trickle.start()
+        self.trickle = Trickle(self, self.cluster.hosts())
+        # In some classes all agents start anew, and there is nobody to command; in one it is only the return that counts.
+        if kind not in ("cold", "frozen-listener", "failback"):
+            self.trickle.start()
         try:
             how = {"frozen-listener": self.frozen_listener, "drain": self.drain, "rolling": self.rolling, "cold": self.cold}
             result = how.get(kind, lambda: self.outage(kind))()
         finally:
-            commands = trickle.close() if trickle.ident else None
+            commands = self.trickle.close() if self.trickle.ident else None
         result = {"class": kind, **result, "commands": commands, "placement": self.placement()}
         result["report"] = self.last_report()
         self.results.append(result)
@@ -442,12 +443,15 @@ class Bench:
             until(lambda: self.fleet.up(lambda e: e["server"] not in gone), PATIENCE, "everybody is served again")
             served_by = time.time()
         after = self.used(victims)
+        if kind == "failback":
+            self.trickle.start()
         mended = self.mend(kind, victims)
         if everybody:
             until(self.fleet.up, PATIENCE, "everybody is served again")
             served_by = time.time()
         self.settle()
         out, back = tales(self.fleet, hit, start, served_by), tales(self.fleet, hit, served_by)
+        whole = tales(self.fleet, hit, start)
         since = mended if everybody else start
         arrived = [t.arrived(lambda server: server not in gone) for t in out.values()]
         elsewhere = tales(self.fleet, others, start)
@@ -456,7 +460,7 @@ class Bench:
             "noticed": spread_of([t.noticed and t.noticed - start for t in out.values()]),
             "served": spread_of([t and t - since for t in arrived]),
             "without_link": spread_of([t.without for t in out.values()]),
-            "home": spread_of([t.homecoming and t.homecoming - mended for t in (out if everybody else back).values()]),
+            "home": spread_of([t.homecoming and t.homecoming - mended for t in (whole if everybody else back).values()]),
             "at_return": spread_of([t.without for t in back.values()]),
             "others_lost": sum(t.without > 0 for t in elsewhere.values()),
             "peak_new_links": max(new_links(self.fleet, start, served_by).values(), default=0),
@@ -466,6 +470,8 @@ class Bench:
         if kind == "failback":
             for key in ("noticed", "served", "without_link", "peak_new_links", "cpu_servers_s", "cpu_agents_s"):
                 del result[key]
+        if everybody:
+            del result["cpu_servers_s"], result["cpu_agents_s"]
         return result
 
     def frozen_listener(self):
