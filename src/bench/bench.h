@@ -80,6 +80,8 @@ struct guard *guard_free(struct guard *g);
 enum err guard_check(const struct guard *g, const char *ip, struct why *why) MUST_CHECK;
 /* {"10.0.0.1:8250": {"dials", "peak_dials_per_s"}} */
 json_t *guard_json(const struct guard *g);
+/* What all agents have sent so far; heartbeats told by their size. */
+json_t *guard_traffic_json(const struct guard *g);
 
 /* ---- files ---- */
 

@@ -1,6 +1,7 @@
 /*
  * The world's door outwards. A fleet of thousands pointed at the wrong address is an attack: what is dialled has to be
- * on this machine, whatever the lists say that servers hand out. And what is dialled is counted, by server.
+ * on this machine, whatever the lists say that servers hand out. And what is dialled is counted, by server, and what
+ * the agents say: what is as short as a heartbeat is one, for every other message is longer.
  *
  * It puts a copy of the world's table of operations in front of the world; nothing else there changes.
  */
@@ -12,9 +13,15 @@
 #include "base/mem.h"
 #include "bench/bench.h"
 
+#define HEARTBEAT_BYTES 64
+
 struct target {
 	char name[IP_TEXT + 8];
 	struct rate dials;
+};
+
+struct traffic {
+	uint64_t bytes, heartbeats;
 };
 
 struct guard {
@@ -23,6 +30,7 @@ struct guard {
 	struct map targets; /* name -> struct target, owned */
 	bool anywhere;
 	bool is_apart; /* in a network that leads nowhere */
+	struct traffic said;
 };
 
 static struct target *target_get(struct guard *g, const char *ip, uint16_t port)
@@ -80,6 +88,22 @@ enum err guard_check(const struct guard *g, const char *ip, struct why *why)
 	return ERR_REFUSED;
 }
 
+/* ---- what the agents say ---- */
+
+static void count(struct traffic *t, size_t n)
+{
+	t->bytes += n;
+	t->heartbeats += n <= HEARTBEAT_BYTES;
+}
+
+static enum err op_write(struct stream *s, const void *data, size_t n)
+{
+	struct guard *g = container_of(s->world->ops, struct guard, ops);
+
+	count(&g->said, n);
+	return g->inner->stream_write(s, data, n);
+}
+
 static enum err op_connect(struct world *w, struct stream **out, const char *ip, uint16_t port, const char *source_ip,
 			   const struct stream_events *events, void *user, struct why *why)
 {
@@ -130,6 +154,7 @@ enum err guard_new(struct guard **out, struct world *w, bool anywhere)
 	g->inner = w->ops;
 	g->ops = *w->ops;
 	g->ops.connect = op_connect;
+	g->ops.stream_write = op_write;
 	w->ops = &g->ops;
 	*out = g;
 	return ERR_OK;
@@ -159,4 +184,10 @@ json_t *guard_json(const struct guard *g)
 				    json_pack("{s:I,s:I}", "dials", (json_int_t)t->dials.total, "peak_dials_per_s",
 					      (json_int_t)t->dials.peak));
 	return all;
+}
+
+json_t *guard_traffic_json(const struct guard *g)
+{
+	return json_pack("{s:I,s:I}", "bytes_said", (json_int_t)g->said.bytes, "heartbeats_said",
+			 (json_int_t)g->said.heartbeats);
 }

@@ -180,6 +180,10 @@ static enum err report_make(struct program *p, json_t *report)
 
 	if (!e && json_object_set_new(report, "dials", guard_json(p->guard)))
 		e = ERR_NOMEM;
+	if (!e && json_object_set_new(report, "traffic", guard_traffic_json(p->guard)))
+		e = ERR_NOMEM;
+	if (!e && json_object_set_new(report, "at_us", json_integer(now_us())))
+		e = ERR_NOMEM;
 	if (!e && p->n_joined &&
 	    json_object_set_new(report, "joining",
 				json_pack("{s:I,s:f}", "joins", (json_int_t)p->n_joined, "per_s",

@@ -58,6 +58,7 @@ CLASSES = {
 PATIENCE = 600  # seconds for whatever has to come true; nothing here is measured by it
 COMMAND_PAUSE = 0.05
 PROBES = 20
+QUIET_S = 10
 
 
 # ---- the agents ----
@@ -363,6 +364,16 @@ class Bench:
         return {"handshakes_per_s": round(bare["handshakes_per_s"]), "handshake_alone": bare["handshake_alone"], "way_in_alone": alone,
                 "joined_and_up_s": round(time.monotonic() - began, 1)}
 
+    def quiet(self):
+        """What agents say while nothing happens."""
+        self.settle()
+        first = self.last_report()
+        chaos.pause(QUIET_S)
+        last = self.last_report()
+        n = self.options.agents * (last["at_us"] - first["at_us"]) / 1e6
+        per = {key: (last["traffic"][key] - first["traffic"][key]) / n for key in first["traffic"]}
+        return {"heartbeats_per_agent_and_s": round(per["heartbeats_said"], 3), "bytes_per_agent_and_s": round(per["bytes_said"], 1)}
+
     def fresh_fleet(self):
         """What agents remember of earlier failures must not count: a flap damper, a back-off."""
         self.fleet.end()
@@ -659,7 +670,10 @@ def bench(options, network, facts):
                   f"{one['handshake_alone']['p50_ms']:.1f} ms\n"
                   f"floor    one agent's way in, nothing else going on: p50 {one['way_in_alone']['p50_ms']:.1f} ms, "
                   f"max {one['way_in_alone']['max_ms']:.1f} ms\n"
-                  f"joining  everybody joined and up after {one['joined_and_up_s']} s\n", flush=True)
+                  f"joining  everybody joined and up after {one['joined_and_up_s']} s", flush=True)
+            q = facts["quiet"] = b.quiet()
+            print(f"quiet    each agent sends {q['heartbeats_per_agent_and_s']} heartbeats and {q['bytes_per_agent_and_s']} bytes a second\n",
+                  flush=True)
             for kind in options.classes:
                 try:
                     b.run(kind)
