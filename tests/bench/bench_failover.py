@@ -55,7 +55,8 @@ CLASSES = {
     "all": ("all servers are killed and come back", "-", "-"),
     "cold": ("all agents at once come to fresh servers", "114 s for 1,000 agents", "-"),
 }
-PATIENCE = 600  # seconds for whatever has to come true; nothing here is measured by it
+PATIENCE = 600  # seconds for whatever has to come true unless --patience says otherwise; nothing here is measured by it
+STORM = 500  # so many agents are not started at once where that is not what is measured
 COMMAND_PAUSE = 0.05
 PROBES = 20
 QUIET_S = 10
@@ -117,6 +118,10 @@ class Fleet(Process):
     def up(self, where=lambda e: True):
         self.poll()
         return len(self.now) == self.options.agents and all(e["to"] == "up" and where(e) for e in self.now.values())
+
+    def state(self):
+        counts = collections.Counter(e["to"] for e in self.now.values())
+        return f"of {self.options.agents} agents " + ", ".join(f"{n} {state}" for state, n in counts.most_common())
 
     def at_home(self):
         return self.up(lambda e: e["home"] and not e["moving"])
@@ -358,8 +363,9 @@ class Bench:
             if said.returncode:
                 raise AssertionError(f"muster-bench failed: {said.stderr}")
         alone = json.loads(said.stdout.splitlines()[-1])["first_up"]
+        self.pace = ["--ramp", str(max(20, int(bare["handshakes_per_s"] / 3)))] if self.options.agents > STORM else []
         began = time.monotonic()
-        self.fleet.start()
+        self.fleet.start(*self.pace)
         until(self.fleet.up, PATIENCE, "everybody has joined and is up")
         return {"handshakes_per_s": round(bare["handshakes_per_s"]), "handshake_alone": bare["handshake_alone"], "way_in_alone": alone,
                 "joined_and_up_s": round(time.monotonic() - began, 1)}
@@ -377,8 +383,21 @@ class Bench:
     def fresh_fleet(self):
         """What agents remember of earlier failures must not count: a flap damper, a back-off."""
         self.fleet.end()
-        self.fleet.start()
+        self.fleet.start(*self.pace)
         self.settle()
+
+    def recover(self):
+        """After a class that has failed: all servers are there again."""
+        for server in self.cluster.servers:
+            if server in self.cluster.frozen:
+                server.thaw()
+            if self.cluster.network:
+                self.cluster.network.rules(server.name)
+            if not server.alive():
+                server.start()
+        for server in self.cluster.servers:
+            until(server.ready, PATIENCE, f"{server.name} is ready")
+        self.unusable.clear()
 
     # ---- failures ----
 
@@ -619,6 +638,7 @@ def parse():
     p.add_argument("--interval", type=int, default=2, help="indirect.agent.lb.check.interval in seconds")
     p.add_argument("--class", dest="classes", default=",".join(CLASSES), help="which failures: " + ", ".join(CLASSES))
     p.add_argument("--json", metavar="FILE", help="all figures, for programs")
+    p.add_argument("--patience", type=int, default=PATIENCE, help="seconds after which a class has failed (default %(default)s)")
     p.add_argument("--loopback", action="store_true", help="no network namespaces: blackhole is skipped")
     p.add_argument("--servers-log", default="warn", help="log level of the servers")
     p.add_argument("--agents-log", default="error", help="log level of the agents")
@@ -679,6 +699,11 @@ def bench(options, network, facts):
                     b.run(kind)
                 except Skipped as reason:
                     print(f"SKIPPED: {kind}: {reason}\n", flush=True)
+                except AssertionError as reason:
+                    b.results.append({"class": kind, "failed": str(reason)})
+                    print(f"FAILED: {kind}: {reason}; {b.fleet.state()}\n", flush=True)
+                    b.recover()
+            b.fresh_fleet()
             memory = b.last_report()["memory"]
             facts["memory"] = {**memory, "servers_mib": [rss_mib(s) for s in cluster.servers]}
             print(f"memory   {memory['kib_per_agent_up']:.0f} KiB an agent that is up; floor: {memory['kib_per_identity']:.0f} KiB for its identity "
@@ -687,11 +712,16 @@ def bench(options, network, facts):
             facts["classes"] = b.results
             if options.keep_logs:
                 keep_logs(cluster, options.keep_logs)
+    failed = [r["class"] for r in b.results if "failed" in r]
+    if failed:
+        raise AssertionError(f"failed: {', '.join(failed)}")
 
 
 def main():
+    global PATIENCE  # noqa: PLW0603
     signal.signal(signal.SIGTERM, end_at_sigterm)
     options = parse()
+    PATIENCE = options.patience
     network = has_network(options)
     facts = {"command": f"bench_failover.py {shlex.join(sys.argv[1:])}", "machine": machine(), "network": network,
              "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC", "servers": options.servers,
