@@ -366,7 +366,8 @@ class Bench:
         self.pace = ["--ramp", str(max(20, int(bare["handshakes_per_s"] / 3)))] if self.options.agents > STORM else []
         began = time.monotonic()
         self.fleet.start(*self.pace)
-        until(self.fleet.up, PATIENCE, "everybody has joined and is up")
+        # Keys and certificates for all of them: once, and not what is measured.
+        until(self.fleet.up, max(PATIENCE, self.options.agents // 10), "everybody has joined and is up")
         return {"handshakes_per_s": round(bare["handshakes_per_s"]), "handshake_alone": bare["handshake_alone"], "way_in_alone": alone,
                 "joined_and_up_s": round(time.monotonic() - began, 1)}
 
