@@ -15,6 +15,7 @@
 #include "bench/bench.h"
 
 #define RAMP_LOOK_MS 10
+#define BEAT_MS 100
 #define ALIVE "resource is alive"
 #define CPUS 8
 #define MEMORY_BYTES (64LL << 30)
@@ -51,10 +52,12 @@ struct fleet {
 	struct member *members; /* owned */
 	size_t n_started, n_up;
 	struct timer ramp;
+	struct timer beat; /* tells how late the loop is: times of agents that it holds up would be its own */
+	int64_t beat_due_us;
 	int64_t began_us, all_up_us;
 	struct later flush;
 	struct map targets; /* name -> struct target, owned */
-	struct samples first, without;
+	struct samples first, without, late;
 	size_t n_losses, n_moves, n_commands, n_ended, n_uncounted;
 	int64_t rss_before, rss_identities, rss_all_up; /* KiB */
 };
@@ -310,6 +313,7 @@ static enum err member_init(struct member *m, struct fleet *f, size_t i, struct 
 }
 
 static void ramp_fired(struct timer *t);
+static void beat_fired(struct timer *t);
 
 enum err fleet_new(struct fleet **out, const struct fleet_params *p, struct why *why)
 {
@@ -323,6 +327,7 @@ enum err fleet_new(struct fleet **out, const struct fleet_params *p, struct why 
 	log_init_stderr(&f->log, p->options->level, true);
 	map_init_text(&f->targets, 0);
 	timer_init(&f->ramp, ramp_fired);
+	timer_init(&f->beat, beat_fired);
 	list_init(&f->flush.queued);
 	f->flush.call = run_flush;
 	f->rss_before = rss_kib();
@@ -353,6 +358,7 @@ struct fleet *fleet_free(struct fleet *f)
 	}
 	if (f->p.world) {
 		timer_stop(f->p.world, &f->ramp);
+		timer_stop(f->p.world, &f->beat);
 		world_later_cancel(&f->flush);
 	}
 	for (struct target *t = map_next(&f->targets, &cursor); t; t = map_next(&f->targets, &cursor)) {
@@ -363,6 +369,7 @@ struct fleet *fleet_free(struct fleet *f)
 	map_deinit(&f->targets);
 	samples_deinit(&f->first);
 	samples_deinit(&f->without);
+	samples_deinit(&f->late);
 	mem_free(f->members);
 	return mem_free(f);
 }
@@ -394,9 +401,25 @@ static void ramp_fired(struct timer *t)
 		timer_set_in(f->p.world, &f->ramp, RAMP_LOOK_MS);
 }
 
+static void beat_next(struct fleet *f)
+{
+	f->beat_due_us = now_us() + BEAT_MS * 1000;
+	timer_set_in(f->p.world, &f->beat, BEAT_MS);
+}
+
+static void beat_fired(struct timer *t)
+{
+	struct fleet *f = container_of(t, struct fleet, beat);
+	int64_t late = now_us() - f->beat_due_us;
+
+	count(f, samples_add(&f->late, late > 0 ? late : 0));
+	beat_next(f);
+}
+
 enum err fleet_start(struct fleet *f)
 {
 	f->began_us = now_us();
+	beat_next(f);
 	if (f->p.options->events) {
 		printf("{\"t\":%" PRId64 ",\"started\":%zu}\n", wall_us(), f->p.options->agents);
 		fflush(stdout);
@@ -457,6 +480,7 @@ enum err fleet_report(struct fleet *f, json_t *to)
 		failed |= json_object_set_new(to, "all_up_ms", json_real((double)(f->all_up_us - f->began_us) / 1000));
 	failed |= json_object_set_new(to, "first_up", samples_json(&f->first));
 	failed |= json_object_set_new(to, "without_link", samples_json(&f->without));
+	failed |= json_object_set_new(to, "loop_late", samples_json(&f->late));
 	failed |= json_object_set_new(to, "links", links_json(f));
 	failed |= json_object_set_new(to, "memory", memory_json(f));
 	return failed ? ERR_NOMEM : ERR_OK;

@@ -627,6 +627,8 @@ class Bench:
         dials = sum(d["dials"] for d in r["report"]["dials"].values())
         print(f"  placement: {', '.join(f'{k} {v}' for k, v in r['placement'].items())}, as the algorithm says; "
               f"{dials} dials by the fleet since its start")
+        print(f"  the agents' own loop was late by {r['report']['loop_late'].get('p99_ms', 0)} ms (p99), "
+              f"{r['report']['loop_late'].get('max_ms', 0)} ms at most")
         print(f"  the reference: {reference}; to reach: {goal}\n", flush=True)
 
 
