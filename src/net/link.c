@@ -49,6 +49,7 @@ static const struct {
 struct step {
 	struct work work;
 	struct link *link; /* NULL: closed meanwhile */
+	bool is_moot;      /* the same for the work thread; atomic */
 	struct tls *tls;
 	struct buf in, out;
 	enum tls_outcome outcome;
@@ -133,8 +134,10 @@ static void let_go(struct link *l)
 	timer_stop(l->world, &l->deadline);
 	timer_stop(l->world, &l->beat);
 	l->dial = dial_free(l->dial);
-	if (l->step)
+	if (l->step) {
 		l->step->link = NULL;
+		__atomic_store_n(&l->step->is_moot, true, __ATOMIC_RELAXED);
+	}
 	l->step = NULL;
 	stream_close(l->stream);
 	l->stream = NULL;
@@ -448,6 +451,9 @@ static void step_run(struct work *work)
 {
 	struct step *s = container_of(work, struct step, work);
 
+	/* In a storm the queue is long: what timed out in it must not keep the others waiting until they do too. */
+	if (__atomic_load_n(&s->is_moot, __ATOMIC_RELAXED))
+		return;
 	s->outcome = tls_handshake(s->tls, &s->in, &s->out, &s->error, &s->why);
 }
 
