@@ -279,6 +279,13 @@ size_t drain_step(struct drain *d, bool others_accept, struct mono now, uint64_t
 	return n;
 }
 
+unsigned drain_n_asked(const struct drain *d, uint64_t host)
+{
+	const struct drain_agent *a = map_get_u64(&d->agents, host);
+
+	return a ? a->n_asked : 0;
+}
+
 struct mono drain_next_due(const struct drain *d, struct mono now)
 {
 	struct heap_node *first = heap_first(&d->due);

@@ -67,6 +67,7 @@ void drain_refused(struct drain *d, uint64_t host, enum err why, const char *sen
 		   struct rng *rng);
 void drain_vanished(struct drain *d, uint64_t host, struct mono now); /* its link here is gone */
 void drain_forget(struct drain *d, uint64_t host);                    /* the host was deleted */
+unsigned drain_n_asked(const struct drain *d, uint64_t host); /* how often it was asked; 0 also for unknown ones */
 /* When drain_step() may have something new ({0}: now); MONO_NEVER: nothing without a call. */
 struct mono drain_next_due(const struct drain *d, struct mono now);
 

@@ -243,6 +243,26 @@ enum err store_peer_view_set(struct store_tx *tx, int64_t owner, int64_t peer, c
 enum err store_peer_view_list(struct store_tx *tx, struct peer_view **rows, size_t *n) MUST_CHECK;
 void peer_view_deinit(struct peer_view *v);
 
+/* What was asked of a server that prepares for maintenance, and how far it is. */
+struct drain_row {
+	int64_t msid;
+	int64_t per_s;      /* agents asked per second; 0: the default */
+	int64_t timeout_ms; /* 0: the setting */
+	bool forced;        /* Maintenance at the time-out whoever is still there */
+	char *algorithm;    /* NULL: the one in force */
+	char *asked_by;
+	int64_t asked_ms;
+	char *report; /* JSON object text by the server itself; NULL: none yet */
+	int64_t reported_ms;
+};
+void drain_row_deinit(struct drain_row *r);
+/* Replaces what was asked before, and its report. */
+enum err store_drain_ask(struct store_tx *tx, const struct drain_row *row) MUST_CHECK;
+enum err store_drain_get(struct store_tx *tx, int64_t msid, struct drain_row *out) MUST_CHECK; /* ERR_NOT_FOUND */
+enum err store_drain_list(struct store_tx *tx, struct drain_row **rows, size_t *n) MUST_CHECK; /* by msid */
+/* No change row: who shows it reads it. ERR_NOT_FOUND: nothing was asked of this server. */
+enum err store_drain_report(struct store_tx *tx, int64_t msid, const char *report) MUST_CHECK;
+
 /* ---- CA, certificates, tokens ---- */
 
 /* Named blobs: "ca.certificate", "ca.sealed_key" ... */
@@ -321,6 +341,7 @@ enum err store_job_finish(struct store_tx *tx, const char *uuid, int64_t status,
 enum err store_job_get(struct store_tx *tx, const char *uuid, struct job_row *out) MUST_CHECK;
 /* Jobs still running at a server that died or restarted end as failed with this result. */
 enum err store_jobs_fail_of(struct store_tx *tx, int64_t msid, const char *result, size_t *n) MUST_CHECK;
+enum err store_jobs_running(struct store_tx *tx, int64_t msid, size_t *n) MUST_CHECK;
 enum err store_jobs_trim(struct store_tx *tx, int64_t before_ms) MUST_CHECK;
 
 struct event_row {

@@ -105,6 +105,16 @@ enum err store_jobs_fail_of(struct store_tx *tx, int64_t msid, const char *resul
 }
 
 /* Running jobs stay, however old. */
+enum err store_jobs_running(struct store_tx *tx, int64_t msid, size_t *n)
+{
+	int64_t count = 0;
+	enum err e = sql_read(tx, &count, 0, "SELECT count(*) FROM async_job WHERE msid = ? AND status = 0",
+			      SQL_N(msid));
+
+	*n = (size_t)count;
+	return e;
+}
+
 enum err store_jobs_trim(struct store_tx *tx, int64_t before_ms)
 {
 	return sql_run(tx, "DELETE FROM async_job WHERE status <> 0 AND completed_ms < ?", SQL_N(before_ms));

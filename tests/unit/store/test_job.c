@@ -58,6 +58,8 @@ TX_TEST(jobs_of_a_dead_server_fail)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		ok(store_job_add(tx, &rows[i]));
 	ok(store_job_finish(tx, "j1", 1, 0, "{}"));
+	ok(store_jobs_running(tx, MS_A, &n));
+	assert_int_equal(n, 1);
 	ok(store_jobs_fail_of(tx, MS_A, "{\"errortext\":\"the server died\"}", &n));
 	assert_int_equal(n, 1);
 	ok(store_job_get(tx, "j2", &got));

@@ -223,6 +223,48 @@ TX_TEST(views_are_kept_for_each_pair)
 	return ERR_OK;
 }
 
+TX_TEST(a_drain_is_what_was_asked_last_and_how_far_it_is)
+{
+	struct drain_row ask = {
+		.msid = MS_A, .per_s = 5, .timeout_ms = 60000, .forced = true, .algorithm = (char[]){"shuffle"}};
+	struct drain_row got, *rows = NULL;
+	size_t n = 0;
+
+	err_is(store_drain_ask(tx, &ask), ERR_NOT_FOUND);
+	registered(tx, MS_A, 1);
+	err_is(store_drain_get(tx, MS_A, &got), ERR_NOT_FOUND);
+	err_is(store_drain_report(tx, MS_A, "{}"), ERR_NOT_FOUND);
+	ok(store_drain_ask(tx, &ask));
+	ok(store_drain_get(tx, MS_A, &got));
+	assert_int_equal(got.per_s, 5);
+	assert_int_equal(got.timeout_ms, 60000);
+	assert_true(got.forced);
+	assert_string_equal(got.algorithm, "shuffle");
+	assert_null(got.asked_by);
+	assert_null(got.report);
+	assert_int_equal(got.asked_ms, WALL);
+	drain_row_deinit(&got);
+
+	store_tx_by(tx, MS_A, WALL + 7);
+	ok(store_drain_report(tx, MS_A, "{\"total\":3}"));
+	ok(store_drain_list(tx, &rows, &n));
+	assert_int_equal(n, 1);
+	assert_string_equal(rows[0].report, "{\"total\":3}");
+	assert_int_equal(rows[0].reported_ms, WALL + 7);
+	drain_row_deinit(&rows[0]);
+	mem_free(rows);
+
+	/* The next one begins without the report of the last. */
+	ok(store_drain_ask(tx, &(struct drain_row){.msid = MS_A, .asked_by = (char[]){"admin"}}));
+	ok(store_drain_get(tx, MS_A, &got));
+	assert_null(got.report);
+	assert_null(got.algorithm);
+	assert_false(got.forced);
+	assert_string_equal(got.asked_by, "admin");
+	drain_row_deinit(&got);
+	return ERR_OK;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +274,7 @@ int main(void)
 		cmocka_unit_test(states_follow_their_table),
 		cmocka_unit_test(a_removed_server_is_gone_until_it_comes_back),
 		cmocka_unit_test(views_are_kept_for_each_pair),
+		cmocka_unit_test(a_drain_is_what_was_asked_last_and_how_far_it_is),
 	};
 
 	return cmocka_run_group_tests_name("server", tests, NULL, NULL);
