@@ -121,9 +121,6 @@ typedef void api_then_fn(struct api_call *c, enum err result, const char *senten
 void api_read(struct api_call *c, api_run_fn *run, api_then_fn *then);
 /* The same for changes: others hear of them, and then() comes when this server's memory has them too. */
 void api_write(struct api_call *c, api_run_fn *run, api_then_fn *then);
-/* After every commit that others must hear of. */
-void api_committed(struct server *s);
-
 /* ---- putting JSON together; NULL and 0 dates are left out ---- */
 
 void api_put_text(json_t *o, const char *name, const char *text);
@@ -161,7 +158,8 @@ struct host_view {
 /* `row` is the newest that is known of the host; it may be the roster's own. */
 void host_view_make(struct host_view *v, struct server *s, const struct host_row *row);
 /* Does an entry of the host's list mean that server? */
-bool host_entry_is(const struct host_row *row, const char *entry, const struct server_row *server);
+bool host_entry_is(const struct server *s, const struct host_row *row, const char *entry,
+		   const struct server_row *server);
 /* details: bits of enum host_detail. NULL: out of memory. */
 json_t *host_object(struct server *s, const struct host_row *row, unsigned details);
 /* The answer's row is newer than what a roster knows of hosts that are elsewhere: list and interval are taken over. */

@@ -16,10 +16,11 @@ static bool same_host_name(const char *entry, const struct server_row *server)
 	       server_address_parse(&b, server->address, NULL) == ERR_OK && str_equal_nocase(a.host, b.host);
 }
 
-bool host_entry_is(const struct host_row *row, const char *entry, const struct server_row *server)
+bool host_entry_is(const struct server *s, const struct host_row *row, const char *entry,
+		   const struct server_row *server)
 {
 	/* Entries of a CloudStack agent have lost their ports. */
-	return lists_entry_is(entry, server) || (!row->is_muster && same_host_name(entry, server));
+	return lists_entry_is(s, entry, server) || (!row->is_muster && same_host_name(entry, server));
 }
 
 void host_view_make(struct host_view *v, struct server *s, const struct host_row *row)
@@ -43,7 +44,7 @@ void host_view_make(struct host_view *v, struct server *s, const struct host_row
 	if (!v->is_up)
 		return;
 	v->is_outdated = !lists_is_current(s, row, v->list) || v->interval != lists_interval(s, row->cluster_id);
-	v->is_off_preferred = v->owner && v->preferred[0] && !host_entry_is(row, v->preferred, &v->owner->row);
+	v->is_off_preferred = v->owner && v->preferred[0] && !host_entry_is(s, row, v->preferred, &v->owner->row);
 }
 
 void host_learn(struct server *s, const struct host_row *row)
@@ -161,7 +162,7 @@ static void put_list(json_t *o, struct server *s, const struct host_row *row)
 		return;
 	}
 	for (size_t i = 0; v.owner && i < list.n && !connected; i++)
-		if (host_entry_is(row, list.items[i], &v.owner->row))
+		if (host_entry_is(s, row, list.items[i], &v.owner->row))
 			connected = list.items[i];
 	if (v.owner && !connected && lists_entry_of(&v.owner->row, own, sizeof(own)) == ERR_OK)
 		connected = own;

@@ -24,6 +24,17 @@ void api_jobs_deinit(struct api *a)
 		job_free(j);
 }
 
+size_t api_jobs_running(const struct server *s)
+{
+	const struct api *a = s->api;
+	size_t n = 0;
+
+	if (a)
+		list_for (j, (struct list *)(uintptr_t)&a->jobs, struct api_job, in_jobs)
+			n++;
+	return n;
+}
+
 /* ---- the end of a job ---- */
 
 static enum err finish_run(struct store_tx *tx, struct entry *entry, struct why *why)

@@ -42,12 +42,7 @@ static void put_agents(json_t *o, struct server *s, int64_t msid)
 
 static void put_jobs(json_t *o, struct server *s)
 {
-	struct api *a = s->api;
-	size_t n = 0;
-
-	list_for (j, &a->jobs, struct api_job, in_jobs)
-		n++;
-	api_put_number(o, "pendingjobscount", (int64_t)n);
+	api_put_number(o, "pendingjobscount", (int64_t)api_jobs_running(s));
 }
 
 static json_t *peer_object(const struct member_server *of, const char *view, int64_t at_ms)

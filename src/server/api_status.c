@@ -294,10 +294,10 @@ static const struct member_server *server_of_entry(struct server *s, const struc
 {
 	/* Exactly this one, if there is one; several on one machine differ by port only. */
 	list_for (m, &s->servers, struct member_server, in_servers)
-		if (lists_entry_is(entry, &m->row))
+		if (lists_entry_is(s, entry, &m->row))
 			return m;
 	list_for (m, &s->servers, struct member_server, in_servers)
-		if (host_entry_is(row, entry, &m->row))
+		if (host_entry_is(s, row, entry, &m->row))
 			return m;
 	return NULL;
 }

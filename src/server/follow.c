@@ -244,6 +244,7 @@ static bool take_host(struct server *s, struct host_row *row)
 		spreading_compare(s, h);
 	else if (h->row.status == HOST_UP)
 		requests_resend(h);
+	draining_host(s, h);
 	return true;
 }
 
@@ -314,6 +315,12 @@ static void take(struct server *s, struct follow_read *r)
 		lists_changed(s);
 	if (r->ca && s->running)
 		authority_reload(s);
+	draining_look(s);
+	/* What was committed before we were asked is in it, unless it must be read again. */
+	if (s->trigger_when_read && !s->follow_again && !r->more) {
+		s->trigger_when_read = false;
+		spreading_trigger_all(s);
+	}
 }
 
 static void follow_begin(struct server *s, bool only_if_changed);

@@ -12,6 +12,7 @@
  *   spreading new lists -> agents (core/spread)
  *   news      what agents are told without asking: heartbeats, how many they are, how their preferred server is
  *   watch     silence, grace, dead servers (core/member)
+ *   draining  this server is emptied, for maintenance or to stop (core/drain)
  *   peer      links between servers: hints, forwarding, liveness
  *   authority CA, own certificate, revocations, credentials
  *   join      muster-join/1
@@ -156,6 +157,9 @@ enum algorithm lists_algorithm(const struct server *s);
 int64_t lists_interval(const struct server *s, int64_t cluster_id);
 /* The list for one host. A CloudStack agent gets entries without ports. */
 enum err lists_for_host(struct server *s, const struct host_row *h, struct str_list *out) MUST_CHECK;
+/* The same with another algorithm than the one in force. */
+enum err lists_for_host_by(struct server *s, const struct host_row *h, enum algorithm a, struct str_list *out)
+	MUST_CHECK;
 /* Is what it reported what it should have (list, algorithm)? */
 bool lists_is_current(struct server *s, const struct host_row *h, const char *reported);
 /* Entries of the list whose server isn't Up, spelled as in the list. */
@@ -163,7 +167,7 @@ enum err lists_avoid(struct server *s, const struct host_row *h, struct str_list
 /* An entry of our own making for a registered server (decision 20); `out` needs SERVER_HOST_MAX + 9 bytes. */
 enum err lists_entry_of(const struct server_row *row, char *out, size_t size) MUST_CHECK;
 /* Does this entry of a list mean that server? By address, or by the name it registered with. */
-bool lists_entry_is(const char *entry, const struct server_row *row);
+bool lists_entry_is(const struct server *s, const char *entry, const struct server_row *row);
 /* Called when config or servers changed: recomputes, and has outdated agents told. */
 void lists_changed(struct server *s);
 
@@ -201,6 +205,7 @@ struct session {
 	struct link *link; /* owned; NULL once closed */
 	enum session_state state;
 	struct mono since;
+	struct mono opened;      /* when the link was accepted */
 	struct list in_sessions; /* s->sessions */
 	struct timer deadline;   /* of the state */
 	bool counted_anonymous;
@@ -373,6 +378,8 @@ void spreading_compare_all(struct server *s);
 void spreading_run(struct server *s);
 /* SetupMSList for everybody with triggerHostLb (cancelMaintenance with rebalance, muster rebalance). */
 void spreading_trigger_all(struct server *s);
+/* The same as soon as everything that is in the store by now has been read: avoid lists go out right. */
+void spreading_trigger_all_fresh(struct server *s);
 size_t spreading_outdated(const struct server *s);
 
 /* ---- news.c ---- */
@@ -405,6 +412,25 @@ void watch_pinged(struct server *s, struct host *h);
 void watch_forget(struct server *s, int64_t host_id);
 /* It is back (here or elsewhere). */
 void watch_found(struct server *s, struct host *h);
+
+/* ---- draining.c, draining_move.c, draining_report.c ---- */
+
+struct draining;
+/* Our row may have changed, or a second has passed: begins and ends drains. */
+void draining_look(struct server *s);
+/* A host's row or its session here has changed. */
+void draining_host(struct server *s, struct host *h);
+void draining_forget(struct server *s, int64_t host_id); /* it was deleted */
+/* Has it go on at the end of this turn. */
+void draining_soon(struct server *s);
+void draining_deinit(struct server *s);
+/*
+ * A startup while this server isn't Up: refused by name while another one takes agents, and true. `known` NULL: the
+ * host is not known. Ends the session.
+ */
+bool draining_puts_off(struct session *x, const struct header *h, const struct host *known);
+/* The first entry of the list that means a server which takes agents now; NULL: none. */
+const char *draining_entry_for(struct server *s, const struct host_row *row, const struct str_list *list);
 
 /* ---- peer.c ---- */
 
@@ -459,6 +485,9 @@ void join_deinit(struct server *s);
 
 /* ---- api.c ---- */
 
+/* After every commit that others must hear of. */
+void api_committed(struct server *s);
+size_t api_jobs_running(const struct server *s);
 /* After everything a call may wait for has ended. */
 void api_deinit(struct server *s);
 
@@ -591,10 +620,18 @@ struct server {
 	struct mono pings_flushed;
 	struct mono trimmed;
 
+	/* draining.c */
+	struct draining *draining; /* owned; NULL: not */
+	bool leaving;              /* server_leave(): it stops when its agents have moved */
+	bool was_told_to_stop;     /* p.stop_asked() was called */
+	bool state_under_way;      /* a change of our own state is on its way to the store */
+	struct later stop_later;
+
 	/* follow.c */
 	struct timer follow_timer;
 	int64_t change_seq;
 	bool follow_busy, follow_again;
+	bool trigger_when_read; /* spreading_trigger_all_fresh() */
 
 	/* authority.c */
 	struct ca_provider *ca;

@@ -78,13 +78,18 @@ static enum err strip_ports(struct str_list *l)
 	return ERR_OK;
 }
 
-enum err lists_for_host(struct server *s, const struct host_row *h, struct str_list *out)
+enum err lists_for_host_by(struct server *s, const struct host_row *h, enum algorithm a, struct str_list *out)
 {
-	enum err e = algorithm_order(out, s->list_algorithm, &s->list_servers, h->slot, &s->world->rng);
+	enum err e = algorithm_order(out, a, &s->list_servers, h->slot, &s->world->rng);
 
 	if (!e && !h->is_muster)
 		e = strip_ports(out);
 	return e;
+}
+
+enum err lists_for_host(struct server *s, const struct host_row *h, struct str_list *out)
+{
+	return lists_for_host_by(s, h, s->list_algorithm, out);
 }
 
 bool lists_is_current(struct server *s, const struct host_row *h, const char *reported)
@@ -103,7 +108,7 @@ bool lists_is_current(struct server *s, const struct host_row *h, const char *re
 	return current;
 }
 
-bool lists_entry_is(const char *entry, const struct server_row *row)
+bool lists_entry_is(const struct server *s, const char *entry, const struct server_row *row)
 {
 	char own[SERVER_HOST_MAX + 9];
 	struct server_address a;
@@ -129,7 +134,7 @@ static enum err avoid_now(struct server *s, const struct str_list *servers, stru
 
 	for (size_t i = 0; i < servers->n; i++) {
 		list_for (m, &s->servers, struct member_server, in_servers) {
-			if (m->row.state == SERVER_UP || !lists_entry_is(servers->items[i], &m->row))
+			if (m->row.state == SERVER_UP || !lists_entry_is(s, servers->items[i], &m->row))
 				continue;
 			e = str_list_add(out, servers->items[i]);
 			if (e)

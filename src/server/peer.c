@@ -211,7 +211,7 @@ static void change_agent(struct server *s, const struct msg_change_agent *m)
 		return;
 	/* No agent named: all of them are to look for their preferred server. */
 	if (event == EVENT_START_AGENT_REBALANCE && m->agentId.has && m->agentId.value == 0)
-		spreading_trigger_all(s);
+		spreading_trigger_all_fresh(s);
 	if (!h || !h->session)
 		return;
 	if (event == EVENT_SHUTDOWN_REQUESTED)

@@ -34,6 +34,7 @@ static void host_free(struct host *h)
 {
 	requests_fail(h, ERR_NOT_FOUND, "the host is gone");
 	watch_forget(h->server, h->row.id);
+	draining_forget(h->server, h->row.id);
 	timer_stop(h->server->world, &h->grace);
 	host_row_deinit(&h->row);
 	mem_free(h);

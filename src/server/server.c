@@ -104,6 +104,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->promises);
 	list_init(&s->questions);
 	map_init_text(&s->promise_by_guid, rng_u64(&s->world->rng));
+	list_init(&s->stop_later.queued);
 	map_init_number(&s->hosts_by_id, rng_u64(&s->world->rng));
 	map_init_text(&s->hosts_by_guid, rng_u64(&s->world->rng));
 	map_init_text(&s->anonymous_by_ip, rng_u64(&s->world->rng));
@@ -143,6 +144,7 @@ struct server *server_free(struct server *s)
 	timer_stop(s->world, &s->follow_timer);
 	world_later_cancel(&s->compare_later);
 	news_stop(s);
+	draining_deinit(s);
 	peer_stop(s);
 	session_free_all(s);
 	/* Who hears of these may still add to the ledger. */
@@ -311,6 +313,7 @@ static void loaded_again(struct server *s, enum err result, const char *sentence
 	follow_start(s);
 	watch_start(s);
 	watch_inherited(s);
+	draining_look(s);
 	event_add(s, "MS.UP", "INFO", 0, "management server %s (%s) is up", s->p.name, s->p.address);
 	start_ends(s, ERR_OK, "");
 }
@@ -456,6 +459,7 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user)
 	world_later_cancel(&s->compare_later);
 	news_stop(s);
 	peer_status_changed(s);
+	draining_deinit(s);
 	session_stop_all(s);
 	g = mem_zalloc(sizeof(*g));
 	if (!g) {

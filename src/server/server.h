@@ -36,6 +36,8 @@ struct server_params {
 	enum err (*store_gate)(void *user, struct why *why);
 	/* Called on failures that make going on wrong: another run took our row (ERR_CONFLICT). */
 	void (*fatal)(void *user, enum err why, const char *sentence);
+	/* triggerShutdown: the process is to stop as with SIGTERM (server_leave()). NULL: nothing happens. */
+	void (*stop_asked)(void *user);
 	void *user;
 };
 
@@ -46,6 +48,11 @@ enum err server_start(struct server *s, void (*started)(void *user, enum err res
 	MUST_CHECK;
 /* Stops listening, tells nobody to stay away, gives up ownership in the store, then gone(). */
 void server_stop(struct server *s, void (*gone)(void *user), void *user);
+/*
+ * The same, but agents are asked first to move to other servers: make before break. Stops when all are up there, at the
+ * latest after that time, at once where no other server takes agents, and at once when called again.
+ */
+void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user), void *user);
 /* Frees at once: what a crash looks like. NULL is fine. */
 struct server *server_free(struct server *s);
 uint16_t server_port(const struct server *s);

@@ -169,6 +169,8 @@ void session_end(struct session *x, enum err why, const char *sentence, enum hos
 	session_forget(x);
 	if (h && !was_superseded && event == EVENT_N && !s->stopping)
 		watch_lost(s, h);
+	if (h && !was_superseded)
+		draining_host(s, h);
 	world_later(s->world, &x->free_later);
 }
 
@@ -211,8 +213,10 @@ void session_supersede(struct session *x, const char *reason)
 	/* What waited for its turn here is sent over the next link; answers to what was sent may still come over this
 	 * one. */
 	requests_drop_queue(x);
-	if (h)
+	if (h) {
 		requests_link_lost(h, h->row.is_muster);
+		draining_host(s, h);
+	}
 }
 
 /* ---- status in the store ---- */
@@ -393,7 +397,7 @@ void session_accept(struct server *s, struct stream *take_stream)
 	}
 	x->server = s;
 	x->state = SESSION_TLS;
-	x->since = world_now(s->world);
+	x->since = x->opened = world_now(s->world);
 	x->interval_told = -1;
 	timer_init(&x->deadline, on_deadline);
 	timer_init(&x->claim_again, NULL);

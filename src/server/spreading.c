@@ -187,6 +187,12 @@ void spreading_trigger_all(struct server *s)
 	spreading_compare_all(s);
 }
 
+void spreading_trigger_all_fresh(struct server *s)
+{
+	s->trigger_when_read = true;
+	follow_now(s);
+}
+
 size_t spreading_outdated(const struct server *s)
 {
 	struct host *h;

@@ -606,6 +606,7 @@ static void ready_done(void *user, enum err result, const char *sentence, const 
 	if (!x->provisional)
 		host_store_event(s, x->host_id, x->epoch, EVENT_READY);
 	watch_found(s, h);
+	draining_host(s, h);
 	requests_resend(h);
 	news_compare(s, h);
 	/* The configuration may have changed while it got ready, and somebody may have asked everybody to look. */
@@ -865,7 +866,7 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 		session_end(x, ERR_CONFLICT, "a later start of this agent is connected", EVENT_N);
 		return;
 	}
-	if (!may_come_home(x, h, m, guid))
+	if (draining_puts_off(x, h, known) || !may_come_home(x, h, m, guid))
 		return;
 	if (a == ADMIT_UNSECURED)
 		log_warn(s->log, "an agent is let in unsecured, because ca.plugin.root.auth.strictness is false",

@@ -56,6 +56,7 @@ static void beat_done(struct server *s, struct entry *entry, enum err result, co
 			peer_status_changed(s);
 			news_look_at_servers(s);
 		}
+		draining_look(s);
 	} else if (result == ERR_CONFLICT && s->running && !s->stopping) {
 		log_error(s->log, "another process runs as this server, stopping", KV_S("error", sentence));
 		if (s->p.fatal)
@@ -515,6 +516,7 @@ static void on_tick(struct timer *t)
 	look_at_claims(s);
 	news_tick(s);
 	peer_tell_status(s);
+	draining_look(s);
 	if (mono_ms_between(s->pings_flushed, now) >= PINGS_FLUSH_MS) {
 		s->pings_flushed = now;
 		pings_flush(s);

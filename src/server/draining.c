@@ -1,0 +1,508 @@
+/*
+ * Draining: this server is emptied, for maintenance or because it stops.
+ *
+ *   our row becomes PreparingForMaintenance        server_leave()
+ *          |                                              |
+ *    what was asked is read from the store       ShuttingDown is written
+ *          |                                              |
+ *    everybody is told whom to avoid (2 s at most)        |
+ *          |                                              |
+ *          +--------> agents are asked, core/drain says whom and when <--------+
+ *          |                                              |
+ *    all gone, jobs done: Maintenance            all gone, or time is over, or nobody else accepts:
+ *    time is over: Maintenance if forced,        server_stop()
+ *    else Up again
+ *
+ * Whatever state our row has besides Up, startups are put off by name while another server takes agents: nobody enters a
+ * draining server (decision 30). Where none does, they are let in, and the drain pauses.
+ *
+ * Everything that must not be lost is in the store: the state, what was asked. A server that dies here is in
+ * Maintenance at its next start, and a store that fails in the middle only delays the step that needs it.
+ */
+#include "server/draining.h"
+
+#include <stdio.h>
+
+#define TELL_MS 2000 /* for the avoid lists, before the first agent is asked */
+#define TELL_LOOK_MS 50
+#define ASK_A_TURN 64
+#define STOP_WINDOW 256
+#define AGAIN_MIN_MS 2000 /* who is refused by name and finds the named server gone comes back after so long */
+#define AGAIN_MAX_MS 4000
+
+static const struct member_server *own_of(const struct server *s)
+{
+	return roster_server(s, s->msid);
+}
+
+static enum server_state own_state(const struct server *s)
+{
+	const struct member_server *own = own_of(s);
+
+	return own ? own->row.state : SERVER_UP;
+}
+
+/* ---- our row ---- */
+
+struct state_change {
+	struct entry entry;
+	enum server_event event;
+	char *report; /* the last one of the drain that ends with this; NULL: none */
+};
+
+static enum err state_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct state_change *c = container_of(entry, struct state_change, entry);
+	enum server_state to;
+	enum err e = store_server_event(tx, entry->server->msid, c->event, &to);
+
+	if (!e && c->report)
+		e = store_drain_report(tx, entry->server->msid, c->report);
+	return e == ERR_NOT_FOUND && c->report ? ERR_OK : e;
+}
+
+static void state_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct state_change *c = container_of(entry, struct state_change, entry);
+	struct draining *d = s->draining;
+	bool is_end = c->event == SERVER_EVENT_ENTER_MAINTENANCE || c->event == SERVER_EVENT_CANCEL_MAINTENANCE;
+
+	s->state_under_way = false;
+	if (d && is_end)
+		d->ending = false;
+	/* ERR_STATE: somebody has changed it meanwhile, which we are about to read. Otherwise the next tick tries again. */
+	if (result && result != ERR_STATE)
+		log_warn(s->log, "the state of this server could not be stored, trying again",
+			 KV_S("error", sentence));
+	else if (d && is_end)
+		d->ended = true;
+	if (!result && !s->freed)
+		api_committed(s);
+	mem_free(c->report);
+	mem_free(c);
+}
+
+static void state_change(struct server *s, enum server_event event, char *take_report)
+{
+	struct state_change *c = s->state_under_way ? NULL : mem_zalloc(sizeof(*c));
+
+	if (!c) {
+		mem_free(take_report);
+		return; /* the next tick tries again */
+	}
+	c->entry.run = state_run;
+	c->entry.done = state_done;
+	c->event = event;
+	c->report = take_report;
+	s->state_under_way = true;
+	if (s->draining && (event == SERVER_EVENT_ENTER_MAINTENANCE || event == SERVER_EVENT_CANCEL_MAINTENANCE))
+		s->draining->ending = true;
+	ledger_add(s, &c->entry);
+}
+
+/* ---- who is here ---- */
+
+/* Agents of hosts in maintenance refuse to move (agent-protocol 4.4.5); whether they are waited for can be set. */
+static bool counts(const struct server *s, const struct host *h)
+{
+	switch (h->row.resource_state) {
+	case RESOURCE_PREPARE_FOR_MAINTENANCE:
+	case RESOURCE_ERROR_IN_PREPARE_FOR_MAINTENANCE:
+	case RESOURCE_MAINTENANCE:
+	case RESOURCE_ERROR_IN_MAINTENANCE:
+		return !config_bool(s, "management.server.maintenance.ignore.maintenance.hosts");
+	default:
+		return true;
+	}
+}
+
+void draining_host(struct server *s, struct host *h)
+{
+	struct draining *d = s->draining;
+	uint64_t id = (uint64_t)h->row.id;
+
+	if (!d || !d->drain)
+		return;
+	if (h->session && h->session->state == SESSION_READY) {
+		if (counts(s, h) && drain_add(d->drain, id))
+			log_error(s->log, "out of memory: an agent is asked to move later", KV_I("host", h->row.id));
+	} else if (!h->session && h->row.owner && h->row.owner != s->msid && h->row.status == HOST_UP) {
+		drain_moved(d->drain, id, world_now(s->world));
+	} else if (!h->session) {
+		drain_vanished(d->drain, id, world_now(s->world));
+	}
+	draining_soon(s);
+}
+
+void draining_forget(struct server *s, int64_t host_id)
+{
+	if (s->draining && s->draining->drain)
+		drain_forget(s->draining->drain, (uint64_t)host_id);
+}
+
+static void add_all(struct draining *d)
+{
+	list_for (x, &d->server->sessions, struct session, in_sessions)
+		if (x->host && x->host->session == x)
+			draining_host(d->server, x->host);
+}
+
+/* Startups that were let in before it began become agents in a moment. */
+static bool somebody_is_coming(const struct server *s)
+{
+	list_for (x, (struct list *)(uintptr_t)&s->sessions, struct session, in_sessions)
+		if (x->state == SESSION_STARTED || x->state == SESSION_ATTACHED)
+			return true;
+	return false;
+}
+
+static bool all_are_told(const struct server *s)
+{
+	list_for (x, (struct list *)(uintptr_t)&s->sessions, struct session, in_sessions)
+		if (x->state == SESSION_READY && x->host && x->host->row.is_muster &&
+		    x->avoid_told != s->avoid_version)
+			return false;
+	return true;
+}
+
+/* ---- the end ---- */
+
+static struct draining *draining_free(struct draining *d)
+{
+	if (!d)
+		return NULL;
+	timer_stop(d->server->world, &d->timer);
+	drain_row_deinit(&d->asked);
+	mem_free(d->report);
+	drain_free(d->drain);
+	return mem_free(d);
+}
+
+void draining_deinit(struct server *s)
+{
+	s->draining = draining_free(s->draining);
+	world_later_cancel(&s->stop_later);
+}
+
+/* Time was over, and it was to be emptied whatever it takes. */
+static void close_the_rest(struct server *s)
+{
+	size_t n = 0;
+
+	list_for (x, &s->sessions, struct session, in_sessions) {
+		if (x->state != SESSION_READY && x->state != SESSION_ATTACHED && x->state != SESSION_STARTED)
+			continue;
+		session_end(x, ERR_STOPPED, "this management server is in maintenance", EVENT_N);
+		n++;
+	}
+	if (n)
+		log_warn(s->log, "links of agents that have not moved are closed", KV_U("links", n));
+}
+
+/* Our row says how it has ended: by us, or by an operator. */
+static void maintenance_ends(struct draining *d, enum server_state state)
+{
+	struct server *s = d->server;
+	struct drain_report r = {0};
+	char left[300] = "";
+
+	if (!d->drain) {
+		s->draining = draining_free(d);
+		return;
+	}
+	drain_report(d->drain, world_now(s->world), &r);
+	draining_remaining_text(d, left, sizeof(left));
+	if (state == SERVER_MAINTENANCE) {
+		event_add(s, "MS.MAINTENANCE", left[0] ? "WARN" : "INFO", 0,
+			  "management server %s is in maintenance, agents that have moved: %zu of %zu%s%s", s->p.name,
+			  r.n_by_fate[DRAIN_MOVED], r.n_total, left[0] ? "; not moved: " : "", left);
+	} else if (d->ended) {
+		event_add(s, "MS.MAINTENANCE.CANCEL", "WARN", 0,
+			  "management server %s is Up again, because its agents did not all move in time: %s", s->p.name,
+			  left);
+	} else {
+		log_info(s->log, "the drain of this server was cancelled",
+			 KV_U("moved", r.n_by_fate[DRAIN_MOVED]));
+	}
+	if (!d->ended)
+		draining_report_last(d, state == SERVER_MAINTENANCE ? "done" : "cancelled");
+	if (state == SERVER_MAINTENANCE && d->was_forced)
+		close_the_rest(s);
+	s->draining = draining_free(d);
+}
+
+static void maintenance_judge(struct draining *d)
+{
+	struct server *s = d->server;
+	struct drain_report r;
+
+	if (d->ending || d->ended || s->state_under_way)
+		return;
+	drain_report(d->drain, world_now(s->world), &r);
+	/* Jobs finish first, and the time-out is for them too. */
+	if (r.state == DRAIN_DONE && !api_jobs_running(s) && !somebody_is_coming(s)) {
+		state_change(s, SERVER_EVENT_ENTER_MAINTENANCE, draining_report_text(d, "done"));
+	} else if (mono_reached(world_now(s->world), r.deadline) && (r.state == DRAIN_DONE || r.state == DRAIN_TIMED_OUT)) {
+		log_warn(s->log, "the drain of this server has taken too long", KV_U("left", r.n_left),
+			 KV_S("next", d->asked.forced ? "Maintenance, as it was forced" : "Up again"));
+		d->was_forced = d->asked.forced;
+		state_change(s, d->was_forced ? SERVER_EVENT_ENTER_MAINTENANCE : SERVER_EVENT_CANCEL_MAINTENANCE,
+			     draining_report_text(d, "timed out"));
+	}
+}
+
+/* true: it has stopped. */
+static bool stop_judge(struct draining *d)
+{
+	struct server *s = d->server;
+	struct drain_report r;
+
+	drain_report(d->drain, world_now(s->world), &r);
+	if (r.state == DRAIN_RUNNING || (r.state == DRAIN_DONE && (api_jobs_running(s) || somebody_is_coming(s)))) {
+		if (!mono_reached(world_now(s->world), r.deadline))
+			return false;
+	}
+	if (r.n_left) {
+		char left[300];
+
+		draining_remaining_text(d, left, sizeof(left));
+		log_warn(s->log, "stopping with agents that have not moved", KV_U("agents", r.n_left),
+			 KV_S("why", r.state == DRAIN_PAUSED ? "no other management server takes agents" : "time is over"),
+			 KV_S("not_moved", left));
+	}
+	server_stop(s, s->gone, s->gone_user);
+	return true;
+}
+
+/* ---- going on ---- */
+
+static void ask_now(struct draining *d)
+{
+	struct server *s = d->server;
+	uint64_t hosts[ASK_A_TURN];
+	bool accept = draining_others_accept(s, NULL);
+	size_t n;
+
+	do {
+		n = drain_step(d->drain, accept, world_now(s->world), hosts, ASK_A_TURN);
+		for (size_t i = 0; i < n; i++)
+			draining_ask(d, hosts[i]);
+	} while (n == ASK_A_TURN);
+}
+
+static void on_timer(struct timer *t)
+{
+	struct draining *d = container_of(t, struct draining, timer);
+	struct server *s = d->server;
+	struct mono now = world_now(s->world), next;
+
+	if (!d->drain)
+		return;
+	if (!d->asking)
+		d->asking = mono_reached(now, d->asks_from) || all_are_told(s);
+	if (d->asking)
+		ask_now(d);
+	if (d->why == DRAINING_TO_STOP) {
+		if (stop_judge(d))
+			return;
+	} else {
+		maintenance_judge(d);
+		draining_report_write(d);
+	}
+	next = d->asking ? drain_next_due(d->drain, now) : mono_add_ms(now, TELL_LOOK_MS);
+	if (!mono_is_never(next))
+		timer_set(s->world, &d->timer, next);
+}
+
+void draining_soon(struct server *s)
+{
+	if (s->draining && s->draining->drain)
+		timer_set_in(s->world, &s->draining->timer, 0);
+}
+
+/* ---- the beginning ---- */
+
+static struct draining *draining_new(struct server *s, enum draining_why why)
+{
+	struct draining *d = mem_zalloc(sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->server = s;
+	d->why = why;
+	d->began = world_now(s->world);
+	timer_init(&d->timer, on_timer);
+	return d;
+}
+
+struct asked_read {
+	struct entry entry;
+	struct drain_row row;
+};
+
+static enum err asked_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct asked_read *a = container_of(entry, struct asked_read, entry);
+	enum err e;
+
+	drain_row_deinit(&a->row);
+	a->row = (struct drain_row){0};
+	e = store_drain_get(tx, entry->server->msid, &a->row);
+	return e == ERR_NOT_FOUND ? ERR_OK : e; /* every default */
+}
+
+static void drain_begins(struct draining *d, struct drain_row *take_row)
+{
+	struct server *s = d->server;
+	const struct drain_rule rule = {
+		.per_s = take_row->per_s,
+		.timeout_ms = take_row->timeout_ms
+				      ? take_row->timeout_ms
+				      : config_number(s, "management.server.maintenance.timeout", 0) * 60000,
+	};
+
+	d->drain = drain_new(&rule, world_now(s->world));
+	if (!d->drain) {
+		drain_row_deinit(take_row);
+		return; /* read again with the next tick */
+	}
+	d->asked = *take_row;
+	*take_row = (struct drain_row){0};
+	d->has_algorithm = d->asked.algorithm && algorithm_from_text(d->asked.algorithm, &d->algorithm) &&
+			   d->algorithm != lists_algorithm(s);
+	d->asks_from = mono_add_ms(world_now(s->world), TELL_MS);
+	add_all(d);
+	log_info(s->log, "this server is drained", KV_S("asked_by", d->asked.asked_by ? d->asked.asked_by : "?"));
+	draining_soon(s);
+}
+
+static void asked_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct asked_read *a = container_of(entry, struct asked_read, entry);
+	struct draining *d = s->draining;
+
+	if (d)
+		d->reading = false;
+	if (result)
+		log_debug(s->log, "what was asked of the drain could not be read", KV_S("error", sentence));
+	else if (d && d->why == DRAINING_FOR_MAINTENANCE && !d->drain && !s->freed)
+		drain_begins(d, &a->row);
+	drain_row_deinit(&a->row);
+	mem_free(a);
+}
+
+static void read_what_was_asked(struct draining *d)
+{
+	struct asked_read *a = d->reading ? NULL : mem_zalloc(sizeof(*a));
+
+	if (!a)
+		return;
+	a->entry.run = asked_run;
+	a->entry.done = asked_done;
+	a->entry.read_only = true;
+	d->reading = true;
+	ledger_add(d->server, &a->entry);
+}
+
+static void on_told_to_stop(struct later *l)
+{
+	struct server *s = container_of(l, struct server, stop_later);
+
+	s->p.stop_asked(s->p.user);
+}
+
+void draining_look(struct server *s)
+{
+	enum server_state state = own_state(s);
+	struct draining *d = s->draining;
+
+	if (!s->running || s->stopping)
+		return;
+	if (d && d->why == DRAINING_FOR_MAINTENANCE && state != SERVER_PREPARING_FOR_MAINTENANCE) {
+		maintenance_ends(d, state);
+	} else if (!d && state == SERVER_PREPARING_FOR_MAINTENANCE) {
+		d = s->draining = draining_new(s, DRAINING_FOR_MAINTENANCE);
+		if (d)
+			read_what_was_asked(d);
+	} else if (d && d->why == DRAINING_FOR_MAINTENANCE && !d->drain) {
+		read_what_was_asked(d);
+	}
+	if (state == SERVER_PREPARING_FOR_SHUTDOWN && !api_jobs_running(s))
+		state_change(s, SERVER_EVENT_JOBS_DONE, NULL);
+	/* triggerShutdown, on whatever server it was asked. */
+	if (state == SERVER_SHUTTING_DOWN && !s->leaving && s->p.stop_asked && !s->was_told_to_stop) {
+		s->was_told_to_stop = true;
+		s->stop_later.call = on_told_to_stop;
+		world_later(s->world, &s->stop_later);
+	}
+	draining_soon(s);
+}
+
+void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user), void *user)
+{
+	struct drain_rule rule = {.window = STOP_WINDOW, .timeout_ms = within_ms};
+	struct draining *d;
+	size_t n = 0;
+
+	if (s->stopping)
+		return;
+	list_for (x, &s->sessions, struct session, in_sessions)
+		n += x->host && x->host->session == x;
+	/* A second word, nobody to move, or nowhere to move to: at once. */
+	if (s->leaving || !s->running || within_ms <= 0 || !draining_others_accept(s, NULL) ||
+	    (!n && !api_jobs_running(s) && !somebody_is_coming(s))) {
+		server_stop(s, gone, user);
+		return;
+	}
+	d = draining_new(s, DRAINING_TO_STOP);
+	rule.per_s = drain_rate_within(n, within_ms);
+	if (d)
+		d->drain = drain_new(&rule, world_now(s->world));
+	if (!d || !d->drain) {
+		draining_free(d);
+		server_stop(s, gone, user);
+		return;
+	}
+	log_info(s->log, "agents are asked to move before this server stops", KV_U("agents", n),
+		 KV_I("within_ms", within_ms));
+	draining_free(s->draining); /* for maintenance: its state stays, the hurry is greater */
+	s->draining = d;
+	s->leaving = true;
+	s->gone = gone;
+	s->gone_user = user;
+	d->asking = true;
+	/* So that others put it in avoid lists. What prepares for maintenance or is in it stays that. */
+	if (own_state(s) != SERVER_PREPARING_FOR_MAINTENANCE && own_state(s) != SERVER_MAINTENANCE)
+		state_change(s, SERVER_EVENT_TRIGGER_SHUTDOWN, NULL);
+	add_all(d);
+	draining_soon(s);
+}
+
+/* ---- the door ---- */
+
+bool draining_puts_off(struct session *x, const struct header *h, const struct host *known)
+{
+	struct server *s = x->server;
+	struct member_server *other = NULL;
+	struct str_list list = {0};
+	const char *entry = NULL;
+	char sentence[200];
+	enum err e;
+
+	/* An agent that comes back to its link because its move has failed has never left (docs/failover.md, "Drain" 8). */
+	if (x->state == SESSION_SUPERSEDED || (own_state(s) == SERVER_UP && !s->leaving) ||
+	    !draining_others_accept(s, &other))
+		return false;
+	if (known) {
+		e = lists_for_host(s, &known->row, &list);
+		entry = e ? NULL : draining_entry_for(s, &known->row, &list);
+	} else {
+		entry = draining_entry_for(s, &(struct host_row){.is_muster = true}, lists_servers(s));
+	}
+	snprintf(sentence, sizeof(sentence), "management server %.60s is %s and takes no agents, %.60s does", s->p.name,
+		 server_state_name(s->leaving && own_state(s) == SERVER_UP ? SERVER_SHUTTING_DOWN : own_state(s)),
+		 other->row.name);
+	startup_put_off(x, h, rng_between(&s->world->rng, AGAIN_MIN_MS, AGAIN_MAX_MS), entry, sentence);
+	str_list_deinit(&list);
+	return true;
+}

@@ -1,0 +1,53 @@
+/*
+ * What the files of a drain share. core/drain decides whom to ask and when; draining.c begins and ends it and tells it
+ * what became of each agent, draining_move.c asks one agent, draining_report.c says how far it is.
+ *
+ *   why                       begins when                             ends with
+ *   DRAINING_FOR_MAINTENANCE  our row is PreparingForMaintenance      our row: Maintenance, or Up again
+ *   DRAINING_TO_STOP          server_leave() (SIGTERM)                server_stop()
+ */
+#pragma once
+
+#include "core/drain.h"
+#include "server/internal.h"
+
+enum draining_why { DRAINING_FOR_MAINTENANCE, DRAINING_TO_STOP };
+
+struct draining {
+	struct server *server;
+	enum draining_why why;
+	struct drain *drain;    /* NULL: what was asked has not been read yet */
+	struct drain_row asked; /* for maintenance */
+	bool reading;           /* it is on its way from the store */
+	bool has_algorithm;
+	enum algorithm algorithm; /* lists that agents are sent away with, where it is not the one in force */
+	struct timer timer;
+	struct mono began;
+	struct mono asks_from; /* agents are asked when all know whom to avoid, at the latest then */
+	bool asking;
+	bool ending;     /* the event that ends it is on its way to the store */
+	bool ended;      /* ... and is written */
+	bool was_forced; /* time is over: whoever is left is closed */
+	/* draining_report.c */
+	char *report; /* the last that was written, or is on its way */
+	struct mono reported;
+	bool writing;
+};
+
+/* ---- draining_move.c ---- */
+
+/* Asks one agent to move, and reports to the drain what it says. */
+void draining_ask(struct draining *d, uint64_t host_id);
+/* Is there another server that takes agents now? `out` (may be NULL): one of them. */
+bool draining_others_accept(struct server *s, struct member_server **out);
+
+/* ---- draining_report.c ---- */
+
+/* JSON object text; `ended` NULL: as core/drain has it, else the word for how it ended. NULL: out of memory. */
+char *draining_report_text(const struct draining *d, const char *ended);
+/* Writes the report when it has changed, at most once a second. */
+void draining_report_write(struct draining *d);
+/* The last one, when somebody else has ended it. */
+void draining_report_last(struct draining *d, const char *ended);
+/* "H4 (asked, and still here), H7 (...)": those that have not moved, as many as fit; "" when there are none. */
+void draining_remaining_text(const struct draining *d, char *out, size_t size);
