@@ -53,6 +53,11 @@ static void started(void *user, enum err result, const char *sentence)
 	n->start_result = result;
 }
 
+static void stop_asked(void *user)
+{
+	((struct node *)user)->n_stop_asked++;
+}
+
 void node_make(struct engine_bench *e, struct node *n, const char *ip)
 {
 	struct server_params p;
@@ -71,6 +76,7 @@ void node_make(struct engine_bench *e, struct node *n, const char *ip)
 	p.listen_ip = ip;
 	p.cluster_key = cluster_key;
 	p.store_gate = gate;
+	p.stop_asked = stop_asked;
 	p.user = n;
 	assert_int_equal(server_new(&n->server, &p, &why), ERR_OK);
 }
@@ -184,6 +190,68 @@ static enum err run_get(struct store_tx *tx, void *arg, struct why *why)
 	struct change_call *c = arg;
 
 	return store_host_get(tx, c->id, &c->row);
+}
+
+struct state_call {
+	int64_t id;
+	enum server_event event;
+	enum resource_event resource;
+	struct drain_row drain;
+};
+
+static enum err run_state(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct state_call *c = arg;
+	enum server_state to;
+	enum err e = ERR_OK;
+
+	store_tx_by(tx, 999, 1);
+	if (c->event == SERVER_EVENT_PREPARE_MAINTENANCE)
+		e = store_drain_ask(tx, &c->drain);
+	return e ? e : store_server_event(tx, c->id, c->event, &to);
+}
+
+void engine_server_event(struct engine_bench *e, struct node *n, enum server_event event)
+{
+	in_store(e, run_state, &(struct state_call){.id = server_msid(n->server), .event = event});
+}
+
+void engine_ask_drain(struct engine_bench *e, struct node *n, const struct drain_row *ask)
+{
+	struct state_call c = {
+		.id = server_msid(n->server), .event = SERVER_EVENT_PREPARE_MAINTENANCE, .drain = *ask};
+
+	c.drain.msid = c.id;
+	in_store(e, run_state, &c);
+}
+
+static enum err run_drain_get(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct state_call *c = arg;
+
+	return store_drain_get(tx, c->id, &c->drain);
+}
+
+struct drain_row engine_drain(struct engine_bench *e, int64_t msid)
+{
+	struct state_call c = {.id = msid};
+
+	in_store(e, run_drain_get, &c);
+	return c.drain;
+}
+
+static enum err run_resource(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct state_call *c = arg;
+	enum resource_state to;
+
+	store_tx_by(tx, 999, 1);
+	return store_host_resource_event(tx, c->id, c->resource, &to);
+}
+
+void engine_resource_state(struct engine_bench *e, int64_t id, enum resource_event event)
+{
+	in_store(e, run_resource, &(struct state_call){.id = id, .resource = event});
 }
 
 struct host_row engine_row(struct engine_bench *e, int64_t id)

@@ -25,6 +25,7 @@ struct node {
 	bool drops_claims; /* links end while their claim is on its way */
 	struct later drop;
 	bool was_started, was_gone;
+	unsigned n_stop_asked;
 	enum err start_result;
 };
 
@@ -48,6 +49,11 @@ void engine_run(struct engine_bench *e, int64_t ms);
 void engine_config(struct engine_bench *e, const char *name, const char *value);
 void engine_delete_host(struct engine_bench *e, int64_t id);
 void engine_revoke(struct engine_bench *e, const char *serial);
+/* The state of a server as another one or an operator changes it; a drain with what is asked of it (but for msid). */
+void engine_server_event(struct engine_bench *e, struct node *n, enum server_event event);
+void engine_ask_drain(struct engine_bench *e, struct node *n, const struct drain_row *ask);
+struct drain_row engine_drain(struct engine_bench *e, int64_t msid); /* drain_row_deinit() it */
+void engine_resource_state(struct engine_bench *e, int64_t id, enum resource_event event);
 struct host_row engine_row(struct engine_bench *e, int64_t id); /* host_row_deinit() it */
 
 /* ---- scripted agents ---- */
