@@ -53,7 +53,7 @@ struct api_routes {
 };
 extern const struct api_routes api_hosts_routes, api_host_change_routes, api_host_jobs_routes, api_servers_routes,
 	api_config_routes, api_jobs_routes, api_tokens_routes, api_accounts_routes, api_events_routes,
-	api_discovery_routes, api_status_routes, api_places_routes;
+	api_discovery_routes, api_status_routes, api_places_routes, api_maintenance_routes;
 /* All routes, in a fixed order; NULL at the end. */
 const struct api_route *api_route_at(size_t i);
 const struct api_route *api_route_find(const char *name);
@@ -168,6 +168,21 @@ void host_learn(struct server *s, const struct host_row *row);
 #define HOST_N_FIELDS 54
 extern const struct api_field host_fields[HOST_N_FIELDS];
 const struct place_row *api_place(const struct server *s, enum place_kind kind, int64_t id);
+
+/* ---- api_maintenance.c ---- */
+
+/* Every agent of every server looks for its preferred server. */
+void api_rebalance_all(struct server *s);
+/* What was asked of a drain and how far it is. */
+json_t *api_drain_object(const struct drain_row *row);
+struct drain_rows {
+	struct drain_row *rows;
+	size_t n;
+};
+/* In a transaction; replaces what was there. */
+enum err drain_rows_read(struct drain_rows *d, struct store_tx *tx) MUST_CHECK;
+void drain_rows_deinit(struct drain_rows *d);
+const struct drain_row *drain_rows_find(const struct drain_rows *d, int64_t msid); /* NULL: none */
 
 /* ---- api_jobs.c ---- */
 

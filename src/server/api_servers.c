@@ -7,8 +7,9 @@
 #include <string.h>
 
 struct views {
-	struct peer_view *rows;
+	struct peer_view *rows; /* with peers=true */
 	size_t n;
+	struct drain_rows drains;
 };
 
 static void views_free(void *state)
@@ -18,6 +19,7 @@ static void views_free(void *state)
 	for (size_t i = 0; i < v->n; i++)
 		peer_view_deinit(&v->rows[i]);
 	mem_free(v->rows);
+	drain_rows_deinit(&v->drains);
 	mem_free(v);
 }
 
@@ -78,8 +80,9 @@ static void put_peers(json_t *o, struct server *s, int64_t msid, const struct vi
 	json_object_set_new(o, "peers", peers);
 }
 
-static json_t *server_object(struct server *s, const struct member_server *m, const struct views *v)
+static json_t *server_object(struct server *s, const struct member_server *m, const struct views *v, bool peers)
 {
+	const struct drain_row *drain = drain_rows_find(&v->drains, m->row.msid);
 	json_t *o = json_object();
 
 	api_put_text(o, "id", m->row.uuid);
@@ -93,8 +96,10 @@ static json_t *server_object(struct server *s, const struct member_server *m, co
 	put_agents(o, s, m->row.msid);
 	if (m->row.msid == s->msid) /* how many run elsewhere is known there */
 		put_jobs(o, s);
-	if (v)
+	if (peers)
 		put_peers(o, s, m->row.msid, v);
+	if (drain)
+		json_object_set_new(o, "musterdrain", api_drain_object(drain));
 	return o;
 }
 
@@ -119,7 +124,7 @@ static void answer_servers(struct api_call *c, const struct views *v)
 		if (!server_is_wanted(c, m))
 			continue;
 		if (i >= first && i < end)
-			json_array_append_new(page, server_object(c->server, m, v));
+			json_array_append_new(page, server_object(c->server, m, v, api_flag(c, "peers")));
 		i++;
 	}
 	api_answer_list(c, "managementserver", page, n);
@@ -128,17 +133,20 @@ static void answer_servers(struct api_call *c, const struct views *v)
 static enum err views_run(struct store_tx *tx, struct api_call *c, struct why *why)
 {
 	struct views *v = c->state;
+	enum err e;
 
 	for (size_t i = 0; i < v->n; i++)
 		peer_view_deinit(&v->rows[i]);
 	v->rows = mem_free(v->rows);
 	v->n = 0;
-	return store_peer_view_list(tx, &v->rows, &v->n);
+	e = drain_rows_read(&v->drains, tx);
+	return e || !api_flag(c, "peers") ? e : store_peer_view_list(tx, &v->rows, &v->n);
 }
 
 static void views_then(struct api_call *c, enum err result, const char *sentence)
 {
-	if (result)
+	/* Who is there, and in which state, is known without the store. */
+	if (result && api_flag(c, "peers"))
 		api_fail_err(c, result, sentence);
 	else
 		answer_servers(c, c->state);
@@ -146,14 +154,12 @@ static void views_then(struct api_call *c, enum err result, const char *sentence
 
 static void list_management_servers(struct api_call *c)
 {
-	if (!api_flag(c, "peers")) {
-		answer_servers(c, NULL);
-		return;
-	}
 	c->state = mem_zalloc(sizeof(struct views));
 	c->state_free = views_free;
 	if (!c->state)
 		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
+	else if (ledger_is_failing(c->server, NULL) && !api_flag(c, "peers"))
+		answer_servers(c, c->state);
 	else
 		api_read(c, views_run, views_then);
 }
@@ -227,6 +233,7 @@ static const struct api_field fields[] = {
 	{"agentscount", "integer", "How many hosts are here"},
 	{"pendingjobscount", "integer", "Jobs that run here"},
 	{"peers", "list", "How it sees the others"},
+	{"musterdrain", "map", "Its last drain: what was asked, how far it is, who has not moved and why"},
 };
 static const struct api_field success_fields[] = {
 	{"success", "boolean", "true"},

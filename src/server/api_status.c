@@ -26,6 +26,7 @@ struct status {
 	size_t n_rows;
 	struct peer_view *views;
 	size_t n_views;
+	struct drain_rows drains;
 };
 
 static void rows_clear(struct status *st)
@@ -50,6 +51,7 @@ static void status_free(void *state)
 
 	rows_clear(st);
 	views_clear(st);
+	drain_rows_deinit(&st->drains);
 	mem_free(st->suspects);
 	mem_free(st);
 }
@@ -111,6 +113,8 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 	api_put_number(o, "offpreferred", (int64_t)n->off_preferred);
 	api_put_date(o, "lastupdate", row->last_update_ms);
 	json_object_set_new(o, "views", views_of(st, s, n->of));
+	if (row->state == SERVER_PREPARING_FOR_MAINTENANCE && drain_rows_find(&st->drains, row->msid))
+		json_object_set_new(o, "musterdrain", api_drain_object(drain_rows_find(&st->drains, row->msid)));
 	return o;
 }
 
@@ -232,7 +236,8 @@ static enum err status_run(struct store_tx *tx, struct api_call *c, struct why *
 			return e;
 	}
 	views_clear(st);
-	return store_peer_view_list(tx, &st->views, &st->n_views);
+	e = drain_rows_read(&st->drains, tx);
+	return e ? e : store_peer_view_list(tx, &st->views, &st->n_views);
 }
 
 static void status_then(struct api_call *c, enum err result, const char *sentence)
@@ -474,11 +479,7 @@ static void rebalance_then(struct api_call *c, enum err result, const char *sent
 	event_add(s, "HOST.REBALANCE", "INFO", 0,
 		  "%s told all agents to look for their preferred server; slots changed: %zu", c->account,
 		  r ? r->moved : 0);
-	spreading_trigger_all(s);
-	list_for (m, &s->servers, struct member_server, in_servers)
-		if (m->row.msid != s->msid && m->row.state == SERVER_UP &&
-		    peer_change_agent(s, m->row.msid, 0, EVENT_START_AGENT_REBALANCE, NULL))
-			log_warn(s->log, "a server can't be told to rebalance its agents", KV_S("server", m->row.name));
+	api_rebalance_all(s);
 	api_answer_success(c);
 }
 
