@@ -27,6 +27,7 @@
 #define TELL_LOOK_MS 50
 #define ASK_A_TURN 64
 #define STOP_WINDOW 256
+#define ANSWER_FIRST_MS 250 /* who has asked this server to stop hears that it does */
 #define AGAIN_MIN_MS 2000 /* who is refused by name and finds the named server gone comes back after so long */
 #define AGAIN_MAX_MS 4000
 
@@ -181,7 +182,7 @@ static struct draining *draining_free(struct draining *d)
 void draining_deinit(struct server *s)
 {
 	s->draining = draining_free(s->draining);
-	world_later_cancel(&s->stop_later);
+	timer_stop(s->world, &s->told_to_stop);
 }
 
 /* Time was over, and it was to be emptied whatever it takes. */
@@ -404,9 +405,9 @@ static void read_what_was_asked(struct draining *d)
 	ledger_add(d->server, &a->entry);
 }
 
-static void on_told_to_stop(struct later *l)
+static void on_told_to_stop(struct timer *t)
 {
-	struct server *s = container_of(l, struct server, stop_later);
+	struct server *s = container_of(t, struct server, told_to_stop);
 
 	s->p.stop_asked(s->p.user);
 }
@@ -432,8 +433,8 @@ void draining_look(struct server *s)
 	/* triggerShutdown, on whatever server it was asked. */
 	if (state == SERVER_SHUTTING_DOWN && !s->leaving && s->p.stop_asked && !s->was_told_to_stop) {
 		s->was_told_to_stop = true;
-		s->stop_later.call = on_told_to_stop;
-		world_later(s->world, &s->stop_later);
+		timer_init(&s->told_to_stop, on_told_to_stop);
+		timer_set_in(s->world, &s->told_to_stop, ANSWER_FIRST_MS);
 	}
 	draining_soon(s);
 }
@@ -476,6 +477,11 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 		state_change(s, SERVER_EVENT_TRIGGER_SHUTDOWN, NULL);
 	add_all(d);
 	draining_soon(s);
+}
+
+bool server_is_leaving(const struct server *s)
+{
+	return s->leaving && !s->stopping;
 }
 
 /* ---- the door ---- */

@@ -625,7 +625,7 @@ struct server {
 	bool leaving;              /* server_leave(): it stops when its agents have moved */
 	bool was_told_to_stop;     /* p.stop_asked() was called */
 	bool state_under_way;      /* a change of our own state is on its way to the store */
-	struct later stop_later;
+	struct timer told_to_stop;
 
 	/* follow.c */
 	struct timer follow_timer;

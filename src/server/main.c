@@ -322,10 +322,34 @@ static void stop(struct daemon *d, int code)
 	server_stop(d->server, stop_world, d);
 }
 
+/* Agents move away first. The doors stay open meanwhile: an operator may want to watch. */
+static void leave(struct daemon *d)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	server_leave(d->server, d->settings.drain_on_stop * 1000, stop_world, d);
+}
+
+/* triggerShutdown, on this server or on another one. */
+static void on_stop_asked(void *user)
+{
+	struct daemon *d = user;
+
+	log_info(&d->log, "stopping, as triggerShutdown says");
+	leave(d);
+}
+
 static void on_signal(void *user, int signo)
 {
 	struct daemon *d = user;
 
+	if (d->stopping && server_is_leaving(d->server)) {
+		log_warn(&d->log, "second signal, agents are not waited for any more");
+		d->http = http_free(d->http);
+		server_stop(d->server, stop_world, d);
+		return;
+	}
 	if (d->stopping) {
 		/* A write may be under way on another thread; what is acknowledged is on disk, the rest ends with us.
 		 */
@@ -333,7 +357,10 @@ static void on_signal(void *user, int signo)
 		_exit(EXIT_FAILURE);
 	}
 	log_info(&d->log, "stopping", KV_S("signal", signo == SIGTERM ? "TERM" : "INT"));
-	stop(d, 0);
+	if (signo == SIGTERM)
+		leave(d);
+	else
+		stop(d, 0);
 }
 
 static void on_fatal(void *user, enum err why, const char *sentence)
@@ -418,6 +445,7 @@ static enum err set_up(struct daemon *d, struct why *why)
 	p.max_links = (size_t)d->settings.max_links;
 	p.max_anonymous_per_ip = (size_t)d->settings.max_anonymous;
 	p.fatal = on_fatal;
+	p.stop_asked = on_stop_asked;
 	p.user = d;
 	e = server_new(&d->server, &p, why);
 	if (!e)

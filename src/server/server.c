@@ -104,7 +104,6 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->promises);
 	list_init(&s->questions);
 	map_init_text(&s->promise_by_guid, rng_u64(&s->world->rng));
-	list_init(&s->stop_later.queued);
 	map_init_number(&s->hosts_by_id, rng_u64(&s->world->rng));
 	map_init_text(&s->hosts_by_guid, rng_u64(&s->world->rng));
 	map_init_text(&s->anonymous_by_ip, rng_u64(&s->world->rng));
@@ -114,6 +113,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	timer_init(&s->spread_timer, NULL);
 	timer_init(&s->watch_timer, NULL);
 	timer_init(&s->follow_timer, NULL);
+	timer_init(&s->told_to_stop, NULL);
 	/* As the reference numbers: a random high part keeps runs apart; 15 bits, so that it stays positive. */
 	s->next_seq = (int64_t)rng_below(&s->world->rng, 32767) << 48;
 	s->spread = spread_new(&rule);

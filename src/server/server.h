@@ -53,6 +53,7 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user);
  * latest after that time, at once where no other server takes agents, and at once when called again.
  */
 void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user), void *user);
+bool server_is_leaving(const struct server *s); /* agents are still waited for */
 /* Frees at once: what a crash looks like. NULL is fine. */
 struct server *server_free(struct server *s);
 uint16_t server_port(const struct server *s);

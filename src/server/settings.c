@@ -36,6 +36,8 @@ static const struct setting rows[] = {
 	  .help = "Links held at most; above it new connections are closed at once" },
 	{ .name = "links.anonymous.per.address", .type = SETTING_NUMBER, .offset = AT(max_anonymous), .fallback = "256", .min = 1, .max = 1000000,
 	  .help = "Connections that have not yet shown who they are, at most from one address" },
+	{ .name = "drain.on.stop", .type = SETTING_NUMBER, .offset = AT(drain_on_stop), .fallback = "10", .min = 0, .max = 3600,
+	  .help = "Seconds that agents get to move to other servers when this one is told to stop (SIGTERM); 0: it stops at once" },
 };
 /* clang-format on */
 

@@ -19,6 +19,7 @@ struct server_settings {
 	char *log_level;
 	int64_t max_links;
 	int64_t max_anonymous;
+	int64_t drain_on_stop;
 };
 
 extern const struct settings_table server_settings_table;
