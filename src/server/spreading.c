@@ -90,6 +90,7 @@ struct telling {
 	int64_t attachment;
 	int64_t interval;
 	uint64_t avoid_version;
+	bool trigger; /* it said so */
 	char *list;
 };
 
@@ -225,14 +226,18 @@ static void told(void *user, enum err result, const char *sentence, const struct
 	if (x->telling == t)
 		x->telling = NULL;
 	if (!result && answers->n && element_result(&answers->elements[0])) {
-		x->trigger = false;
+		/* Somebody may have asked everybody to look while it was under way without that word. */
+		x->trigger &= !t->trigger;
 		x->avoid_told = t->avoid_version;
 		spreading_confirmed(x, t->list, t->interval);
 		spread_acked(s->spread, (uint64_t)t->host_id);
 		log_debug(s->log, "agent has its list", KV_I("host", t->host_id), KV_S("list", t->list));
 		news_compare(s, h);
 		/* The configuration may have changed while it was under way. */
-		spreading_compare(s, h);
+		if (x->trigger)
+			spreading_trigger(s, h);
+		else
+			spreading_compare(s, h);
 	} else {
 		const char *details = result ? sentence : answers->n ? element_details(&answers->elements[0]) : NULL;
 
@@ -267,7 +272,8 @@ static enum err put_list(struct server *s, struct host *h, struct msg_setup_ms_l
 	t->interval = lists_interval(s, h->row.cluster_id);
 	t->avoid_version = s->avoid_version;
 	msg_set_i64(&m->lbCheckInterval, t->interval);
-	msg_set_bool(&m->triggerHostLb, h->session->trigger);
+	t->trigger = h->session->trigger;
+	msg_set_bool(&m->triggerHostLb, t->trigger);
 	if (!e) {
 		t->list = server_list_format(&list, algorithm_name(lists_algorithm(s)));
 		e = t->list ? ERR_OK : ERR_NOMEM;
