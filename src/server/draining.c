@@ -27,6 +27,7 @@
 #define TELL_LOOK_MS 50
 #define ASK_A_TURN 64
 #define STOP_WINDOW 256
+#define STOP_RATE_MIN 100
 #define ANSWER_FIRST_MS 250 /* who has asked this server to stop hears that it does */
 #define AGAIN_MIN_MS 2000 /* who is refused by name and finds the named server gone comes back after so long */
 #define AGAIN_MAX_MS 4000
@@ -456,7 +457,10 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 		return;
 	}
 	d = draining_new(s, DRAINING_TO_STOP);
+	/* Never slower than a drain that has time. */
 	rule.per_s = drain_rate_within(n, within_ms);
+	if (rule.per_s < STOP_RATE_MIN)
+		rule.per_s = STOP_RATE_MIN;
 	if (d)
 		d->drain = drain_new(&rule, world_now(s->world));
 	if (!d || !d->drain) {

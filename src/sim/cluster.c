@@ -16,6 +16,7 @@
 #define AGAIN_US (2 * SECOND_US)
 #define BOOT_US (8 * SECOND_US)
 #define ALONE_US (45 * SECOND_US)
+#define LEAVE_MS 10000
 
 /* ---- servers ---- */
 
@@ -70,6 +71,17 @@ static void server_fatal(void *user, enum err why, const char *sentence)
 	sim_fail(s->cluster->sim, "server %s can't go on: %s", s->name, sentence);
 }
 
+/* triggerShutdown. */
+static void server_stop_asked(void *user)
+{
+	struct sim_server *s = user;
+
+	s->wanted = false;
+	s->state = PROGRAM_STOPPING;
+	sim_note(s->cluster->sim, s->node, "--- stops, as it was asked over the API");
+	server_leave(s->server, LEAVE_MS, server_gone, s);
+}
+
 static enum err server_gate(void *user, struct why *why)
 {
 	struct sim_server *s = user;
@@ -100,6 +112,7 @@ static enum err server_begin(struct sim_server *s, struct world *w, struct why *
 	p.version = "sim";
 	p.store_gate = server_gate;
 	p.fatal = server_fatal;
+	p.stop_asked = server_stop_asked;
 	p.user = s;
 	e = server_new(&s->server, &p, why);
 	return e ? e : server_start(s->server, server_started, s);
@@ -140,7 +153,7 @@ void sim_server_stop(struct sim_server *s)
 	s->state = PROGRAM_STOPPING;
 	sim_note(s->cluster->sim, s->node, "--- is told to stop");
 	sim_enter(s->node);
-	server_stop(s->server, server_gone, s);
+	server_leave(s->server, LEAVE_MS, server_gone, s);
 	sim_leave(s->node);
 }
 
@@ -673,6 +686,33 @@ bool cluster_remove_host(struct cluster *c, struct sim_server *on, struct sim_ag
 	return true;
 }
 
+bool cluster_maintain(struct cluster *c, const char *command, const struct sim_server *s, char *const *extra, size_t n)
+{
+	struct api_param params[8] = {{"command", command}, {"managementserverid", s->name}};
+	struct sim_server *on = cluster_any_server(c, (size_t)rng_below(sim_rng(c->sim), c->n_servers));
+	char words[6][64];
+	struct call *k;
+
+	if (!on || !on->server)
+		return false;
+	for (size_t i = 0; i < n && i < ARRAY_SIZE(words); i++) {
+		char *equals;
+
+		str_copy(words[i], sizeof(words[i]), extra[i]);
+		equals = strchr(words[i], '=');
+		if (equals)
+			*equals = '\0';
+		params[2 + i] = (struct api_param){words[i], equals ? equals + 1 : "true"};
+	}
+	k = mem_zalloc(sizeof(*k));
+	if (!k)
+		abort();
+	sim_note(c->sim, on->node, "--- %s %s", command, s->name);
+	k->cluster = c;
+	ask(c, on, k, params, 2 + n);
+	return true;
+}
+
 /* ---- calm ---- */
 
 void cluster_calm(struct cluster *c)
@@ -680,6 +720,7 @@ void cluster_calm(struct cluster *c)
 	struct sim_network *n = sim_network(c->sim);
 
 	sim_note(c->sim, NULL, "--- calm");
+	c->is_calmed = true;
 	n->loss_ppm = 0;
 	n->tls_bad_ppm = 0;
 	n->names_down = false;
@@ -717,6 +758,24 @@ static void resolve_removals(struct cluster *c)
 	}
 }
 
+/* What was asked of servers may end only now: nobody is left in maintenance, or shut down. */
+static void bring_back(struct cluster *c)
+{
+	if (!c->is_calmed || c->calls)
+		return;
+	for (size_t i = 0; i < c->n_servers; i++) {
+		struct sim_server *s = c->servers[i];
+		enum server_state state = cluster_state_of(c, s);
+
+		if (s->state == PROGRAM_OFF && !s->wanted)
+			sim_server_start(s);
+		if (state == SERVER_PREPARING_FOR_MAINTENANCE || state == SERVER_MAINTENANCE)
+			cluster_maintain(c, "cancelMaintenance", s, NULL, 0);
+		else if (state == SERVER_PREPARING_FOR_SHUTDOWN || state == SERVER_READY_TO_SHUTDOWN)
+			cluster_maintain(c, "cancelShutdown", s, NULL, 0);
+	}
+}
+
 bool cluster_settle(struct cluster *c, int64_t most_us)
 {
 	int64_t end = sim_now_us(c->sim) + most_us;
@@ -724,6 +783,7 @@ bool cluster_settle(struct cluster *c, int64_t most_us)
 
 	while (!sim_failure(c->sim)) {
 		resolve_removals(c);
+		bring_back(c);
 		if (invariants_are_calm(c, false, &why))
 			break;
 		if (sim_now_us(c->sim) >= end) {

@@ -37,6 +37,8 @@ struct sim_server {
 				killed it */
 	bool store_fails;    /* the store does not answer it */
 	int64_t up_since_us; /* valid while PROGRAM_UP */
+	/* invariants.c: since when its state in the store is not Up and another server could take its agents; 0: not */
+	int64_t shut_since_us;
 	struct sim_event again;
 };
 
@@ -97,6 +99,7 @@ struct cluster {
 	size_t n_agents;
 	struct list settings; /* struct setting */
 	unsigned calls;       /* API calls without an answer */
+	bool is_calmed;       /* servers that are in maintenance, or were shut down, are brought back */
 	bool steady;          /* a scenario says that from now on no agent may be without a link for a moment */
 	struct sim_event look;
 	struct truth *truth; /* invariants.c: what the store said last */
@@ -110,7 +113,7 @@ enum err cluster_add_server(struct cluster *c, const char *name, struct why *why
 enum err cluster_add_agents(struct cluster *c, size_t n, int64_t spread_us, struct why *why) MUST_CHECK;
 
 void sim_server_start(struct sim_server *s);
-void sim_server_stop(struct sim_server *s); /* SIGTERM */
+void sim_server_stop(struct sim_server *s); /* SIGTERM; agents get 10 s to move */
 void sim_server_kill(struct sim_server *s, enum sim_death how);
 void sim_agent_start(struct sim_agent *a);
 void sim_agent_stop(struct sim_agent *a);
@@ -127,6 +130,9 @@ struct sim_server *cluster_any_server(struct cluster *c, size_t from);
  * NULL: the default again. */
 bool cluster_set(struct cluster *c, struct sim_server *on, const char *name, const char *value);
 bool cluster_remove_host(struct cluster *c, struct sim_server *on, struct sim_agent *a);
+
+/* prepareForMaintenance, cancelMaintenance, triggerShutdown ... of that server, asked of any; `extra`: name=value texts. */
+bool cluster_maintain(struct cluster *c, const char *command, const struct sim_server *s, char *const *extra, size_t n);
 
 /* Everything is mended: cuts, stores, frozen and dead processes. */
 void cluster_calm(struct cluster *c);
@@ -147,3 +153,5 @@ bool cluster_has_host(struct cluster *c, const struct sim_agent *a); /* in the s
 size_t sim_server_ready(const struct sim_server *s);
 size_t cluster_outdated(struct cluster *c);
 size_t cluster_with_status(struct cluster *c, enum host_status status);
+/* What the store says of a server; SERVER_DOWN also when it has never registered. */
+enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s);

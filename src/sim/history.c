@@ -183,12 +183,29 @@ static enum err network(struct cluster *c, struct why *why)
 		    draw(c, 10), draw(c, 3) ? 0 : draw(c, 5), draw(c, 4) ? 0 : draw(c, 10), draw(c, 4) ? "up" : "down");
 }
 
+static enum err drain(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "drain %s%s%s%s", any_server(c), draw(c, 3) ? "" : " rate=1",
+		    draw(c, 3) ? "" : " timeout=5", draw(c, 3) ? "" : " forced=true");
+}
+
+static enum err undrain(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "undrain %s%s", any_server(c), draw(c, 3) ? "" : " rebalance=false");
+}
+
+static enum err shut_down(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "shutdown %s", any_server(c));
+}
+
 static const struct {
 	enum err (*call)(struct cluster *c, struct why *why);
 	unsigned weight;
 } kinds[] = {
 	{kill_server, 12}, {start_server, 14}, {kill_agent, 6}, {start_agents, 8},  {kill_all, 2},     {freeze, 5},
 	{thaw, 6},         {cut, 8},           {heal, 8},       {set_algorithm, 6}, {set_interval, 6}, {set_host, 4},
+	{drain, 7},        {undrain, 7},       {shut_down, 2},
 	{add_host, 5},     {delete_host, 3},   {store, 6},      {disk, 6},          {clock_jump, 2},   {network, 4},
 };
 

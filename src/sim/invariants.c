@@ -9,8 +9,10 @@
  *   2. no epoch that the store doesn't know
  *      and links of one boot of an agent are claimed in their order
  *   3. an acknowledged setting is in the store
- *   4. an agent whose list has a server that it can reach has a link, after a
- * bound Calm:
+ *   4. an agent whose list has a server that is Up and that it can reach has a link, after a
+ * bound
+ *   9. nobody enters a server that isn't Up in the store while another one takes agents
+ * Calm:
  *   5. every agent is Up, with one link, on a server that knows it as Ready,
  * and its host is Up in the store
  *   6. every agent has the newest list, in memory and in its file, and the
@@ -28,6 +30,7 @@
 #include "sim/cluster.h"
 
 #define KEY_ALGORITHM "indirect.agent.lb.algorithm"
+#define DOOR_US (8 * SECOND_US)
 #define KEY_INTERVAL "indirect.agent.lb.check.interval"
 
 /* ---- what the store says ---- */
@@ -225,12 +228,29 @@ static struct sim_server *server_at(struct cluster *c, const char *entry)
 	return NULL;
 }
 
+static const struct server_row *row_of(const struct truth *t, const struct sim_server *s)
+{
+	/* By name: a server that lost its identity file has registered as another one since. */
+	for (size_t i = t->n_servers; i-- > 0;)
+		if (s->server ? t->servers[i].msid == server_msid(s->server) : str_equal(t->servers[i].name, s->name))
+			return &t->servers[i];
+	return NULL;
+}
+
+static bool is_up_in(const struct truth *t, const struct sim_server *s)
+{
+	const struct server_row *row = row_of(t, s);
+
+	return row && row->state == SERVER_UP;
+}
+
 /*
  * A server that would take this agent now, of the list that the agent has.
  * While the store lane of one of them hangs, nothing is promised: that server
  * answers startups and never says Ready, and each try costs the agent 30 s.
  */
-static bool can_reach_one(struct cluster *c, const struct sim_agent *a, const struct agent_view *v)
+static bool can_reach_one(struct cluster *c, const struct truth *t, const struct sim_agent *a,
+			  const struct agent_view *v)
 {
 	bool can = false;
 
@@ -241,13 +261,13 @@ static bool can_reach_one(struct cluster *c, const struct sim_agent *a, const st
 			continue;
 		if (sim_lane_is_stalled(s->node, WORK_STORE))
 			return false;
-		can = can || (s->state == PROGRAM_UP && !s->store_fails && !sim_node_is_frozen(s->node) &&
+		can = can || (s->state == PROGRAM_UP && is_up_in(t, s) && !s->store_fails && !sim_node_is_frozen(s->node) &&
 			      !ledger_is_failing(s->server, NULL) && sim_can_talk(c->sim, a->node, s->node));
 	}
 	return can;
 }
 
-static void look_at_links(struct cluster *c)
+static void look_at_links(struct cluster *c, const struct truth *t)
 {
 	int64_t now = sim_now_us(c->sim) + 1;
 
@@ -260,7 +280,7 @@ static void look_at_links(struct cluster *c)
 			continue;
 		}
 		agent_look(a->agent, &v);
-		if (v.state == AGENT_UP || !can_reach_one(c, a, &v)) {
+		if (v.state == AGENT_UP || !can_reach_one(c, t, a, &v)) {
 			a->alone_since_us = 0;
 			continue;
 		}
@@ -272,6 +292,53 @@ static void look_at_links(struct cluster *c)
 				 "servers is there",
 				 a->name, agent_state_name(v.state),
 				 (long long)((now - a->alone_since_us) / SECOND_US));
+	}
+}
+
+/* Nothing is in its way, and it knows what the store says. */
+static bool is_well(const struct sim_server *s)
+{
+	return s->server && sim_node_is_alive(s->node) && !sim_node_is_frozen(s->node) && !s->store_fails &&
+	       !sim_lane_is_stalled(s->node, WORK_STORE) && !ledger_is_failing(s->server, NULL);
+}
+
+static bool another_takes_agents(struct cluster *c, const struct truth *t, const struct sim_server *s)
+{
+	for (size_t i = 0; i < c->n_servers; i++) {
+		struct sim_server *o = c->servers[i];
+
+		if (o != s && o->state == PROGRAM_UP && is_well(o) && is_up_in(t, o) &&
+		    sim_can_talk(c->sim, s->node, o->node) && sim_can_talk(c->sim, o->node, s->node))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Nobody enters a draining server while another accepts (decision 30). DOOR_US is for what the server can't know yet:
+ * a state that was just written, another server that has just come or was just healed.
+ */
+static void look_at_doors(struct cluster *c, const struct truth *t)
+{
+	int64_t now = sim_now_us(c->sim) + 1;
+
+	for (size_t i = 0; i < c->n_servers; i++) {
+		struct sim_server *s = c->servers[i];
+		const struct server_row *row = is_well(s) ? row_of(t, s) : NULL;
+
+		if (!row || row->state == SERVER_UP || row->state == SERVER_DOWN || !another_takes_agents(c, t, s)) {
+			s->shut_since_us = 0;
+			continue;
+		}
+		if (!s->shut_since_us)
+			s->shut_since_us = now;
+		list_for (x, &s->server->sessions, struct session, in_sessions) {
+			int64_t opened = now - (world_now(s->server->world).us - x->opened.us);
+
+			if (x->state == SESSION_READY && opened - s->shut_since_us > DOOR_US)
+				sim_fail(c->sim, "host %lld has entered server %s, which is %s, though another one takes agents",
+					 (long long)x->host_id, s->name, server_state_name(row->state));
+		}
 	}
 }
 
@@ -314,7 +381,8 @@ void invariants_look(struct cluster *c)
 	look_at_owners(c, t);
 	look_at_link_numbers(c, t);
 	look_at_settings(c, t);
-	look_at_links(c);
+	look_at_links(c, t);
+	look_at_doors(c, t);
 	look_at_statuses(c, t);
 }
 
@@ -384,6 +452,10 @@ static bool server_is_calm(struct sim_server *m, bool long_calm, struct why *why
 		why_set(why, "server %s is not up", m->name);
 		return false;
 	}
+	if (s->draining) {
+		why_set(why, "server %s is being drained", m->name);
+		return false;
+	}
 	server_look(s, &v);
 	if (v.outdated || spread_waiting(s->spread) || ledger_is_failing(s, NULL)) {
 		why_set(why, "server %s: %zu agents outdated, %zu to be told", m->name, v.outdated,
@@ -434,6 +506,11 @@ bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why)
 		calm = false;
 	}
 	for (size_t i = 0; i < c->n_servers && calm; i++)
+		if (!is_up_in(t, c->servers[i])) {
+			why_set(why, "server %s is not Up in the store", c->servers[i]->name);
+			calm = false;
+		}
+	for (size_t i = 0; i < c->n_servers && calm; i++)
 		calm = server_is_calm(c->servers[i], long_calm, why);
 	list_for (a, &c->agents, struct sim_agent, in_agents) {
 		if (!calm)
@@ -473,6 +550,13 @@ size_t cluster_outdated(struct cluster *c)
 		n += v.outdated;
 	}
 	return n;
+}
+
+enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s)
+{
+	const struct server_row *row = row_of(truth_now(c), s);
+
+	return row ? row->state : SERVER_DOWN;
 }
 
 size_t cluster_with_status(struct cluster *c, enum host_status status)

@@ -266,6 +266,18 @@ static char *expect_list(struct cluster *c, const char *who, const char *list, e
 	return str_equal(is, list) ? NULL : STEAL(is);
 }
 
+static char *expect_state(struct cluster *c, const char *who, const char *state, enum err *e, struct why *why)
+{
+	struct sim_server *s = who ? cluster_server(c, who) : NULL;
+	const char *is = s ? server_state_name(cluster_state_of(c, s)) : NULL;
+
+	if (!s || !state) {
+		*e = bad(why, "expect state SERVER STATE", who);
+		return NULL;
+	}
+	return str_equal(is, state) ? NULL : mem_strdup(is);
+}
+
 static char *expectation(struct cluster *c, const struct words *w, size_t at, enum err *e, struct why *why)
 {
 	const char *what = word(w, at), *arg = word(w, at + 1);
@@ -274,6 +286,8 @@ static char *expectation(struct cluster *c, const struct words *w, size_t at, en
 
 	if (str_equal(what, "agents"))
 		return expect_agents(c, w, at + 1, e, why);
+	if (str_equal(what, "state"))
+		return expect_state(c, arg, word(w, at + 2), e, why);
 	if (str_equal(what, "list"))
 		return expect_list(c, arg, word(w, at + 2), e, why);
 	if (str_equal(what, "outdated") && arg) {
@@ -398,6 +412,18 @@ static enum err do_set(struct cluster *c, const struct words *w, struct why *why
 	return ERR_OK;
 }
 
+/* drain A rate=5 timeout=20 forced=true force=true | undrain A rebalance=false | shutdown A */
+static enum err do_maintain(struct cluster *c, const struct words *w, const char *command, struct why *why)
+{
+	struct sim_server *s = w->n > 1 ? cluster_server(c, w->w[1]) : NULL;
+
+	if (!s || w->n > 8)
+		return bad(why, "there is no such server", word(w, 1));
+	if (!cluster_maintain(c, command, s, (char *const *)&w->w[2], w->n - 2))
+		sim_note(c->sim, NULL, "--- nobody to ask");
+	return ERR_OK;
+}
+
 /* One after the other, so that their order in lists is that of the line. */
 static enum err add_server(struct cluster *c, const char *name, struct why *why)
 {
@@ -446,6 +472,12 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		if (!str_equal(arg, "on") && !str_equal(arg, "off"))
 			return bad(why, "steady on|off", arg);
 		c->steady = str_equal(arg, "on");
+	} else if (str_equal(name, "drain")) {
+		e = do_maintain(c, w, "prepareForMaintenance", why);
+	} else if (str_equal(name, "undrain")) {
+		e = do_maintain(c, w, "cancelMaintenance", why);
+	} else if (str_equal(name, "shutdown")) {
+		e = do_maintain(c, w, "triggerShutdown", why);
 	} else if (str_equal(name, "heal")) {
 		sim_heal(c->sim);
 	} else if (str_equal(name, "delete")) {
