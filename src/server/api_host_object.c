@@ -8,19 +8,19 @@
 
 /* ---- what a host's list says ---- */
 
-static bool same_host_name(const char *entry, const struct server_row *server)
+static bool same_host_name(const struct server *s, const char *entry, const struct server_row *server)
 {
 	struct server_address a, b;
 
 	return server_address_parse(&a, entry, NULL) == ERR_OK &&
-	       server_address_parse(&b, server->address, NULL) == ERR_OK && str_equal_nocase(a.host, b.host);
+	       server_address_parse(&b, server->address, NULL) == ERR_OK && (str_equal_nocase(a.host, b.host) || names_same_host(s, a.host, b.host));
 }
 
 bool host_entry_is(const struct server *s, const struct host_row *row, const char *entry,
 		   const struct server_row *server)
 {
 	/* Entries of a CloudStack agent have lost their ports. */
-	return lists_entry_is(s, entry, server) || (!row->is_muster && same_host_name(entry, server));
+	return lists_entry_is(s, entry, server) || (!row->is_muster && same_host_name(s, entry, server));
 }
 
 void host_view_make(struct host_view *v, struct server *s, const struct host_row *row)

@@ -79,7 +79,8 @@ static enum err avoid_for_muster(struct server *s, const struct host *h, struct 
 	enum err e = lists_avoid(s, &h->row, avoid);
 
 	for (size_t i = 0; own && i < servers->n && !e; i++)
-		if (lists_entry_is(s, servers->items[i], &own->row))
+		if (lists_entry_is(s, servers->items[i], &own->row) &&
+		    !entry_takes_agents(s, &h->row, servers->items[i]))
 			e = add_missing(avoid, servers->items[i]);
 	return e;
 }

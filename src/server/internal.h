@@ -166,10 +166,18 @@ bool lists_is_current(struct server *s, const struct host_row *h, const char *re
 enum err lists_avoid(struct server *s, const struct host_row *h, struct str_list *out) MUST_CHECK;
 /* An entry of our own making for a registered server (decision 20); `out` needs SERVER_HOST_MAX + 9 bytes. */
 enum err lists_entry_of(const struct server_row *row, char *out, size_t size) MUST_CHECK;
-/* Does this entry of a list mean that server? By address, or by the name it registered with. */
+/* Does this entry of a list mean that server? By address, by the name it registered with, or by what names lead to. */
 bool lists_entry_is(const struct server *s, const char *entry, const struct server_row *row);
 /* Called when config or servers changed: recomputes, and has outdated agents told. */
 void lists_changed(struct server *s);
+
+/* ---- names.c ---- */
+
+/* The servers' entries or addresses may have changed: new names are asked for, those not needed any more forgotten. */
+void names_update(struct server *s);
+/* Two hosts (names or addresses, without ports): does one lead where the other is? As far as is known. */
+bool names_same_host(const struct server *s, const char *a, const char *b);
+void names_deinit(struct server *s);
 
 /* ---- session.c, startup.c, requests.c: one agent's (or peer's, or joiner's) link ---- */
 
@@ -570,6 +578,8 @@ struct server {
 
 	struct list joinings;   /* join.c: under way */
 	struct start *starting; /* authority.c: under way */
+
+	struct list names; /* names.c */
 
 	/* lists.c */
 	struct str_list list_servers;

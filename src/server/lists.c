@@ -111,13 +111,15 @@ bool lists_is_current(struct server *s, const struct host_row *h, const char *re
 bool lists_entry_is(const struct server *s, const char *entry, const struct server_row *row)
 {
 	char own[SERVER_HOST_MAX + 9];
-	struct server_address a;
+	struct server_address a, b;
 
 	if (lists_entry_of(row, own, sizeof(own)) == ERR_OK && server_entry_same(entry, own, AGENT_PORT))
 		return true;
 	/* Several servers on one machine differ by port only; a name without a port means the default one. */
-	return server_address_parse(&a, entry, NULL) == ERR_OK && str_equal_nocase(a.host, row->name) &&
-	       (a.port ? a.port : AGENT_PORT) == row->port;
+	if (server_address_parse(&a, entry, NULL) || (a.port ? a.port : AGENT_PORT) != row->port)
+		return false;
+	return str_equal_nocase(a.host, row->name) ||
+	       (server_address_parse(&b, row->address, NULL) == ERR_OK && names_same_host(s, a.host, b.host));
 }
 
 enum err lists_avoid(struct server *s, const struct host_row *h, struct str_list *out)
@@ -127,22 +129,30 @@ enum err lists_avoid(struct server *s, const struct host_row *h, struct str_list
 	return e || h->is_muster ? e : strip_ports(out);
 }
 
+/* A name may lead to several servers: while one of them is Up, it is worth trying. */
+static bool is_avoided(struct server *s, const char *entry)
+{
+	bool is_server = false;
+
+	list_for (m, &s->servers, struct member_server, in_servers) {
+		if (!lists_entry_is(s, entry, &m->row))
+			continue;
+		if (m->row.state == SERVER_UP)
+			return false;
+		is_server = true;
+	}
+	return is_server;
+}
+
 /* Which of the servers of the list are not Up, spelled as in the list. */
 static enum err avoid_now(struct server *s, const struct str_list *servers, struct str_list *out)
 {
-	enum err e;
+	enum err e = ERR_OK;
 
-	for (size_t i = 0; i < servers->n; i++) {
-		list_for (m, &s->servers, struct member_server, in_servers) {
-			if (m->row.state == SERVER_UP || !lists_entry_is(s, servers->items[i], &m->row))
-				continue;
+	for (size_t i = 0; i < servers->n && !e; i++)
+		if (is_avoided(s, servers->items[i]))
 			e = str_list_add(out, servers->items[i]);
-			if (e)
-				return e;
-			break;
-		}
-	}
-	return ERR_OK;
+	return e;
 }
 
 void lists_changed(struct server *s)
@@ -169,5 +179,6 @@ void lists_changed(struct server *s)
 	str_list_move(&s->avoid, &avoid);
 	str_list_move(&s->list_servers, &servers);
 	s->list_algorithm = algorithm;
+	names_update(s);
 	spreading_compare_all(s);
 }

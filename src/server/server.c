@@ -98,6 +98,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->servers);
 	list_init(&s->ledger_queue);
 	list_init(&s->joinings);
+	list_init(&s->names);
 	list_init(&s->events_again);
 	list_init(&s->compare_later.queued);
 	list_init(&s->news_later.queued);
@@ -145,6 +146,7 @@ struct server *server_free(struct server *s)
 	world_later_cancel(&s->compare_later);
 	news_stop(s);
 	draining_deinit(s);
+	names_deinit(s);
 	peer_stop(s);
 	session_free_all(s);
 	/* Who hears of these may still add to the ledger. */
@@ -460,6 +462,7 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user)
 	news_stop(s);
 	peer_status_changed(s);
 	draining_deinit(s);
+	names_deinit(s);
 	session_stop_all(s);
 	g = mem_zalloc(sizeof(*g));
 	if (!g) {

@@ -323,6 +323,72 @@ static void a_dead_server_loses_its_hosts(void **state)
 	engine_down(&e);
 }
 
+/* ---- names ---- */
+
+static void avoids(struct node *n, const char *expected)
+{
+	CLEAN(mem_freep) char *text = str_list_join(&n->server->avoid, ",");
+
+	assert_string_equal(text, expected);
+}
+
+static void an_entry_that_is_a_name_means_the_server_it_leads_to(void **state)
+{
+	static const struct {
+		const char *what;
+		const char *host, *leads_to;
+		const char *avoided; /* when b is in maintenance */
+	} rows[] = {
+		{"an address", "10.0.0.1,10.0.0.2", NULL, "10.0.0.2"},
+		{"a name of it", "10.0.0.1,ms2.example", B_IP, "ms2.example"},
+		{"in another case, with the port", "10.0.0.1,MS2.example:8250", B_IP, "MS2.example:8250"},
+		{"a name that does not resolve", "10.0.0.1,ms2.example", NULL, ""},
+		{"a name of somebody else", "10.0.0.1,ms2.example", "10.0.0.9", ""},
+		{"another port is another server", "10.0.0.1,ms2.example:9250", B_IP, ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+
+		print_message("%s\n", rows[i].what);
+		cluster_up(&e);
+		fake_name(e.f, "ms2.example", rows[i].leads_to);
+		fake_name(e.f, "MS2.example", rows[i].leads_to);
+		engine_config(&e, "host", rows[i].host);
+		engine_run(&e, 1000);
+		avoids(&e.a, "");
+		engine_ask_drain(&e, &e.b, &(struct drain_row){0});
+		engine_run(&e, 1500);
+		avoids(&e.a, rows[i].avoided);
+		avoids(&e.b, rows[i].avoided);
+		engine_down(&e);
+	}
+}
+
+static void a_name_is_asked_again_and_kept_meanwhile(void **state)
+{
+	struct engine_bench e;
+
+	cluster_up(&e);
+	engine_config(&e, "host", "10.0.0.1,ms2.example");
+	engine_ask_drain(&e, &e.b, &(struct drain_row){0});
+	engine_run(&e, 2000);
+	avoids(&e.a, "");
+	/* It comes into being ... */
+	fake_name(e.f, "ms2.example", B_IP);
+	engine_run(&e, 7000);
+	avoids(&e.a, "ms2.example");
+	/* ... can't be asked for a while ... */
+	fake_name(e.f, "ms2.example", NULL);
+	engine_run(&e, 150000);
+	avoids(&e.a, "ms2.example");
+	/* ... and leads elsewhere. */
+	fake_name(e.f, "ms2.example", "10.0.0.9");
+	engine_run(&e, 70000);
+	avoids(&e.a, "");
+	engine_down(&e);
+}
+
 /* ---- peers that say what they should not ---- */
 
 static int64_t msid_said;
@@ -444,6 +510,8 @@ int main(void)
 		cmocka_unit_test(an_agent_that_moves_is_superseded_at_its_old_server),
 		cmocka_unit_test(a_late_claim_of_an_older_link_does_not_win),
 		cmocka_unit_test(a_dead_server_loses_its_hosts),
+		cmocka_unit_test(an_entry_that_is_a_name_means_the_server_it_leads_to),
+		cmocka_unit_test(a_name_is_asked_again_and_kept_meanwhile),
 		cmocka_unit_test(a_peer_speaks_for_itself_only),
 		cmocka_unit_test(a_revoked_server_is_cut_off),
 		cmocka_unit_test(hellos_on_many_links_leave_one),
