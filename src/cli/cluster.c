@@ -1,5 +1,6 @@
 #include "cli/cluster.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/api.h"
@@ -22,6 +23,102 @@ static const char *link_trouble(const json_t *host)
 	if (json_flag(host, "musterreconnecting", false))
 		return "reconnecting";
 	return str_equal(json_text(host, "musterlink", ""), "suspect") ? "suspect" : NULL;
+}
+
+static bool is_at(const json_t *server, const char *word)
+{
+	const char *address = json_text(server, "ipaddress", json_text(server, "serviceip", ""));
+	struct server_address a;
+
+	return str_equal_nocase(address, word) ||
+	       (server_address_parse(&a, word, NULL) == ERR_OK && str_equal_nocase(a.host, address));
+}
+
+char *server_find(struct cli *c, const char *word, char **name)
+{
+	json_t *servers = cli_list(c, "listManagementServers", "managementserver", NULL), *s, *found = NULL;
+	size_t n = 0, i;
+	char *id = NULL;
+
+	if (!servers)
+		return NULL;
+	/* Several on one machine have one address; a name or a UUID tells them apart. */
+	for (int by_address = 0; by_address < 2 && !n; by_address++) {
+		json_array_foreach (servers, i, s) {
+			bool is_it = by_address ? is_at(s, word)
+						: str_equal(json_text(s, "id", ""), word) ||
+							  str_equal(json_text(s, "name", ""), word);
+
+			if (is_it && n++ == 0)
+				found = s;
+		}
+	}
+	if (n == 1) {
+		id = text_or_die("%s", json_text(found, "id", ""));
+		*name = format_printable(text_or_die("%s", json_text(found, "name", word)));
+	} else if (n) {
+		cli_fail(c, "%zu management servers are called %s; take the UUID of one: muster servers", n, word);
+	} else {
+		cli_fail(c, "there is no management server %s; `muster servers` shows them", word);
+	}
+	json_decref(servers);
+	return id;
+}
+
+enum tint server_tint(const char *state)
+{
+	if (str_equal(state, "Up"))
+		return TINT_GOOD;
+	return str_equal(state, "Down") ? TINT_BAD : TINT_CAREFUL;
+}
+
+static bool add_count(struct buf *b, const json_t *drain, const char *member)
+{
+	int64_t n = json_number(drain, member, 0);
+
+	return !n || buf_printf(b, ", %" JSON_INTEGER_FORMAT " %s", (json_int_t)n, member) == ERR_OK;
+}
+
+char *drain_text(const json_t *drain)
+{
+	const char *state = json_text(drain, "state", "");
+	int64_t total = json_number(drain, "total", 0), left_ms = json_number(drain, "remainingms", -1);
+	struct buf b = {0};
+	char agents[FORMAT_MAX], time[FORMAT_MAX];
+	bool ok;
+
+	if (str_equal(state, "asked"))
+		return text_or_die("the server has not begun yet");
+	ok = buf_printf(&b, "%" JSON_INTEGER_FORMAT " of %s moved", (json_int_t)json_number(drain, "moved", 0),
+			format_count(agents, total, "agent")) == ERR_OK &&
+	     add_count(&b, drain, "refused") && add_count(&b, drain, "vanished");
+	if (str_equal(state, "paused"))
+		ok = ok && buf_printf(&b, ", paused: no other management server takes agents") == ERR_OK;
+	else if (str_equal(state, "telling"))
+		ok = ok && buf_printf(&b, ", agents are told to avoid the server") == ERR_OK;
+	else if (str_equal(state, "waiting for jobs"))
+		ok = ok && buf_printf(&b, ", %" JSON_INTEGER_FORMAT " jobs to finish",
+				      (json_int_t)json_number(drain, "jobs", 0)) == ERR_OK;
+	else if (left_ms >= 0)
+		ok = ok && buf_printf(&b, ", about %s left", format_seconds(time, (left_ms + 999) / 1000)) == ERR_OK;
+	return or_die(ok ? buf_take_str(&b) : NULL);
+}
+
+void print_drains(const json_t *servers)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach (servers, i, s) {
+		const json_t *drain = json_object_get(s, "musterdrain");
+		char *text;
+
+		if (!drain || !str_equal(json_text(s, "state", ""), "PreparingForMaintenance"))
+			continue;
+		text = drain_text(drain);
+		printf("%s is being drained: %s.\n", json_text(s, "name", "?"), text);
+		mem_free(text);
+	}
 }
 
 enum tint host_tint(const json_t *host)

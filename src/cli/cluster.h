@@ -13,6 +13,14 @@
 
 /* "address:port" of a server of getMusterStatus, in brackets where needed; a new string. */
 char *server_address_text(const json_t *server);
+/* The UUID of the server with that name, UUID or address, and its name; new strings. NULL after a sentence. */
+char *server_find(struct cli *c, const char *word, char **name);
+/* Green for Up, yellow for what an operator has asked for, red for Down. */
+enum tint server_tint(const char *state);
+/* "12 of 30 agents have moved, 2 refused, about 4 s left" of a musterdrain object: a new string. */
+char *drain_text(const json_t *drain);
+/* A line for each server that is being drained. */
+void print_drains(const json_t *servers);
 /* Green for Up, and so on. */
 enum tint host_tint(const json_t *host);
 /* "Up", "Up, reconnecting", "Up, suspect": a new string. */

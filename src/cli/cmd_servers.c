@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "cli/api.h"
 #include "cli/args.h"
+#include "cli/cluster.h"
 #include "cli/format.h"
 #include "cli/table.h"
 
@@ -24,7 +25,7 @@ static void print_table(const struct cli *c, const json_t *servers)
 
 		table_row(t);
 		table_cell(t, TINT_STRONG, "%s", json_text(s, "name", ""));
-		table_cell(t, str_equal(state, "Up") ? TINT_GOOD : TINT_BAD, "%s", state);
+		table_cell(t, server_tint(state), "%s", state);
 		table_cell(t, TINT_NONE, "%s", json_text(s, "ipaddress", json_text(s, "serviceip", "")));
 		table_cell(t, TINT_NONE, "%" JSON_INTEGER_FORMAT, (json_int_t)json_number(s, "agentscount", 0));
 		table_cell(t, TINT_NONE, "%s", json_text(s, "version", ""));
@@ -33,6 +34,7 @@ static void print_table(const struct cli *c, const json_t *servers)
 	}
 	table_print(t);
 	table_free(t);
+	print_drains(servers);
 }
 
 int cmd_servers(struct cli *c, int argc, char **argv)

@@ -42,7 +42,7 @@ static void print_servers(const struct cli *c, const json_t *servers)
 		table_row(t);
 		table_cell(t, TINT_STRONG, "%s", json_text(s, "name", ""));
 		table_cell(t, TINT_NONE, "%s", address);
-		table_cell(t, str_equal(state, "Up") ? TINT_GOOD : TINT_BAD, "%s", state);
+		table_cell(t, server_tint(state), "%s", state);
 		table_cell(t, TINT_NONE, "%" JSON_INTEGER_FORMAT, (json_int_t)json_number(s, "agents", 0));
 		table_cell(t, outdated ? TINT_CAREFUL : TINT_NONE, "%" JSON_INTEGER_FORMAT, (json_int_t)outdated);
 		table_cell(t, off ? TINT_CAREFUL : TINT_NONE, "%" JSON_INTEGER_FORMAT, (json_int_t)off);
@@ -223,6 +223,7 @@ int cmd_status(struct cli *c, int argc, char **argv)
 	} else {
 		print_servers(c, servers);
 		print_absent(servers);
+		print_drains(servers);
 		print_views(c, servers);
 		print_hosts(status);
 		print_lists(status);

@@ -51,6 +51,8 @@ const struct command commands[] = {
 	{ "config",    NULL,          config_commands,  "settings of the cluster: list, get, set, reset" },
 	{ "plan",      cmd_plan,      NULL,             "compute a placement without doing anything" },
 	{ "rebalance", cmd_rebalance, NULL,             "have every agent go to its preferred server now" },
+	{ "drain",     cmd_drain,     NULL,             "move all agents away from a management server, for its maintenance" },
+	{ "undrain",   cmd_undrain,   NULL,             "take a management server back into service" },
 	{ "host",      NULL,          host_commands,    "one host: add, rm, reconnect, check, stats, rejoin, allow-weaker" },
 	{ "server",    NULL,          server_commands,  "one management server: token, rm" },
 	{ "token",     NULL,          token_commands,   "join tokens: create, list, revoke" },

@@ -2,8 +2,8 @@
  * Maintenance and shutdown of management servers over the API (query-api 2.3).
  *
  * Any server answers for all: what changes is the row of the target in the store, which it follows (draining.c). The
- * preconditions are judged in that same transaction, so that two operators can't both be the one who may. Only what can't
- * be in the store is known here: whether the target, and the others that count as Up, are heard.
+ * preconditions are judged in that same transaction, so that two operators can't both be the one who may. Only what
+ * can't be in the store is known here: whether the target, and the others that count as Up, are heard.
  */
 #include "server/api.h"
 
@@ -408,8 +408,7 @@ static void prepare_for_maintenance(struct api_call *c)
 	t = mem_zalloc(sizeof(*t));
 	c->state = t;
 	c->state_free = maintenance_free;
-	if (!t || (name && !(t->drain.algorithm = mem_strdup(name))) ||
-	    !(t->drain.asked_by = mem_strdup(c->account))) {
+	if (!t || (name && !(t->drain.algorithm = mem_strdup(name))) || !(t->drain.asked_by = mem_strdup(c->account))) {
 		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
 		return;
 	}

@@ -13,8 +13,8 @@
  *    time is over: Maintenance if forced,        server_stop()
  *    else Up again
  *
- * Whatever state our row has besides Up, startups are put off by name while another server takes agents: nobody enters a
- * draining server (decision 30). Where none does, they are let in, and the drain pauses.
+ * Whatever state our row has besides Up, startups are put off by name while another server takes agents: nobody enters
+ * a draining server (decision 30). Where none does, they are let in, and the drain pauses.
  *
  * Everything that must not be lost is in the store: the state, what was asked. A server that dies here is in
  * Maintenance at its next start, and a store that fails in the middle only delays the step that needs it.
@@ -29,7 +29,7 @@
 #define STOP_WINDOW 256
 #define STOP_RATE_MIN 100
 #define ANSWER_FIRST_MS 250 /* who has asked this server to stop hears that it does */
-#define AGAIN_MIN_MS 2000 /* who is refused by name and finds the named server gone comes back after so long */
+#define AGAIN_MIN_MS 2000   /* who is refused by name and finds the named server gone comes back after so long */
 #define AGAIN_MAX_MS 4000
 
 static const struct member_server *own_of(const struct server *s)
@@ -72,10 +72,10 @@ static void state_done(struct server *s, struct entry *entry, enum err result, c
 	s->state_under_way = false;
 	if (d && is_end)
 		d->ending = false;
-	/* ERR_STATE: somebody has changed it meanwhile, which we are about to read. Otherwise the next tick tries again. */
+	/* ERR_STATE: somebody has changed it meanwhile, which we are about to read. Otherwise the next tick tries
+	 * again. */
 	if (result && result != ERR_STATE)
-		log_warn(s->log, "the state of this server could not be stored, trying again",
-			 KV_S("error", sentence));
+		log_warn(s->log, "the state of this server could not be stored, trying again", KV_S("error", sentence));
 	else if (d && is_end)
 		d->ended = true;
 	if (!result && !s->freed)
@@ -161,8 +161,7 @@ static bool somebody_is_coming(const struct server *s)
 static bool all_are_told(const struct server *s)
 {
 	list_for (x, (struct list *)(uintptr_t)&s->sessions, struct session, in_sessions)
-		if (x->state == SESSION_READY && x->host && x->host->row.is_muster &&
-		    x->avoid_told != s->avoid_version)
+		if (x->state == SESSION_READY && x->host && x->host->row.is_muster && x->avoid_told != s->avoid_version)
 			return false;
 	return true;
 }
@@ -220,11 +219,10 @@ static void maintenance_ends(struct draining *d, enum server_state state)
 			  r.n_by_fate[DRAIN_MOVED], r.n_total, left[0] ? "; not moved: " : "", left);
 	} else if (d->ended) {
 		event_add(s, "MS.MAINTENANCE.CANCEL", "WARN", 0,
-			  "management server %s is Up again, because its agents did not all move in time: %s", s->p.name,
-			  left);
+			  "management server %s is Up again, because its agents did not all move in time: %s",
+			  s->p.name, left);
 	} else {
-		log_info(s->log, "the drain of this server was cancelled",
-			 KV_U("moved", r.n_by_fate[DRAIN_MOVED]));
+		log_info(s->log, "the drain of this server was cancelled", KV_U("moved", r.n_by_fate[DRAIN_MOVED]));
 	}
 	if (!d->ended)
 		draining_report_last(d, state == SERVER_MAINTENANCE ? "done" : "cancelled");
@@ -244,7 +242,8 @@ static void maintenance_judge(struct draining *d)
 	/* Jobs finish first, and the time-out is for them too. */
 	if (r.state == DRAIN_DONE && !api_jobs_running(s) && !somebody_is_coming(s)) {
 		state_change(s, SERVER_EVENT_ENTER_MAINTENANCE, draining_report_text(d, "done"));
-	} else if (mono_reached(world_now(s->world), r.deadline) && (r.state == DRAIN_DONE || r.state == DRAIN_TIMED_OUT)) {
+	} else if (mono_reached(world_now(s->world), r.deadline) &&
+		   (r.state == DRAIN_DONE || r.state == DRAIN_TIMED_OUT)) {
 		log_warn(s->log, "the drain of this server has taken too long", KV_U("left", r.n_left),
 			 KV_S("next", d->asked.forced ? "Maintenance, as it was forced" : "Up again"));
 		d->was_forced = d->asked.forced;
@@ -269,7 +268,8 @@ static bool stop_judge(struct draining *d)
 
 		draining_remaining_text(d, left, sizeof(left));
 		log_warn(s->log, "stopping with agents that have not moved", KV_U("agents", r.n_left),
-			 KV_S("why", r.state == DRAIN_PAUSED ? "no other management server takes agents" : "time is over"),
+			 KV_S("why",
+			      r.state == DRAIN_PAUSED ? "no other management server takes agents" : "time is over"),
 			 KV_S("not_moved", left));
 	}
 	server_stop(s, s->gone, s->gone_user);
@@ -499,7 +499,8 @@ bool draining_puts_off(struct session *x, const struct header *h, const struct h
 	char sentence[200];
 	enum err e;
 
-	/* An agent that comes back to its link because its move has failed has never left (docs/failover.md, "Drain" 8). */
+	/* An agent that comes back to its link because its move has failed has never left (docs/failover.md, "Drain"
+	 * 8). */
 	if (x->state == SESSION_SUPERSEDED || (own_state(s) == SERVER_UP && !s->leaving) ||
 	    !draining_others_accept(s, &other))
 		return false;

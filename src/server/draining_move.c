@@ -2,9 +2,9 @@
  * A drain asks one agent to move.
  *
  * A muster agent is told whom to avoid and tries all others in the order of its list. A CloudStack agent tries only the
- * first candidate that its avoid list leaves (agent-protocol 4.1.7), so that list leaves exactly one: the first server of
- * its list that takes agents, the next time the one after it, and so on. Without that one dead server in front of its
- * list would keep it here for ever.
+ * first candidate that its avoid list leaves (agent-protocol 4.1.7), so that list leaves exactly one: the first server
+ * of its list that takes agents, the next time the one after it, and so on. Without that one dead server in front of
+ * its list would keep it here for ever.
  */
 #include "server/api.h"
 #include "server/draining.h"
@@ -167,7 +167,7 @@ static void answered(void *user, enum err result, const char *sentence, const st
 		log_info(s->log, "an agent refused to move, it is asked again", KV_I("host", h->row.id),
 			 KV_S("reason", details ? details : "no reason given"));
 	drain_refused(d->drain, (uint64_t)h->row.id, result ? result : ERR_REFUSED,
-		      result	? sentence
+		      result    ? sentence
 		      : details ? details
 				: "it refused to move and gave no reason",
 		      world_now(s->world), &s->world->rng);

@@ -1,7 +1,7 @@
 /*
- * Names: which addresses the names in `host` and in servers' rows lead to, so that an entry and a server are known as the
- * same whichever of the two is a name. Asked when one appears and then every minute; what a name led to last is kept
- * while it can't be asked.
+ * Names: which addresses the names in `host` and in servers' rows lead to, so that an entry and a server are known as
+ * the same whichever of the two is a name. Asked when one appears and then every minute; what a name led to last is
+ * kept while it can't be asked.
  *
  * Agents compare avoid lists as texts, so what they are told stays spelled as in `host`; only which entries that are is
  * decided here.
@@ -63,7 +63,8 @@ static void resolved(struct resolve *r)
 
 	n->asking = false;
 	if (!worked)
-		log_debug(s->log, "a server's name does not resolve, what it led to before holds", KV_S("name", n->host));
+		log_debug(s->log, "a server's name does not resolve, what it led to before holds",
+			  KV_S("name", n->host));
 	if (changed)
 		str_list_move(&n->addresses, &r->addresses);
 	timer_set_in(s->world, &n->again, worked ? AGAIN_MS : FAILED_AGAIN_MS);

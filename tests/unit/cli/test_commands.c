@@ -129,6 +129,32 @@ static const struct fake_answer healthy[] = {
 	{NULL},
 };
 
+#define SERVER(id, name, state, drain)                                                                                 \
+	"{\"id\":\"" id "\",\"name\":\"" name "\",\"state\":\"" state                                                     \
+	"\",\"version\":\"0.1.0\",\"ipaddress\":\"10.0.0.1\",\"agentscount\":2,\"lastserverstart\":\"2026-01-15T08:00:02+0000\"" \
+	drain "}"
+#define ONE_SERVER(server) "{\"listmanagementserversresponse\":{\"count\":1,\"managementserver\":[" server "]}}"
+#define COUNTS(moved, refused) "\"total\":30,\"moved\":" moved ",\"refused\":" refused ",\"vanished\":0,\"jobs\":0"
+
+/* Servers in every stage of a drain; each stays in its stage. */
+static const struct fake_answer drains[] = {
+	{"listManagementServers", "id=s1\n", 0, ONE_SERVER(SERVER("s1", "M1", "Maintenance", ",\"musterdrain\":{\"state\":\"done\"," COUNTS("30", "0") ",\"remaining\":[]}"))},
+	{"listManagementServers", "id=s2\n", 0,
+	 ONE_SERVER(SERVER("s2", "M2", "Up", ",\"musterdrain\":{\"state\":\"timed out\"," COUNTS("28", "1") ",\"remaining\":["
+		"{\"id\":\"u4\",\"name\":\"H4\",\"fate\":\"refused\",\"asked\":3,\"reason\":\"disk is full\\u001b[31m\"},"
+		"{\"id\":\"u7\",\"name\":\"H7\",\"fate\":\"asked\",\"asked\":2,\"reason\":\"asked, and still here\"}]}"))},
+	{"listManagementServers", "id=s3\n", 0, ONE_SERVER(SERVER("s3", "M3", "Up", ",\"musterdrain\":{\"state\":\"cancelled\"," COUNTS("3", "0") ",\"remaining\":[]}"))},
+	{"listManagementServers", NULL, 0,
+	 "{\"listmanagementserversresponse\":{\"count\":6,\"managementserver\":[" SERVER("s1", "M1", "Up", "") "," SERVER("s2", "M2", "Up", "") "," SERVER("s3", "M3", "Down", "") ","
+		SERVER("s4", "M4", "PreparingForMaintenance", ",\"musterdrain\":{\"state\":\"running\"," COUNTS("12", "2") ",\"remainingms\":3500}") ","
+		SERVER("s5", "twins", "Up", "") "," SERVER("s6", "twins", "Up", "") "]}}"},
+	{"prepareForMaintenance", "managementserverid=s5\n", 530,
+	 "{\"prepareformaintenanceresponse\":{\"uuidList\":[],\"errorcode\":530,\"cserrorcode\":4250,\"errortext\":\"Management server M5 is the last one that is Up\"}}"},
+	{"prepareForMaintenance", NULL, 0, "{\"prepareformaintenanceresponse\":{\"prepareformaintenance\":{\"state\":\"PreparingForMaintenance\"}}}"},
+	{"cancelMaintenance", NULL, 0, "{\"cancelmaintenanceresponse\":{\"cancelmaintenance\":{\"state\":\"Up\"}}}"},
+	{NULL},
+};
+
 struct row {
 	const char *words;
 	const char *golden; /* stdout; NULL: nothing */
@@ -225,6 +251,56 @@ static void an_empty_or_calm_cluster_says_so(void **state)
 	struct fake_server *s = fake_server_start(healthy);
 
 	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
+	fake_server_stop(s);
+}
+
+static void drains_end_in_words(void **state)
+{
+	static const struct row rows[] = {
+		{"drain M1", "drain", 0, "It can be stopped now; `muster undrain M1` takes it back into service."},
+		{"drain s1 --json", "drain_json", 0, NULL},
+		{"drain M2", "drain_timed_out", 1, NULL},
+		{"drain M3", "drain_cancelled", 1, NULL},
+		{"drain M1 --no-wait", "drain_no_wait", 0, NULL},
+		{"drain s5", NULL, 1, "Management server M5 is the last one that is Up"},
+		{"drain M9", NULL, 1, "there is no management server M9; `muster servers` shows them"},
+		{"drain twins", NULL, 1, "2 management servers are called twins; take the UUID of one: muster servers"},
+		{"drain 10.0.0.1", NULL, 1, "6 management servers are called 10.0.0.1"},
+		{"undrain M1", "undrain", 0, NULL},
+		{"undrain M1 --no-rebalance", "undrain_no_rebalance", 0, NULL},
+		{"undrain M1 --rebalance --no-rebalance", NULL, 2, "contradict each other"},
+		{"servers", "servers_drained", 0, NULL},
+	};
+	struct fake_server *s = fake_server_start(drains);
+
+	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
+	fake_server_stop(s);
+}
+
+static void drains_ask_what_they_should(void **state)
+{
+	static const struct {
+		const char *words, *request;
+	} rows[] = {
+		{"drain M1", "command=prepareForMaintenance\nmanagementserverid=s1\nresponse=json\n\n"},
+		{"drain M1 --rate 5 --timeout 2m --anyway --force --algorithm shuffle",
+		 "algorithm=shuffle\ncommand=prepareForMaintenance\nforce=true\nforced=true\nmanagementserverid=s1\nrate=5\n"
+		 "response=json\ntimeout=120\n\n"},
+		{"undrain s2", "command=cancelMaintenance\nmanagementserverid=s2\nrebalance=true\nresponse=json\n\n"},
+		{"undrain s2 --no-rebalance",
+		 "command=cancelMaintenance\nmanagementserverid=s2\nrebalance=false\nresponse=json\n\n"},
+	};
+	struct fake_server *s = fake_server_start(drains);
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ran r;
+
+		fake_server_forget(s);
+		muster_run(&r, &(struct run){.server = s}, rows[i].words);
+		if (!strstr(fake_server_requests(s), rows[i].request))
+			fail_msg("muster %s asked:\n%s", rows[i].words, fake_server_requests(s));
+		ran_deinit(&r);
+	}
 	fake_server_stop(s);
 }
 
@@ -362,6 +438,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commands_print_the_golden_text),
 		cmocka_unit_test(an_empty_or_calm_cluster_says_so),
+		cmocka_unit_test(drains_end_in_words),
+		cmocka_unit_test(drains_ask_what_they_should),
 		cmocka_unit_test(a_terminal_gets_colours_and_its_width),
 		cmocka_unit_test(commands_ask_what_they_should),
 		cmocka_unit_test(keys_sign_requests_over_tcp),

@@ -93,7 +93,7 @@ static void help_is_everywhere(void **state)
 	static const char *const commands[] = {
 		"status",       "hosts",      "servers",        "explain",           "config",
 		"config list",  "config get", "config set",     "config reset",      "plan",
-		"rebalance",    "host",       "host add",       "host rm",           "host reconnect",
+		"rebalance",    "drain",      "undrain",        "host",       "host add",       "host rm",           "host reconnect",
 		"host check",   "host stats", "host rejoin",    "host allow-weaker", "server",
 		"server token", "server rm",  "token",          "token create",      "token list",
 		"token revoke", "account",    "account create", "account list",      "account rm",

@@ -1,4 +1,5 @@
-/* The six commands of maintenance and shutdown: who may be asked, what is refused with which words, what is answered. */
+/* The six commands of maintenance and shutdown: who may be asked, what is refused with which words, what is answered.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -72,18 +73,30 @@ static void what_the_state_does_not_allow_is_refused(void **state)
 		const char *question;
 		const char *part;
 	} rows[] = {
-		{"maintenance twice", {SERVER_EVENT_PREPARE_MAINTENANCE}, "command=prepareForMaintenance&" ID,
+		{"maintenance twice",
+		 {SERVER_EVENT_PREPARE_MAINTENANCE},
+		 "command=prepareForMaintenance&" ID,
 		 "is Maintenance: it has to be Up to prepare for maintenance"},
-		{"maintenance of what is about to stop", {SERVER_EVENT_PREPARE_SHUTDOWN},
-		 "command=prepareForMaintenance&" ID, "is ReadyToShutDown: it has to be Up"},
-		{"an end of no maintenance", {0}, "command=cancelMaintenance&" ID,
+		{"maintenance of what is about to stop",
+		 {SERVER_EVENT_PREPARE_SHUTDOWN},
+		 "command=prepareForMaintenance&" ID,
+		 "is ReadyToShutDown: it has to be Up"},
+		{"an end of no maintenance",
+		 {0},
+		 "command=cancelMaintenance&" ID,
 		 "is Up: there is no maintenance to cancel"},
-		{"shutdown prepared from maintenance", {SERVER_EVENT_PREPARE_MAINTENANCE},
-		 "command=prepareForShutdown&" ID, "it has to be Up to prepare for its shutdown"},
+		{"shutdown prepared from maintenance",
+		 {SERVER_EVENT_PREPARE_MAINTENANCE},
+		 "command=prepareForShutdown&" ID,
+		 "it has to be Up to prepare for its shutdown"},
 		{"an end of no shutdown", {0}, "command=cancelShutdown&" ID, "there is no shutdown to cancel"},
-		{"shutdown twice", {SERVER_EVENT_TRIGGER_SHUTDOWN}, "command=triggerShutdown&" ID,
+		{"shutdown twice",
+		 {SERVER_EVENT_TRIGGER_SHUTDOWN},
+		 "command=triggerShutdown&" ID,
 		 "is ShuttingDown: it has to be Up, Maintenance, PreparingForShutDown or ReadyToShutDown"},
-		{"an unknown algorithm", {0}, "command=prepareForMaintenance&algorithm=best&" ID,
+		{"an unknown algorithm",
+		 {0},
+		 "command=prepareForMaintenance&algorithm=best&" ID,
 		 "There is no algorithm best: static, roundrobin, shuffle"},
 	};
 
@@ -169,7 +182,8 @@ static void a_dead_server_does_nothing_but_can_be_let_off(void **state)
 	snprintf(question, sizeof(question), "command=cancelMaintenance&managementserverid=%s", row.uuid);
 	asked(&e, &e.b, &e.b, question, 200, "\"managementserverid\"");
 	engine_run(&e, 3000);
-	snprintf(question, sizeof(question), "command=prepareForMaintenance&force=true&managementserverid=%s", row.uuid);
+	snprintf(question, sizeof(question), "command=prepareForMaintenance&force=true&managementserverid=%s",
+		 row.uuid);
 	asked(&e, &e.b, &e.b, question, 530, "is Down: it has to be Up");
 	snprintf(question, sizeof(question), "command=readyForShutdown&managementserverid=%s", row.uuid);
 	asked(&e, &e.b, &e.b, question, 200, "\"readyforshutdown\":true");
