@@ -13,7 +13,8 @@ static bool same_host_name(const struct server *s, const char *entry, const stru
 	struct server_address a, b;
 
 	return server_address_parse(&a, entry, NULL) == ERR_OK &&
-	       server_address_parse(&b, server->address, NULL) == ERR_OK && (str_equal_nocase(a.host, b.host) || names_same_host(s, a.host, b.host));
+	       server_address_parse(&b, server->address, NULL) == ERR_OK &&
+	       (str_equal_nocase(a.host, b.host) || names_same_host(s, a.host, b.host));
 }
 
 bool host_entry_is(const struct server *s, const struct host_row *row, const char *entry,

@@ -131,7 +131,8 @@ struct sim_server *cluster_any_server(struct cluster *c, size_t from);
 bool cluster_set(struct cluster *c, struct sim_server *on, const char *name, const char *value);
 bool cluster_remove_host(struct cluster *c, struct sim_server *on, struct sim_agent *a);
 
-/* prepareForMaintenance, cancelMaintenance, triggerShutdown ... of that server, asked of any; `extra`: name=value texts. */
+/* prepareForMaintenance, cancelMaintenance, triggerShutdown ... of that server, asked of any; `extra`: name=value
+ * texts. */
 bool cluster_maintain(struct cluster *c, const char *command, const struct sim_server *s, char *const *extra, size_t n);
 
 /* Everything is mended: cuts, stores, frozen and dead processes. */

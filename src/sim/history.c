@@ -205,8 +205,8 @@ static const struct {
 } kinds[] = {
 	{kill_server, 12}, {start_server, 14}, {kill_agent, 6}, {start_agents, 8},  {kill_all, 2},     {freeze, 5},
 	{thaw, 6},         {cut, 8},           {heal, 8},       {set_algorithm, 6}, {set_interval, 6}, {set_host, 4},
-	{drain, 7},        {undrain, 7},       {shut_down, 2},
-	{add_host, 5},     {delete_host, 3},   {store, 6},      {disk, 6},          {clock_jump, 2},   {network, 4},
+	{drain, 7},        {undrain, 7},       {shut_down, 2},  {add_host, 5},      {delete_host, 3},  {store, 6},
+	{disk, 6},         {clock_jump, 2},    {network, 4},
 };
 
 static enum err any_event(struct cluster *c, struct why *why)

@@ -261,8 +261,9 @@ static bool can_reach_one(struct cluster *c, const struct truth *t, const struct
 			continue;
 		if (sim_lane_is_stalled(s->node, WORK_STORE))
 			return false;
-		can = can || (s->state == PROGRAM_UP && is_up_in(t, s) && !s->store_fails && !sim_node_is_frozen(s->node) &&
-			      !ledger_is_failing(s->server, NULL) && sim_can_talk(c->sim, a->node, s->node));
+		can = can ||
+		      (s->state == PROGRAM_UP && is_up_in(t, s) && !s->store_fails && !sim_node_is_frozen(s->node) &&
+		       !ledger_is_failing(s->server, NULL) && sim_can_talk(c->sim, a->node, s->node));
 	}
 	return can;
 }
@@ -336,8 +337,10 @@ static void look_at_doors(struct cluster *c, const struct truth *t)
 			int64_t opened = now - (world_now(s->server->world).us - x->opened.us);
 
 			if (x->state == SESSION_READY && opened - s->shut_since_us > DOOR_US)
-				sim_fail(c->sim, "host %lld has entered server %s, which is %s, though another one takes agents",
-					 (long long)x->host_id, s->name, server_state_name(row->state));
+				sim_fail(
+					c->sim,
+					"host %lld has entered server %s, which is %s, though another one takes agents",
+					(long long)x->host_id, s->name, server_state_name(row->state));
 		}
 	}
 }

@@ -108,8 +108,8 @@ enum err store_jobs_fail_of(struct store_tx *tx, int64_t msid, const char *resul
 enum err store_jobs_running(struct store_tx *tx, int64_t msid, size_t *n)
 {
 	int64_t count = 0;
-	enum err e = sql_read(tx, &count, 0, "SELECT count(*) FROM async_job WHERE msid = ? AND status = 0",
-			      SQL_N(msid));
+	enum err e =
+		sql_read(tx, &count, 0, "SELECT count(*) FROM async_job WHERE msid = ? AND status = 0", SQL_N(msid));
 
 	*n = (size_t)count;
 	return e;

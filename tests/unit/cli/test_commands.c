@@ -129,28 +129,45 @@ static const struct fake_answer healthy[] = {
 	{NULL},
 };
 
-#define SERVER(id, name, state, drain)                                                                                 \
-	"{\"id\":\"" id "\",\"name\":\"" name "\",\"state\":\"" state                                                     \
-	"\",\"version\":\"0.1.0\",\"ipaddress\":\"10.0.0.1\",\"agentscount\":2,\"lastserverstart\":\"2026-01-15T08:00:02+0000\"" \
-	drain "}"
+#define SERVER(id, name, state, drain)                                                                                                 \
+	"{\"id\":\"" id "\",\"name\":\"" name "\",\"state\":\"" state                                                                  \
+	"\",\"version\":\"0.1.0\",\"ipaddress\":\"10.0.0.1\",\"agentscount\":2,\"lastserverstart\":\"2026-01-15T08:00:02+0000\"" drain \
+	"}"
 #define ONE_SERVER(server) "{\"listmanagementserversresponse\":{\"count\":1,\"managementserver\":[" server "]}}"
 #define COUNTS(moved, refused) "\"total\":30,\"moved\":" moved ",\"refused\":" refused ",\"vanished\":0,\"jobs\":0"
 
 /* Servers in every stage of a drain; each stays in its stage. */
 static const struct fake_answer drains[] = {
-	{"listManagementServers", "id=s1\n", 0, ONE_SERVER(SERVER("s1", "M1", "Maintenance", ",\"musterdrain\":{\"state\":\"done\"," COUNTS("30", "0") ",\"remaining\":[]}"))},
+	{"listManagementServers", "id=s1\n", 0,
+	 ONE_SERVER(SERVER("s1", "M1", "Maintenance",
+			   ",\"musterdrain\":{\"state\":\"done\"," COUNTS("30", "0") ",\"remaining\":[]}"))},
 	{"listManagementServers", "id=s2\n", 0,
-	 ONE_SERVER(SERVER("s2", "M2", "Up", ",\"musterdrain\":{\"state\":\"timed out\"," COUNTS("28", "1") ",\"remaining\":["
-		"{\"id\":\"u4\",\"name\":\"H4\",\"fate\":\"refused\",\"asked\":3,\"reason\":\"disk is full\\u001b[31m\"},"
-		"{\"id\":\"u7\",\"name\":\"H7\",\"fate\":\"asked\",\"asked\":2,\"reason\":\"asked, and still here\"}]}"))},
-	{"listManagementServers", "id=s3\n", 0, ONE_SERVER(SERVER("s3", "M3", "Up", ",\"musterdrain\":{\"state\":\"cancelled\"," COUNTS("3", "0") ",\"remaining\":[]}"))},
+	 ONE_SERVER(SERVER(
+		 "s2", "M2", "Up",
+		 ",\"musterdrain\":{\"state\":\"timed out\"," COUNTS(
+			 "28",
+			 "1") ",\"remaining\":["
+			      "{\"id\":\"u4\",\"name\":\"H4\",\"fate\":\"refused\",\"asked\":3,\"reason\":\"disk is full\\u001b[31m\"},"
+			      "{\"id\":\"u7\",\"name\":\"H7\",\"fate\":\"asked\",\"asked\":2,\"reason\":\"asked, and still here\"}]}"))},
+	{"listManagementServers", "id=s3\n", 0,
+	 ONE_SERVER(SERVER("s3", "M3", "Up",
+			   ",\"musterdrain\":{\"state\":\"cancelled\"," COUNTS("3", "0") ",\"remaining\":[]}"))},
 	{"listManagementServers", NULL, 0,
-	 "{\"listmanagementserversresponse\":{\"count\":6,\"managementserver\":[" SERVER("s1", "M1", "Up", "") "," SERVER("s2", "M2", "Up", "") "," SERVER("s3", "M3", "Down", "") ","
-		SERVER("s4", "M4", "PreparingForMaintenance", ",\"musterdrain\":{\"state\":\"running\"," COUNTS("12", "2") ",\"remainingms\":3500}") ","
-		SERVER("s5", "twins", "Up", "") "," SERVER("s6", "twins", "Up", "") "]}}"},
+	 "{\"listmanagementserversresponse\":{\"count\":6,\"managementserver\":[" SERVER("s1", "M1", "Up", "") "," SERVER(
+		 "s2", "M2", "Up",
+		 "") "," SERVER("s3", "M3", "Down",
+				"") "," SERVER("s4", "M4", "PreparingForMaintenance",
+					       ",\"musterdrain\":{\"state\":\"running\"," COUNTS(
+						       "12",
+						       "2") ",\"remainingms\":3500}") "," SERVER("s5", "twins", "Up",
+												 "") "," SERVER("s6",
+														"twins",
+														"Up",
+														"") "]}}"},
 	{"prepareForMaintenance", "managementserverid=s5\n", 530,
 	 "{\"prepareformaintenanceresponse\":{\"uuidList\":[],\"errorcode\":530,\"cserrorcode\":4250,\"errortext\":\"Management server M5 is the last one that is Up\"}}"},
-	{"prepareForMaintenance", NULL, 0, "{\"prepareformaintenanceresponse\":{\"prepareformaintenance\":{\"state\":\"PreparingForMaintenance\"}}}"},
+	{"prepareForMaintenance", NULL, 0,
+	 "{\"prepareformaintenanceresponse\":{\"prepareformaintenance\":{\"state\":\"PreparingForMaintenance\"}}}"},
 	{"cancelMaintenance", NULL, 0, "{\"cancelmaintenanceresponse\":{\"cancelmaintenance\":{\"state\":\"Up\"}}}"},
 	{NULL},
 };

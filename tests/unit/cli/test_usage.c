@@ -91,13 +91,18 @@ static void doors_say_what_was_tried(void **state)
 static void help_is_everywhere(void **state)
 {
 	static const char *const commands[] = {
-		"status",       "hosts",      "servers",        "explain",           "config",
-		"config list",  "config get", "config set",     "config reset",      "plan",
-		"rebalance",    "drain",      "undrain",        "host",       "host add",       "host rm",           "host reconnect",
-		"host check",   "host stats", "host rejoin",    "host allow-weaker", "server",
-		"server token", "server rm",  "token",          "token create",      "token list",
-		"token revoke", "account",    "account create", "account list",      "account rm",
-		"events",       "api",        "demo",           "version",
+		"status",       "hosts",          "servers",
+		"explain",      "config",         "config list",
+		"config get",   "config set",     "config reset",
+		"plan",         "rebalance",      "drain",
+		"undrain",      "host",           "host add",
+		"host rm",      "host reconnect", "host check",
+		"host stats",   "host rejoin",    "host allow-weaker",
+		"server",       "server token",   "server rm",
+		"token",        "token create",   "token list",
+		"token revoke", "account",        "account create",
+		"account list", "account rm",     "events",
+		"api",          "demo",           "version",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {

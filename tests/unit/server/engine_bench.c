@@ -218,8 +218,7 @@ void engine_server_event(struct engine_bench *e, struct node *n, enum server_eve
 
 void engine_ask_drain(struct engine_bench *e, struct node *n, const struct drain_row *ask)
 {
-	struct state_call c = {
-		.id = server_msid(n->server), .event = SERVER_EVENT_PREPARE_MAINTENANCE, .drain = *ask};
+	struct state_call c = {.id = server_msid(n->server), .event = SERVER_EVENT_PREPARE_MAINTENANCE, .drain = *ask};
 
 	c.drain.msid = c.id;
 	in_store(e, run_state, &c);
