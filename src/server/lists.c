@@ -175,7 +175,12 @@ void lists_changed(struct server *s)
 		log_info(s->log, "lists changed", KV_S("servers", text ? text : "?"),
 			 KV_S("algorithm", algorithm_name(algorithm)));
 	}
-	s->avoid_version += !str_list_equal(&avoid, &s->avoid);
+	if (!str_list_equal(&avoid, &s->avoid)) {
+		CLEAN(mem_freep) char *text = str_list_join(&avoid, ",");
+
+		log_info(s->log, "servers to avoid changed", KV_S("avoid", text ? text : "?"));
+		s->avoid_version++;
+	}
 	str_list_move(&s->avoid, &avoid);
 	str_list_move(&s->list_servers, &servers);
 	s->list_algorithm = algorithm;
