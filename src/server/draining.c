@@ -429,6 +429,9 @@ void draining_look(struct server *s)
 	} else if (d && d->why == DRAINING_FOR_MAINTENANCE && !d->drain) {
 		read_what_was_asked(d);
 	}
+	/* What could not be written when it was told to stop. */
+	if (s->leaving && state == SERVER_UP)
+		state_change(s, SERVER_EVENT_TRIGGER_SHUTDOWN, NULL);
 	if (state == SERVER_PREPARING_FOR_SHUTDOWN && !api_jobs_running(s))
 		state_change(s, SERVER_EVENT_JOBS_DONE, NULL);
 	/* triggerShutdown, on whatever server it was asked. */

@@ -149,6 +149,7 @@ void draining_report_write(struct draining *d)
 	if (d->why != DRAINING_FOR_MAINTENANCE || d->writing || d->ending || d->ended ||
 	    (d->reported.us && mono_ms_between(d->reported, now) < REPORT_MS))
 		return;
+	d->reported = now;
 	text = draining_report_text(d, NULL);
 	copy = str_equal(text, d->report) ? NULL : mem_strdup(text);
 	if (!text || !copy) {
@@ -157,7 +158,6 @@ void draining_report_write(struct draining *d)
 	}
 	mem_free(d->report);
 	d->report = copy;
-	d->reported = now;
 	d->writing = true;
 	report_put(d->server, text, false);
 }

@@ -314,7 +314,7 @@ static void stop_world(void *user)
 
 static void stop(struct daemon *d, int code)
 {
-	if (d->stopping)
+	if (d->stopping && !server_is_leaving(d->server))
 		return;
 	d->stopping = true;
 	d->exit_code = code;

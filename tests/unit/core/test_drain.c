@@ -116,6 +116,9 @@ static void room_is_a_limit_too(void **state)
 	assert_int_equal(drain_step(d, true, at_ms(0), hosts, 0), 0);
 	assert_int_equal(drain_step(d, true, at_ms(0), hosts, 3), 3);
 	assert_int_equal(hosts[2], 3);
+	assert_int_equal(drain_n_asked(d, 3), 1);
+	assert_int_equal(drain_n_asked(d, 4), 0);
+	assert_int_equal(drain_n_asked(d, 77), 0);
 	assert_int_equal(drain_step(d, true, at_ms(0), hosts, 20), 7); /* by default the rate allows ten at once */
 }
 
