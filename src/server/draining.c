@@ -282,7 +282,7 @@ static void ask_now(struct draining *d)
 {
 	struct server *s = d->server;
 	uint64_t hosts[ASK_A_TURN];
-	bool accept = draining_others_accept(s, NULL);
+	bool accept = draining_others_accept(s);
 	size_t n;
 
 	do {
@@ -290,6 +290,14 @@ static void ask_now(struct draining *d)
 		for (size_t i = 0; i < n; i++)
 			draining_ask(d, hosts[i]);
 	} while (n == ASK_A_TURN);
+}
+
+static bool all_have_gone(const struct draining *d)
+{
+	struct drain_report r;
+
+	drain_report(d->drain, world_now(d->server->world), &r);
+	return r.state == DRAIN_DONE;
 }
 
 static void on_timer(struct timer *t)
@@ -307,6 +315,11 @@ static void on_timer(struct timer *t)
 	if (d->why == DRAINING_TO_STOP) {
 		if (stop_judge(d))
 			return;
+	} else if (d->why == DRAINING_STRAGGLERS) {
+		if (all_have_gone(d)) {
+			s->draining = draining_free(d);
+			return;
+		}
 	} else {
 		maintenance_judge(d);
 		draining_report_write(d);
@@ -406,6 +419,32 @@ static void read_what_was_asked(struct draining *d)
 	ledger_add(d->server, &a->entry);
 }
 
+/*
+ * In maintenance, with agents: they came while no other server took them. They are asked to go on when there is one
+ * again; nobody waits for that.
+ */
+static void look_for_stragglers(struct server *s)
+{
+	struct draining *d;
+	bool has_one = false;
+
+	list_for (x, &s->sessions, struct session, in_sessions)
+		has_one |= x->state == SESSION_READY && x->host && counts(s, x->host);
+	if (!has_one || !draining_others_accept(s))
+		return;
+	d = draining_new(s, DRAINING_STRAGGLERS);
+	if (d)
+		d->drain = drain_new(&(struct drain_rule){0}, world_now(s->world));
+	if (!d || !d->drain) {
+		draining_free(d);
+		return;
+	}
+	s->draining = d;
+	d->asks_from = mono_add_ms(world_now(s->world), TELL_MS);
+	log_info(s->log, "agents that came during the maintenance are asked to move");
+	add_all(d);
+}
+
 static void on_told_to_stop(struct timer *t)
 {
 	struct server *s = container_of(t, struct server, told_to_stop);
@@ -428,6 +467,10 @@ void draining_look(struct server *s)
 			read_what_was_asked(d);
 	} else if (d && d->why == DRAINING_FOR_MAINTENANCE && !d->drain) {
 		read_what_was_asked(d);
+	} else if (d && d->why == DRAINING_STRAGGLERS && state != SERVER_MAINTENANCE) {
+		s->draining = draining_free(d);
+	} else if (!d && state == SERVER_MAINTENANCE) {
+		look_for_stragglers(s);
 	}
 	/* What could not be written when it was told to stop. */
 	if (s->leaving && state == SERVER_UP)
@@ -454,7 +497,7 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 	list_for (x, &s->sessions, struct session, in_sessions)
 		n += x->host && x->host->session == x;
 	/* A second word, nobody to move, or nowhere to move to: at once. */
-	if (s->leaving || !s->running || within_ms <= 0 || !draining_others_accept(s, NULL) ||
+	if (s->leaving || !s->running || within_ms <= 0 || !draining_others_accept(s) ||
 	    (!n && !api_jobs_running(s) && !somebody_is_coming(s))) {
 		server_stop(s, gone, user);
 		return;
@@ -496,26 +539,27 @@ bool server_is_leaving(const struct server *s)
 bool draining_puts_off(struct session *x, const struct header *h, const struct host *known)
 {
 	struct server *s = x->server;
-	struct member_server *other = NULL;
+	const struct host_row nobody = {.is_muster = true};
 	struct str_list list = {0};
-	const char *entry = NULL;
-	char sentence[200];
+	const char *entry;
+	char sentence[240];
 	enum err e;
 
 	/* An agent that comes back to its link because its move has failed has never left (docs/failover.md, "Drain"
 	 * 8). */
-	if (x->state == SESSION_SUPERSEDED || (own_state(s) == SERVER_UP && !s->leaving) ||
-	    !draining_others_accept(s, &other))
+	if (x->state == SESSION_SUPERSEDED || (own_state(s) == SERVER_UP && !s->leaving) || !draining_others_accept(s))
 		return false;
-	if (known) {
-		e = lists_for_host(s, &known->row, &list);
-		entry = e ? NULL : draining_entry_for(s, &known->row, &list);
-	} else {
-		entry = draining_entry_for(s, &(struct host_row){.is_muster = true}, lists_servers(s));
+	e = known ? lists_for_host(s, &known->row, &list) : str_list_copy(&list, lists_servers(s));
+	entry = e ? NULL : draining_entry_for(s, known ? &known->row : &nobody, &list);
+	/* One that its list does not have is no other server for this agent: it would be lost. */
+	if (!entry) {
+		str_list_deinit(&list);
+		return false;
 	}
-	snprintf(sentence, sizeof(sentence), "management server %.60s is %s and takes no agents, %.60s does", s->p.name,
+	snprintf(sentence, sizeof(sentence), "management server %.60s is %s and takes no agents, %.100s does",
+		 s->p.name,
 		 server_state_name(s->leaving && own_state(s) == SERVER_UP ? SERVER_SHUTTING_DOWN : own_state(s)),
-		 other->row.name);
+		 entry);
 	startup_put_off(x, h, rng_between(&s->world->rng, AGAIN_MIN_MS, AGAIN_MAX_MS), entry, sentence);
 	str_list_deinit(&list);
 	return true;

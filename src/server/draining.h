@@ -4,6 +4,8 @@
  *
  *   why                       begins when                             ends with
  *   DRAINING_FOR_MAINTENANCE  our row is PreparingForMaintenance      our row: Maintenance, or Up again
+ *   DRAINING_STRAGGLERS       in Maintenance, with agents that      all gone, or our row is something else
+ *                             came while nobody else took them
  *   DRAINING_TO_STOP          server_leave() (SIGTERM)                server_stop()
  */
 #pragma once
@@ -11,7 +13,7 @@
 #include "core/drain.h"
 #include "server/internal.h"
 
-enum draining_why { DRAINING_FOR_MAINTENANCE, DRAINING_TO_STOP };
+enum draining_why { DRAINING_FOR_MAINTENANCE, DRAINING_STRAGGLERS, DRAINING_TO_STOP };
 
 struct draining {
 	struct server *server;
@@ -38,8 +40,8 @@ struct draining {
 
 /* Asks one agent to move, and reports to the drain what it says. */
 void draining_ask(struct draining *d, uint64_t host_id);
-/* Is there another server that takes agents now? `out` (may be NULL): one of them. */
-bool draining_others_accept(struct server *s, struct member_server **out);
+/* Is there another server that takes agents now? */
+bool draining_others_accept(struct server *s);
 
 /* ---- draining_report.c ---- */
 

@@ -23,15 +23,11 @@ static bool takes_agents(const struct server *s, const struct member_server *m)
 	return m->row.msid != s->msid && m->row.state == SERVER_UP && m->member.view != MEMBER_DOWN;
 }
 
-bool draining_others_accept(struct server *s, struct member_server **out)
+bool draining_others_accept(struct server *s)
 {
-	list_for (m, &s->servers, struct member_server, in_servers) {
-		if (!takes_agents(s, m))
-			continue;
-		if (out)
-			*out = m;
-		return true;
-	}
+	list_for (m, &s->servers, struct member_server, in_servers)
+		if (takes_agents(s, m))
+			return true;
 	return false;
 }
 

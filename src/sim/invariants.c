@@ -303,12 +303,21 @@ static bool is_well(const struct sim_server *s)
 	       !sim_lane_is_stalled(s->node, WORK_STORE) && !ledger_is_failing(s->server, NULL);
 }
 
+/* What no list has is no place to go to. */
+static bool is_in_list(struct cluster *c, const struct truth *t, const struct sim_server *s)
+{
+	for (size_t i = 0; i < t->list.n; i++)
+		if (server_at(c, t->list.items[i]) == s)
+			return true;
+	return false;
+}
+
 static bool another_takes_agents(struct cluster *c, const struct truth *t, const struct sim_server *s)
 {
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *o = c->servers[i];
 
-		if (o != s && o->state == PROGRAM_UP && is_well(o) && is_up_in(t, o) &&
+		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && is_well(o) && is_up_in(t, o) &&
 		    sim_can_talk(c->sim, s->node, o->node) && sim_can_talk(c->sim, o->node, s->node))
 			return true;
 	}

@@ -148,6 +148,24 @@ static void nobody_enters_while_another_takes_agents(void **state)
 	engine_down(&e);
 }
 
+static void an_agent_without_another_server_in_its_list_is_let_in(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+
+	cluster_up(&e);
+	engine_config(&e, "host", A_IP);
+	engine_run(&e, 300);
+	engine_ask_drain(&e, &e.a, &(struct drain_row){0});
+	engine_run(&e, 1500);
+	a = script_new(&e, &muster_1);
+	script_dial(a, &e.a);
+	engine_run(&e, 500);
+	assert_true(script_is_open(a));
+	assert_non_null(host_of(&e.a, "h1")->session);
+	engine_down(&e);
+}
+
 static void a_cancelled_drain_opens_the_door(void **state)
 {
 	struct engine_bench e;
@@ -332,6 +350,32 @@ static void a_server_that_dies_while_it_is_drained_is_in_maintenance(void **stat
 	engine_down(&e);
 }
 
+static void who_came_for_want_of_another_is_sent_on(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+
+	cluster_up(&e);
+	engine_ask_drain(&e, &e.a, &(struct drain_row){0});
+	engine_run(&e, 1500);
+	fake_works_cut(e.f);
+	node_kill(&e.b);
+	engine_run(&e, 8000);
+	a = on_a(&e, &muster_1);
+	engine_run(&e, 5000);
+	assert_int_equal(script_count(a, MSG_MIGRATE), 0);
+	node_add(&e, &e.b, B_IP);
+	engine_run(&e, 5000);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_MAINTENANCE);
+	assert_int_equal(script_count(a, MSG_MIGRATE), 1);
+	agrees(a);
+	script_dial(a, &e.b);
+	engine_run(&e, 1000);
+	assert_null(e.a.server->draining);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_MAINTENANCE);
+	engine_down(&e);
+}
+
 static void hosts_in_maintenance_can_be_left_out(void **state)
 {
 	struct engine_bench e;
@@ -506,6 +550,7 @@ int main(void)
 		cmocka_unit_test(agents_move_before_the_server_is_in_maintenance),
 		cmocka_unit_test(an_empty_server_is_in_maintenance_at_once),
 		cmocka_unit_test(nobody_enters_while_another_takes_agents),
+		cmocka_unit_test(an_agent_without_another_server_in_its_list_is_let_in),
 		cmocka_unit_test(a_cancelled_drain_opens_the_door),
 		cmocka_unit_test(a_cloudstack_agent_is_left_one_candidate),
 		cmocka_unit_test(a_list_without_a_server_to_go_to_is_a_reason),
@@ -514,6 +559,7 @@ int main(void)
 		cmocka_unit_test(who_vanishes_is_listed_and_not_waited_for),
 		cmocka_unit_test(a_store_that_fails_only_delays),
 		cmocka_unit_test(a_server_that_dies_while_it_is_drained_is_in_maintenance),
+		cmocka_unit_test(who_came_for_want_of_another_is_sent_on),
 		cmocka_unit_test(hosts_in_maintenance_can_be_left_out),
 		cmocka_unit_test(a_list_of_another_algorithm_is_sent_along),
 		cmocka_unit_test(a_stop_moves_agents_first),
