@@ -522,6 +522,7 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 	s->gone = gone;
 	s->gone_user = user;
 	d->asking = true;
+	peer_status_changed(s);
 	/* So that others put it in avoid lists. What prepares for maintenance or is in it stays that. */
 	if (own_state(s) != SERVER_PREPARING_FOR_MAINTENANCE && own_state(s) != SERVER_MAINTENANCE)
 		state_change(s, SERVER_EVENT_TRIGGER_SHUTDOWN, NULL);

@@ -161,7 +161,7 @@ static struct member_server *preferred_of(struct server *s, const struct session
 	memcpy(entry, w.entry, w.entry_len);
 	entry[w.entry_len] = '\0';
 	list_for (m, &s->servers, struct member_server, in_servers)
-		if (lists_entry_is(entry, &m->row))
+		if (lists_entry_is(s, entry, &m->row))
 			return m->row.msid != s->msid && m->word.is_known ? m : NULL;
 	return NULL;
 }

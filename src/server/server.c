@@ -482,7 +482,7 @@ bool server_is_accepting(const struct server *s)
 {
 	const struct member_server *own = roster_server(s, s->msid);
 
-	return s->running && !s->stopping && own && own->row.state == SERVER_UP;
+	return s->running && !s->stopping && !s->leaving && own && own->row.state == SERVER_UP;
 }
 
 size_t server_backlog(const struct server *s)
