@@ -433,8 +433,8 @@ void draining_forget(struct server *s, int64_t host_id); /* it was deleted */
 void draining_soon(struct server *s);
 void draining_deinit(struct server *s);
 /*
- * A startup while this server isn't Up: refused by name while another one of its list takes agents, and true. `known` NULL: the
- * host is not known. Ends the session.
+ * A startup while this server isn't Up: refused by name while another one of its list takes agents, and true. `known`
+ * NULL: the host is not known. Ends the session.
  */
 bool draining_puts_off(struct session *x, const struct header *h, const struct host *known);
 /* The first entry of the list that means a server which takes agents now; NULL: none. */
