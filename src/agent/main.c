@@ -334,7 +334,8 @@ static enum err reload_creds(struct daemon *d, struct why *why)
 }
 
 /*
- * SIGHUP: what can change while it runs is read again - log level, tags, what facts are made of, certificates. Who
+ * SIGHUP: what can change while it runs is read again - log level, tags, timers of connections that are made from now
+ * on, what facts are made of, certificates. Who
  * this agent is and whom it asks stays until it is started again.
  */
 static void on_reload(void *user, int signo)
@@ -368,6 +369,7 @@ static void on_reload(void *user, int signo)
 	agent_settings_deinit(&d->settings);
 	d->settings = s;
 	apply_log_level(d);
+	world_uv_set_tcp(d->world, &d->settings.tcp);
 	if (has_other_script && start_health(d) != ERR_OK)
 		log_warn(&d->log, "the health script is not watched", KV_S("error", err_text(ERR_NOMEM)));
 	e = reload_creds(d, &why);
@@ -411,6 +413,8 @@ static enum err set_up(struct program *p, struct why *why)
 	struct daemon *d = &p->daemon;
 	enum err e = world_uv_new(&d->world, why);
 
+	if (!e)
+		world_uv_set_tcp(d->world, &d->settings.tcp);
 	if (!e)
 		e = identity_recover(d->fs, d->dir, why);
 	if (!e)

@@ -64,6 +64,7 @@ static const struct setting rows[] = {
 	  .help = "Name of this host; default: the host name" },
 	{ .name = "muster.source.ip", .type = SETTING_TEXT, .offset = AT(source_ip),
 	  .help = "Address to connect from; default: the system's choice" },
+	TCP_TIMER_ROWS("muster.", AT(tcp)),
 	{ .name = "muster.log.level", .type = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = "error,warn,info,debug",
 	  .help = "What is logged: error, warn, info, debug" },
 	{ .name = "muster.socket", .type = SETTING_TEXT, .offset = AT(socket), .fallback = "agent.sock",

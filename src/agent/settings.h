@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/settings.h"
+#include "net/tcp_timers.h"
 
 struct agent_settings {
 	char *guid;
@@ -29,6 +30,7 @@ struct agent_settings {
 	char *log_level;
 	char *socket;
 	int64_t health_limit_s;
+	struct tcp_timers tcp;
 	char *lastgood, *bootstrap, *known, *addresses;
 	char *interval_received;
 };

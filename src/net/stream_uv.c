@@ -5,8 +5,7 @@
  * is used only towards a slow reader. Events never come from inside stream_write() or stream_close(): an error met
  * there is reported at the end of the turn.
  *
- * A dead peer is noticed by the kernel: keepalive for an idle connection, the user time-out for one with data
- * pending; each alone is blind to the other's case.
+ * The kernel notices a dead peer as well: net/tcp_timers.h.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -21,11 +20,6 @@
 
 #include "base/mem.h"
 #include "net/uv_private.h"
-
-#define KEEP_IDLE_S 1
-#define KEEP_INTERVAL_S 1
-#define KEEP_COUNT 3
-#define USER_TIMEOUT_MS 5000
 
 /* Written but not yet taken by the system. */
 struct chunk {
@@ -115,14 +109,16 @@ static void set_option(int fd, int level, int name, int value)
 	(void)setsockopt(fd, level, name, &value, sizeof(value));
 }
 
-static void set_options(int fd)
+static void set_options(int fd, const struct tcp_timers *t)
 {
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
-	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);
-	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
-	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, t->idle_s > 0);
+	if (t->idle_s > 0) {
+		set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)t->idle_s);
+		set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)t->interval_s);
+		set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)t->count);
+	}
+	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)(t->user_timeout_s * 1000));
 }
 
 static int fd_of(struct uv_stream *s)
@@ -261,7 +257,7 @@ static void on_connect(uv_connect_t *request, int status)
 		return;
 	}
 	s->connected = true;
-	set_options(fd_of(s));
+	set_options(fd_of(s), &uv_world_of(s->stream.world)->tcp);
 	learn_local(s);
 	read_or_not(s);
 	if (s->stream.events->connected)
@@ -358,7 +354,7 @@ enum err uv_stream_from_socket(struct uv_world *w, struct stream **out, int take
 		close(take_fd);
 		return ERR_NOMEM;
 	}
-	set_options(take_fd);
+	set_options(take_fd, &w->tcp);
 	status = uv_tcp_open(&s->tcp, take_fd);
 	if (status) {
 		close(take_fd);

@@ -31,6 +31,7 @@ struct uv_world {
 	uv_mutex_t finished_lock;
 	struct list finished; /* struct work; under the lock */
 	size_t n_resolving;
+	struct tcp_timers tcp;
 	/* Every stream reads into this one, so that an idle stream holds no buffer. Valid during data() only. */
 	char read_buffer[READ_BUFFER];
 };

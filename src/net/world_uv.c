@@ -263,6 +263,7 @@ enum err world_uv_new(struct world **out, struct why *why)
 		return ERR_NOMEM;
 	w->world.ops = &ops;
 	w->world.fs = &fs_posix;
+	w->tcp = TCP_TIMERS_DEFAULT;
 	list_init(&w->laters);
 	list_init(&w->signals);
 	list_init(&w->finished);
@@ -290,6 +291,11 @@ enum err world_uv_new(struct world **out, struct why *why)
 	signal(SIGPIPE, SIG_IGN);
 	*out = &w->world;
 	return ERR_OK;
+}
+
+void world_uv_set_tcp(struct world *w, const struct tcp_timers *t)
+{
+	uv_world_of(w)->tcp = *t;
 }
 
 void world_uv_run(struct world *w)

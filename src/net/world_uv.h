@@ -8,9 +8,12 @@
 
 #include <uv.h>
 
+#include "net/tcp_timers.h"
 #include "net/world.h"
 
 enum err world_uv_new(struct world **out, struct why *why) MUST_CHECK;
+/* For connections made from now on; until it is called TCP_TIMERS_DEFAULT holds. */
+void world_uv_set_tcp(struct world *w, const struct tcp_timers *t);
 /* Turns until world_uv_stop(); may be called again afterwards. */
 void world_uv_run(struct world *w);
 /* One turn, waiting for something to happen: for tests and for hosts with a loop of their own. */

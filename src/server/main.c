@@ -422,6 +422,8 @@ static enum err set_up(struct daemon *d, struct why *why)
 	if (!e)
 		e = world_uv_new(&d->world, why);
 	if (!e)
+		world_uv_set_tcp(d->world, &d->settings.tcp);
+	if (!e)
 		e = store_open(&d->store, store_path, why);
 	g.msid = own_msid(d);
 	if (!e)

@@ -38,6 +38,7 @@ static const struct setting rows[] = {
 	  .help = "Connections that have not yet shown who they are, at most from one address" },
 	{ .name = "drain.on.stop", .type = SETTING_NUMBER, .offset = AT(drain_on_stop), .fallback = "10", .min = 0, .max = 3600,
 	  .help = "Seconds that agents get to move to other servers when this one is told to stop (SIGTERM); 0: it stops at once" },
+	TCP_TIMER_ROWS("", AT(tcp)),
 };
 /* clang-format on */
 

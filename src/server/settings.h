@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/settings.h"
+#include "net/tcp_timers.h"
 
 struct server_settings {
 	char *name;
@@ -20,6 +21,7 @@ struct server_settings {
 	int64_t max_links;
 	int64_t max_anonymous;
 	int64_t drain_on_stop;
+	struct tcp_timers tcp;
 };
 
 extern const struct settings_table server_settings_table;

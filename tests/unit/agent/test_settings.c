@@ -98,6 +98,16 @@ static void mistakes_are_said_with_their_line(void **state)
 		{"an interval that is no number only warns", "\nhost.lb.check.interval=soon\n", "",
 		 "f:2: host.lb.check.interval: \"soon\" is not a number and counts as 0: never looks at the preferred "
 		 "server\n"},
+		{"timers that the kernel would refuse in silence",
+		 "muster.tcp.keepalive.idle=40000\nmuster.tcp.keepalive.interval=0\nmuster.tcp.keepalive.count=128\n"
+		 "muster.tcp.user.timeout=-1\n",
+		 "f:1: muster.tcp.keepalive.idle: 40000 is not between 0 and 32767\n"
+		 "f:2: muster.tcp.keepalive.interval: 0 is not between 1 and 32767\n"
+		 "f:3: muster.tcp.keepalive.count: 128 is not between 1 and 127\n"
+		 "f:4: muster.tcp.user.timeout: -1 is not between 0 and 86400\n",
+		 ""},
+		{"timers that can be off", "muster.tcp.keepalive.idle=0\nmuster.tcp.user.timeout=0\n", "", ""},
+		{"a server's name for them is only kept", "tcp.keepalive.idle=5\n", "", ""},
 		{"unknown keys of others are fine", "colour=red\n", "", ""},
 	};
 

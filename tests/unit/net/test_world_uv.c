@@ -1,6 +1,8 @@
 /*
  * The real world: timers, the end of a turn, work lanes, names, streams and listeners on loopback, signals.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -497,6 +500,78 @@ static void streams_carry_bytes_both_ways(void **state)
 	h.listener = listener_free(h.listener);
 }
 
+/* ---- the kernel's timers ---- */
+
+struct socket_look {
+	const struct tcp_timers *expected;
+	int n;
+};
+
+static int option_of(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t n = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &n), 0);
+	return value;
+}
+
+static void look_at_socket(uv_handle_t *h, void *arg)
+{
+	struct socket_look *l = arg;
+	const struct tcp_timers *t = l->expected;
+	uv_os_fd_t fd;
+	struct sockaddr_storage peer;
+	socklen_t n = sizeof(peer);
+
+	if (h->type != UV_TCP || uv_fileno(h, &fd) || getpeername(fd, (struct sockaddr *)&peer, &n))
+		return; /* no connection: the listener */
+	l->n++;
+	assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), t->idle_s > 0);
+	if (t->idle_s > 0) {
+		assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), t->idle_s);
+		assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), t->interval_s);
+		assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), t->count);
+	}
+	assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), t->user_timeout_s * 1000);
+}
+
+static void connections_get_the_timers_that_are_set(void **state)
+{
+	static const struct {
+		const char *what;
+		bool set;
+		struct tcp_timers timers;
+	} rows[] = {
+		{"nobody sets any: the defaults", false, {1, 1, 3, 5}},
+		{"others", true, {20, 7, 9, 61}},
+		{"the largest that settings allow", true, {32767, 32767, 127, 86400}},
+		{"no probes, the system's own patience", true, {0, 1, 3, 0}},
+	};
+	struct test *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct peer client = {0}, server = {0};
+		struct hall h = {.guests = {&server}, .room = 1};
+		struct socket_look look = {.expected = &rows[i].timers};
+
+		if (rows[i].set)
+			world_uv_set_tcp(t->world, &rows[i].timers);
+		hall_open(&h, t, "127.0.0.1");
+		peer_connect(&client, &h, NULL);
+		wait_for(t, &client.connected, 1);
+		wait_for(t, &h.accepted, 1);
+		uv_walk(world_uv_loop(t->world), look_at_socket, &look);
+		if (look.n != 2)
+			fail_msg("%s: %d connections seen", rows[i].what, look.n);
+		peer_deinit(&client);
+		peer_deinit(&server);
+		h.listener = listener_free(h.listener);
+		/* Gone before the next row looks. */
+		world_uv_turn(t->world);
+	}
+}
+
 static uint8_t *pattern(size_t n)
 {
 	uint8_t *p = malloc(n);
@@ -841,6 +916,7 @@ int main(void)
 		TEST(names_become_addresses),
 		TEST(a_cancelled_question_is_not_answered),
 		TEST(streams_carry_bytes_both_ways),
+		TEST(connections_get_the_timers_that_are_set),
 		TEST(what_the_system_does_not_take_waits),
 		TEST(closing_offers_what_is_queued),
 		TEST(last_words_arrive),
