@@ -78,6 +78,52 @@ def need_mounts(test):
         skip(test, reason)
 
 
+def need_relay(test):
+    need_network(test)
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        skip(test, "no /dev/net/tun here: packets can't be delayed")
+
+
+FAKETIME = next(iter(sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))), None)
+
+
+def need_clocks(test):
+    """A clock that can be loaded but doesn't turn is a failure, not a reason to skip: the tests look at it."""
+    if not FAKETIME:
+        skip(test, "libfaketime is not installed (Debian: faketime): clocks can't be made to jump")
+
+
+def has_command(name):
+    """Does `muster` know this command?"""
+    text = subprocess.run([harness.program("muster"), "help"], capture_output=True, text=True, timeout=30, check=True).stdout
+    return any(line.split()[:1] == [name] for line in text.splitlines())
+
+
+# ---- clocks ----
+
+class Clock:
+    """The wall clock of one process. Monotonic time goes on as it is: that never jumps on a real machine either."""
+
+    def __init__(self, process):
+        self.path = os.path.join(process.dir, "clock")
+        self.set(0)
+        process.env = {**process.env, "LD_PRELOAD": f"{self.sanitizer(process.argv[0])} {FAKETIME}".strip(),
+                       "FAKETIME_TIMESTAMP_FILE": self.path, "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                       "FAKETIME_DISABLE_SHM": "1", "NO_FAKE_STAT": "1"}
+
+    @staticmethod
+    def sanitizer(program):
+        """A program that was built with AddressSanitizer wants its library before all others."""
+        libraries = subprocess.run(["ldd", program], capture_output=True, text=True, timeout=30, check=True).stdout
+        return next((line.split()[2] for line in libraries.splitlines() if "libasan.so" in line), "")
+
+    def set(self, seconds):
+        """So many seconds off, from now on. Read whole or not at all."""
+        with open(self.path + ".new", "w", encoding="ascii") as f:
+            f.write(f"{seconds:+d}")
+        os.replace(self.path + ".new", self.path)
+
+
 # ---- namespaces ----
 
 class Holder:
@@ -116,7 +162,7 @@ class Network:
     """A switch and the machines on it: one namespace each, connected by veth pairs."""
 
     def __init__(self, net):
-        self.net, self.machines = net, {}
+        self.net, self.machines, self.others, self.relays = net, {}, [], []
         self.switch = Holder("net")
         self.switch.run("ip", "link", "add", "br0", "type", "bridge", "stp_state", "0", "forward_delay", "0")
         self.switch.run("ip", "link", "set", "br0", "up")
@@ -131,6 +177,11 @@ class Network:
         machine.run("ip", "link", "set", "eth0", "up")
         return machine
 
+    def remove(self, name, number):
+        """The machine is gone, with all that its kernel still knew."""
+        self.switch.run("ip", "link", "del", f"p{number}")
+        self.machines.pop(name).close()
+
     def rules(self, name, incoming=None, outgoing=None):
         """Replaces all rules of one machine; none: everything passes."""
         chains = "".join(
@@ -138,8 +189,39 @@ class Network:
             for hook, way, rule in (("input", "iifname", incoming), ("output", "oifname", outgoing)) if rule)
         self.machines[name].run("nft", "-f", "-", text=f"table inet chaos\ndelete table inet chaos\ntable inet chaos {{\n{chains}}}\n")
 
+    def slow(self, name, net, chance, shortest_ms, longest_ms):
+        """Puts a new machine behind a slow line: NET.1 in a network of its own, and a route to it on all others."""
+        machine, router = self.machines[name], Holder("net")
+        self.others.append(router)
+        machine.run("ip", "link", "del", "eth0")
+        port = f"r{len(self.others)}"
+        self.switch.run("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(router.pid))
+        self.switch.run("ip", "link", "set", port, "master", "br0", "up")
+        router.run("ip", "addr", "add", f"{self.net}.254/24", "dev", "eth0")
+        router.run("ip", "link", "set", "eth0", "up")
+        router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        seed = chance.randrange(1 << 30)
+        relay = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-B", os.path.join(os.path.dirname(__file__), "relay.py"),
+             str(machine.pid), str(router.pid), str(shortest_ms), str(longest_ms), str(seed)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.relays.append(relay)
+        if relay.stdout.readline() != "ready\n":
+            raise OSError("the slow line could not be made")
+        for end, address in ((machine, 1), (router, 2)):
+            end.run("ip", "addr", "add", f"{net}.{address}/24", "dev", "slow0")
+            end.run("ip", "link", "set", "slow0", "up")
+        machine.run("ip", "route", "add", "default", "dev", "slow0")
+        for other in self.machines.values():
+            if other is not machine:
+                other.run("ip", "route", "add", f"{net}.0/24", "via", f"{self.net}.254")
+
     def close(self):
-        for holder in [*self.machines.values(), self.switch]:
+        for relay in self.relays:
+            relay.kill()
+            relay.wait()
+            relay.stdout.close()
+        for holder in [*self.machines.values(), *self.others, self.switch]:
             holder.close()
 
 
@@ -177,27 +259,36 @@ def links_can_be_seen(process):
     return os.access(f"/proc/{process.child.pid}/fd", os.R_OK | os.X_OK)
 
 
-def established(pid):
-    """The TCP links that a process holds: {(local, remote)}, each (address, port)."""
+def sockets_of(pid):
     inodes = set()
     for fd in glob.glob(f"/proc/{pid}/fd/*"):
         with contextlib.suppress(OSError):
             target = os.readlink(fd)
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
+    return inodes
 
+
+def established_there(pid):
+    """The TCP links in the namespace of a process: {socket: (local, remote)}, each (address, port)."""
     def end(text):
         address, port = text.split(":")
         return socket.inet_ntoa(struct.pack("=I", int(address, 16))), int(port, 16)
 
-    links = set()
+    links = {}
     with open(f"/proc/{pid}/net/tcp", encoding="ascii") as table:
         next(table)
         for line in table:
             field = line.split()
-            if field[3] == "01" and field[9] in inodes:
-                links.add((end(field[1]), end(field[2])))
+            if field[3] == "01":
+                links[field[9]] = (end(field[1]), end(field[2]))
     return links
+
+
+def established(pid):
+    """The TCP links that a process holds: {(local, remote)}."""
+    inodes = sockets_of(pid)
+    return {ends for inode, ends in established_there(pid).items() if inode in inodes}
 
 
 # ---- clusters ----
@@ -261,6 +352,11 @@ class ChaosCluster(Cluster):
         super().__exit__(kind, value, trace)
         self.holders.close()
 
+    def clock(self, process):
+        """Gives a process that has not been started yet a wall clock of its own."""
+        process.clock = Clock(process)
+        return process
+
     def disk(self, folder, size):
         return self.holders.enter_context(contextlib.closing(Disk(folder, size)))
 
@@ -294,7 +390,8 @@ class ChaosCluster(Cluster):
 
     def begin(self, agents=6, algorithm="roundrobin", interval=1, ping=60):
         """Servers, settings, agents; returns when all are at home."""
-        self.start_servers()
+        if not self.up():
+            self.start_servers()
         self.config("host", ",".join(self.addresses()))
         self.config("indirect.agent.lb.check.interval", str(interval))
         self.config("indirect.agent.lb.algorithm", algorithm)
@@ -303,6 +400,17 @@ class ChaosCluster(Cluster):
             self.add_agents(agents)
         self.settle()
         return self
+
+    def power_off(self, agent):
+        """The agent's machine loses power: it says goodbye to nobody, and its kernel neither."""
+        self.network.rules(agent.machine, "drop", "drop")
+        agent.kill()
+
+    def machine_for(self, agent, name, number):
+        """An agent that isn't running gets a machine of its own; the machine that it had is gone."""
+        agent.machine = name
+        agent.prefix = self.network.add(name, number).prefix()
+        agent.argv = [*agent.prefix, harness.program("muster-agent"), "--dir", agent.dir]
 
     def up(self):
         return [s for s in self.servers if s.alive() and s not in self.frozen]
@@ -314,6 +422,11 @@ class ChaosCluster(Cluster):
         """Do all agents say that they are up, and elsewhere?"""
         said = [a.explain() for a in self.agents]
         return all(e["state"] == "up" and e["connected"] != server.address for e in said)
+
+    def agents_left_by_address(self, server):
+        """The same where entries are names: by their links as the kernel has them."""
+        links = [a.link() for a in self.agents]
+        return all(link and link[1][0] != server.address for link in links)
 
     # ---- is all well? ----
 
@@ -420,8 +533,8 @@ class Watch(threading.Thread):
         self.states, self.looks = {}, 0
 
     def only(self, *states):
-        """Fails if a host was in another state. While an agent introduces itself its host is Connecting."""
-        others = {state: sorted(names) for state, names in self.states.items() if state not in (*states, "Connecting")}
+        """Fails if a host was in another state. While an agent introduces itself its host is Connecting; the first time, Creating."""
+        others = {state: sorted(names) for state, names in self.states.items() if state not in (*states, "Connecting", "Creating")}
         if others or not self.looks:
             raise AssertionError(f"hosts were seen in {others} in {self.looks} looks")
 
@@ -446,6 +559,64 @@ class Watch(threading.Thread):
         self.join(30)
         if not kind:
             self.only("Up", "Disconnected")
+
+
+class LinkWatch(threading.Thread):
+    """
+    Looks at the agents' links as the kernel has them, all the time: during planned moves nobody is without one, for
+    longer than the bound. All agents are in one namespace, and root looks.
+
+    A look isn't one moment, so an agent that changes from one link to another in the middle of it may seem to have
+    none. The next look sees the new one: only who is without in looks that lie further apart than the bound counts.
+    """
+
+    def __init__(self, cluster, bound_s=0.3):
+        super().__init__(daemon=True)
+        self.cluster, self.bound_s, self.ending = cluster, bound_s, threading.Event()
+        self.looks, self.without_since, self.gaps, self.problem = 0, {}, {}, None
+
+    def look(self):
+        agents = [a for a in self.cluster.agents if a.alive()]
+        held = {a.name: sockets_of(a.child.pid) for a in agents}
+        now = time.monotonic()
+        table = established_there(agents[0].child.pid)
+        servers = {(a, PORT) for a in self.cluster.addresses()}
+        to_servers = {inode for inode, (_, there) in table.items() if there in servers}
+        for name, sockets in held.items():
+            if sockets & to_servers:
+                self.without_since.pop(name, None)
+            else:
+                gap = now - self.without_since.setdefault(name, now)
+                self.gaps[name] = max(gap, self.gaps.get(name, 0))
+        self.looks += 1
+
+    def run(self):
+        while not self.ending.wait(0.02):
+            try:
+                self.look()
+            except Exception as problem:  # a watch that has died has seen nothing
+                self.problem = problem
+                return
+
+    def __enter__(self):
+        if all(links_can_be_seen(a) for a in self.cluster.agents):
+            self.start()
+        else:
+            print("SKIPPED: gaps between links: not root", flush=True)
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.ending.set()
+        if not self.ident:
+            return
+        self.join(30)
+        if kind:
+            return
+        if self.problem or not self.looks:
+            raise AssertionError(f"the watch saw nothing: {self.problem}")
+        long = {name: round(gap, 2) for name, gap in self.gaps.items() if gap > self.bound_s}
+        if long:
+            raise AssertionError(f"agents without a link, in seconds: {long} ({self.looks} looks)")
 
 
 def pause(seconds):

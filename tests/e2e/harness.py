@@ -54,10 +54,11 @@ class Process:
         self.name, self.dir, self.argv = name, directory, argv
         self.log_path = os.path.join(directory, name + ".log")
         self.child = None
+        self.env = {}  # more of its environment
 
     def start(self):
         log = open(self.log_path, "ab")
-        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1")
+        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1", **self.env)
         self.child = subprocess.Popen(self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env)
         log.close()
         return self
