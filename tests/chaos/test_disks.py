@@ -82,6 +82,73 @@ class FullDisk(unittest.TestCase):
             with open(agent.properties, "rb") as f:
                 self.assertNotEqual(f.read(), before)
 
+    def test_store_during_failover(self):
+        """The disk of the store is full at the moment in which a server dies: its agents are served all the same."""
+        with ChaosCluster(3) as cluster:
+            folder = os.path.join(cluster.dir, "disk")
+            os.makedirs(folder)
+            disk = cluster.disk(folder, 8 << 20)
+            for server in cluster.servers:
+                server.argv = [*disk.prefix(), *server.argv, "--set", f"store={folder}/muster.db"]
+            cluster.begin(6)
+            m1, m2, _ = cluster.servers
+            with Watch(cluster):
+                # Lists change, a server dies, and in between the room is gone: whatever has been written holds.
+                cluster.config("indirect.agent.lb.algorithm", "static", m2)
+                disk.fill()
+                m1.kill()
+
+                def left():
+                    disk.fill()
+                    return cluster.agents_left(m1)
+                until(left, DEADLINE, "everybody has left the dead server")
+
+                def said():
+                    disk.fill()
+                    return self.store_says(cluster, False)
+                until(said, DEADLINE, "the servers say that their store is failing")
+                for server in cluster.up():
+                    with self.assertRaises(ApiError):
+                        cluster.config("indirect.agent.lb.algorithm", "roundrobin", server)
+                disk.empty()
+                until(lambda: self.store_says(cluster, True), DEADLINE, "the store works again")
+                m1.start()
+                until(m1.ready, DEADLINE, "the dead server is back")
+                cluster.settle(spread=False)  # what was acknowledged is there: all on the first server
+                cluster.config("indirect.agent.lb.algorithm", "roundrobin")
+                cluster.settle()
+
+    def test_agent_during_failover(self):
+        """The agent's disk is full while its server dies and the list changes: it keeps what it had, and finds a server."""
+        with ChaosCluster(3) as cluster:
+            cluster.start_servers()
+            folder = os.path.join(cluster.dir, "H1")
+            os.makedirs(folder)
+            disk = cluster.disk(folder, 256 << 10)
+            agent = cluster.agent_on_disk(disk)
+            cluster.begin(2)
+            with open(agent.properties, "rb") as f:
+                before = f.read()
+            home = next(s for s in cluster.servers if s.address == agent.link()[1][0])
+            with Watch(cluster):
+                disk.fill()
+                home.kill()
+                cluster.config("host", ",".join(reversed(cluster.addresses())))
+                until(lambda: cluster.agents_left(home), DEADLINE, "everybody has left the dead server")
+                until(lambda: cluster.hosts()["H1"]["musteroutdated"], DEADLINE, "it is known to be behind")
+                with open(agent.properties, "rb") as f:
+                    self.assertEqual(f.read(), before, "the old file is whole")
+                # Once more, now without any luck: it starts on that disk, with that list.
+                agent.kill()
+                agent.start()
+                until(lambda: agent.explain()["state"] == "up" and agent.link(), DEADLINE, "it has found a server")
+                disk.empty()
+                home.start()
+                until(home.ready, DEADLINE, "the server is back")
+                cluster.settle()
+            with open(agent.properties, "rb") as f:
+                self.assertNotEqual(f.read(), before)
+
 
 if __name__ == "__main__":
     unittest.main()
