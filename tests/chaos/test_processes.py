@@ -7,11 +7,13 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 import unittest
 
-from chaos import DEADLINE, PORT, ApiError, ChaosCluster, Watch, only_in_full, pause, until
+from chaos import (DEADLINE, PORT, ApiError, ChaosCluster, LinkWatch, Watch, harness, has_command, only_in_full, pause, skip,
+                   until)
 
 
 class BlackHole(threading.Thread):
@@ -128,19 +130,91 @@ class Processes(unittest.TestCase):
                 cluster.settle()
 
     def rolling(self, cluster, signo):
-        with Watch(cluster):
+        with Watch(cluster) as seen:
             for server in cluster.servers:
                 server.kill(signo)
                 server.start()
                 until(server.ready, DEADLINE, f"{server.name} is back")
                 until(cluster.all_up, DEADLINE, "all hosts are up")
             cluster.settle()
+        seen.only("Up")
+
+    def planned_moves(self, cluster):
+        """New lists and rebalancing send everybody to and fro; nobody is without a link while that lasts."""
+        with Watch(cluster) as seen, LinkWatch(cluster):
+            for algorithm in ("static", "roundrobin"):
+                cluster.config("indirect.agent.lb.algorithm", algorithm)
+                cluster.settle(spread=False)
+            cluster.config("host", ",".join(reversed(cluster.addresses())))
+            cluster.settle()
+            # Nobody looks for home any more; rebalancing sends them there all the same.
+            cluster.config("indirect.agent.lb.check.interval", "0")
+            cluster.config("host", ",".join(cluster.addresses()))
+            until(lambda: not any(h["musteroutdated"] for h in cluster.hosts().values()), DEADLINE, "everybody has the new list")
+            cluster.servers[1].api("rebalanceHosts")
+            cluster.settle()
+            cluster.config("indirect.agent.lb.check.interval", "1")
+        seen.only("Up")
+
+    def test_planned_moves(self):
+        with ChaosCluster(3) as cluster:
+            cluster.begin(6)
+            self.planned_moves(cluster)
+
+    def command(self, server, *words):
+        done = subprocess.run([harness.program("muster"), "--socket", server.socket, *words], capture_output=True, text=True,
+                              timeout=DEADLINE, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def drained(self, cluster):
+        """Each server is drained, restarted and taken into use again: there is no moment without a link in all of it."""
+        with Watch(cluster) as seen, LinkWatch(cluster):
+            for server in cluster.servers:
+                other = next(s for s in cluster.servers if s is not server)
+                self.command(other, "drain", server.name)
+                self.assertFalse(cluster.agents_on(server), "nobody is left")
+                server.kill(signal.SIGTERM)
+                server.start()
+                until(server.ready, DEADLINE, f"{server.name} is back")
+                self.command(other, "undrain", server.name)
+                cluster.settle()
+        seen.only("Up")
+
+    def test_drained_restart(self):
+        if not has_command("drain"):
+            skip(self, "`muster drain` does not exist yet")
+        with ChaosCluster(3) as cluster:
+            cluster.begin(6)
+            self.drained(cluster)
 
     def test_rolling_restart(self):
         """All servers one after the other with failback on: at the end everybody is at home and evenly spread."""
         with ChaosCluster(3) as cluster:
             cluster.begin(7)
             self.rolling(cluster, signal.SIGTERM)
+
+    @only_in_full
+    def test_many_agents(self):
+        """Forty agents: planned moves, and restarts of all servers, kindly and not, after which everybody goes home."""
+        with ChaosCluster(3) as cluster:
+            cluster.begin(40)
+            self.planned_moves(cluster)
+            for signo in (signal.SIGTERM, signal.SIGKILL):
+                with Watch(cluster) as seen:
+                    for server in cluster.servers:
+                        server.kill(signo)
+                        until(lambda s=server: cluster.agents_left(s), DEADLINE, f"everybody has left {server.name}")
+                        # The way home is a planned move, and the only one from here on.
+                        with LinkWatch(cluster):
+                            server.start()
+                            until(server.ready, DEADLINE, f"{server.name} is back")
+                            cluster.settle(commands=False)
+                    cluster.settle()
+                seen.only("Up")
+            if has_command("drain"):
+                self.drained(cluster)
+            else:
+                print("SKIPPED: forty agents through drained restarts: `muster drain` does not exist yet", flush=True)
 
     @only_in_full
     def test_rolling_restarts_in_haste(self):
