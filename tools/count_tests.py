@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Counts what meson ran, test functions where a program tells them, and prints "N passed, N failed" last.
 
+What tests skipped because the machine can't do it comes before that, with the reason.
+
 cmocka and unittest say how many tests they ran; every other program counts as one. A program that failed without
 naming a failed test counts as one failure. No test at all is a failure.
 """
@@ -28,14 +30,24 @@ def count(entry):
     return passed, max(failed, 1), skipped
 
 
+def reasons(entry):
+    """What a test said that it could not do here, and why."""
+    return re.findall(r"^SKIPPED: .*$", (entry.get("stdout") or "") + "\n" + (entry.get("stderr") or ""), re.M)
+
+
 def main():
     passed = failed = skipped = 0
+    said = []
     with open(sys.argv[1], encoding="utf-8") as log:
         for line in log:
-            p, f, s = count(json.loads(line))
+            entry = json.loads(line)
+            p, f, s = count(entry)
+            said += [reason for reason in reasons(entry) if reason not in said]
             passed, failed, skipped = passed + p, failed + f, skipped + s
     if passed + failed == 0:
         failed = 1
+    for reason in said:
+        print(reason)
     tail = f", {skipped} skipped" if skipped else ""
     print(f"{passed} passed, {failed} failed{tail}")
     return 1 if failed else 0
