@@ -533,8 +533,9 @@ class Watch(threading.Thread):
         self.states, self.looks = {}, 0
 
     def only(self, *states):
-        """Fails if a host was in another state. While an agent introduces itself its host is Connecting; the first time, Creating."""
-        others = {state: sorted(names) for state, names in self.states.items() if state not in (*states, "Connecting", "Creating")}
+        """Fails if a host was in another state. Who introduces itself is Connecting, or Creating for the first time."""
+        passing = (*states, "Connecting", "Creating")
+        others = {state: sorted(names) for state, names in self.states.items() if state not in passing}
         if others or not self.looks:
             raise AssertionError(f"hosts were seen in {others} in {self.looks} looks")
 

@@ -69,7 +69,8 @@ class Steps(unittest.TestCase):
         links = self.links(cluster)
         self.step(processes, seconds)
         if self.server in processes:
-            until(lambda: self.is_off(self.heartbeat(cluster), seconds), DEADLINE, "the server's heartbeat shows that its clock has jumped")
+            until(lambda: self.is_off(self.heartbeat(cluster), seconds), DEADLINE,
+                  "the server's heartbeat shows that its clock has jumped")
         pause(6)
         self.assertEqual(self.links(cluster), links, f"a step of {seconds} s costs nobody the link")
         cluster.settle()
@@ -84,7 +85,7 @@ class Steps(unittest.TestCase):
             until(victim.ready, DEADLINE, f"{victim.name} is back")
             cluster.settle()
         if cluster.agents[0] in processes:
-            self.assertTrue(self.is_off(self.log_time(cluster.agents[0]), seconds), "an agent that moved has logged it with its clock")
+            self.assertTrue(self.is_off(self.log_time(cluster.agents[0]), seconds), "who moved has logged it with its clock")
         cluster.add_agents(1)
         cluster.settle()
 
