@@ -525,11 +525,11 @@ class ChaosCluster(Cluster):
 
 
 class Watch(threading.Thread):
-    """Looks at the hosts' states all the time, through any server that answers, and allows no Alert."""
+    """Looks at the hosts' states all the time, through any server that answers, and allows no Alert unless told."""
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, allowed=("Up", "Disconnected")):
         super().__init__(daemon=True)
-        self.cluster, self.ending = cluster, threading.Event()
+        self.cluster, self.allowed, self.ending = cluster, allowed, threading.Event()
         self.states, self.looks = {}, 0
 
     def only(self, *states):
@@ -559,7 +559,7 @@ class Watch(threading.Thread):
         self.ending.set()
         self.join(30)
         if not kind:
-            self.only("Up", "Disconnected")
+            self.only(*self.allowed)
 
 
 class LinkWatch(threading.Thread):

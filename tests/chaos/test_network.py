@@ -191,7 +191,8 @@ class Power(unittest.TestCase):
             cluster.machine_for(agent, "h2", 201)
             agent.start()
             cluster.settle()
-            with Watch(cluster) as seen:
+            # Who stays away for longer than agent.reconnect.grace is in Alert, as with the reference.
+            with Watch(cluster, ("Up", "Alert")) as seen:
                 cluster.power_off(agent)
                 if seconds:
                     until(lambda: cluster.hosts()["H2"]["state"] != "Up", DEADLINE, "its absence is noticed")
