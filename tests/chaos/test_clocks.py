@@ -125,7 +125,7 @@ class Steps(unittest.TestCase):
             self.step([agent], -DAY)
             home = next(s for s in cluster.servers if s.address == agent.link()[1][0])
             home.kill()
-            until(lambda: not agent.link() and "not valid yet" in str(agent.explain()), DEADLINE,
+            until(lambda: not agent.link() and "not valid yet" in agent.log(), DEADLINE,
                   "the agent says what is wrong with the certificates")
             pause(5)
             self.assertTrue(agent.alive())
