@@ -328,6 +328,8 @@ static void counts_clear(struct balanced_group *g)
 	g->n_hosts = 0;
 	memset(g->first, 0, sizeof(g->first));
 	memset(g->movable, 0, sizeof(g->movable));
+	memset(g->seconds, 0, sizeof(g->seconds));
+	memset(g->thirds, 0, sizeof(g->thirds));
 	memset(g->first_away, 0, sizeof(g->first_away));
 	for (size_t i = 0; i < g->n; i++) {
 		if (g->planes[i].second)

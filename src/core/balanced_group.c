@@ -19,6 +19,9 @@
 
 #include "base/mem.h"
 
+/* Pairs that giving the odd ones of a single failure to others must even, to be worth the list that it alters. */
+#define SWAP_GAIN 2
+
 /* ---- heaps of hosts ---- */
 
 /* A one-to-one mixing of 64 bits (splitmix64's), so that hosts created in a row don't go in a row. */
@@ -124,10 +127,11 @@ enum err balanced_group_reserve(struct balanced_group *g, uint16_t server)
 		if (p->second)
 			continue;
 		/* One block of zeros; what is never counted in costs address space only. */
-		p->second = mem_zalloc_array(side + 2 * side * side, sizeof(uint32_t));
+		p->second = mem_zalloc_array(2 * side + 2 * side * side, sizeof(uint32_t));
 		if (!p->second)
 			return ERR_NOMEM;
-		p->count = p->second + side;
+		p->through = p->second + side;
+		p->count = p->through + side;
 		p->head = p->count + side * side;
 	}
 	return ERR_OK;
@@ -160,18 +164,28 @@ static uint32_t n_thirds(const struct balanced_group *g, uint16_t first, uint16_
 	return g->planes[first].second ? g->planes[first].count[cell(g, second, third)] : 0;
 }
 
+/* `by` is one or, as UINT32_MAX, minus one. */
 static void count_by(struct balanced_group *g, const struct balanced_place *p, uint32_t by)
 {
-	struct balanced_plane *plane = &g->planes[p->entries[BALANCED_FIRST]];
+	uint16_t first = p->entries[BALANCED_FIRST], second = p->entries[BALANCED_SECOND],
+		 third = p->entries[BALANCED_THIRD], away = p->entries[BALANCED_AWAY];
 
 	g->n_hosts += by;
-	g->first[p->entries[BALANCED_FIRST]] += by;
+	g->first[first] += by;
 	if (p->pin == NONE)
-		g->movable[p->entries[BALANCED_FIRST]] += by;
-	if (p->entries[BALANCED_AWAY] != NONE)
-		g->first_away[p->entries[BALANCED_AWAY]] += by;
-	plane->second[entry_at(g, p->entries[BALANCED_SECOND])] += by;
-	plane->count[cell(g, p->entries[BALANCED_SECOND], p->entries[BALANCED_THIRD])] += by;
+		g->movable[first] += by;
+	if (away != NONE)
+		g->first_away[away] += by;
+	g->planes[first].second[entry_at(g, second)] += by;
+	g->planes[first].count[cell(g, second, third)] += by;
+	if (second != NONE)
+		g->seconds[second] += by;
+	if (third != NONE) {
+		g->thirds[third] += by;
+		g->planes[first].through[third] += by;
+		if (g->planes[second].through)
+			g->planes[second].through[third] += by;
+	}
 }
 
 static uint32_t *head_of(struct balanced_group *g, const struct balanced_place *p)
@@ -257,14 +271,71 @@ static void level_init_away(struct balanced_level *l, const struct balanced_grou
 	}
 }
 
+/*
+ * How much the double failures load each server, for choosing between servers that are equal otherwise. For the pairs
+ * that one server `row` is part of, or NONE: for all.
+ */
+struct scores {
+	bool is_large; /* third entries can even every pair, whatever the second ones are */
+	int64_t of[SERVER_LIST_MAX];
+};
+
+/* Balanced 5: from here on there are enough third entries in each pair. */
+static bool is_large(const struct balanced_group *g)
+{
+	uint64_t m = g->n_local;
+
+	return m >= 3 && (uint64_t)g->n_hosts * 2 >= m * (m - 1) * (m + 2);
+}
+
+static void scores_init(struct scores *s, const struct balanced_group *g)
+{
+	s->is_large = is_large(g);
+	memset(s->of, 0, g->n * sizeof(s->of[0]));
+}
+
+/* What pairs with `row` put on each server beyond what the failure of `row` alone puts there. */
+static void scores_init_row(struct scores *s, const struct balanced_group *g, uint16_t row)
+{
+	const uint32_t *through = g->planes[row].through;
+
+	scores_init(s, g);
+	for (size_t at = 0; at < g->n_local; at++) {
+		uint16_t to = g->local[at];
+
+		s->of[to] = (int64_t)g->seconds[to] - n_seconds(g, row, to) + (through ? through[to] : 0);
+	}
+}
+
+/* What all pairs put on each server beyond the hosts that prefer it. */
+static void scores_init_all(struct scores *s, const struct balanced_group *g)
+{
+	scores_init(s, g);
+	for (size_t at = 0; at < g->n_local; at++) {
+		uint16_t to = g->local[at];
+
+		s->of[to] = (int64_t)g->seconds[to] * ((int64_t)g->n_local - 2) + g->thirds[to];
+	}
+}
+
 int64_t balanced_level_key(const struct balanced_level *l, const struct balanced_group *g, size_t i)
 {
 	/* At most 2^31 hosts times 2^18 of weight. */
 	return (int64_t)l->load[i] * l->weight - l->total * g->weights[l->servers[i]];
 }
 
-/* Among equals the server that more hosts prefer: see Balanced 5, why that keeps double failures within 2. */
-static size_t level_lowest(const struct balanced_level *l, const struct balanced_group *g)
+/*
+ * Which of two servers with equal keys comes first when a level gives: the server that more hosts prefer (see Balanced
+ * 5, why that keeps double failures within 2), then the one with less on it after double failures.
+ */
+static bool is_lower(const struct balanced_group *g, const struct scores *s, uint16_t a, uint16_t b)
+{
+	if (!s->is_large && g->first[a] != g->first[b])
+		return g->first[a] > g->first[b];
+	return s->of[a] < s->of[b];
+}
+
+static size_t level_lowest(const struct balanced_level *l, const struct balanced_group *g, const struct scores *s)
 {
 	size_t lowest = SIZE_MAX;
 	int64_t low = 0;
@@ -273,7 +344,7 @@ static size_t level_lowest(const struct balanced_level *l, const struct balanced
 		int64_t key = balanced_level_key(l, g, at);
 
 		if (lowest == SIZE_MAX || key < low ||
-		    (key == low && g->first[l->servers[at]] > g->first[l->servers[lowest]])) {
+		    (key == low && is_lower(g, s, l->servers[at], l->servers[lowest]))) {
 			lowest = at;
 			low = key;
 		}
@@ -281,7 +352,7 @@ static size_t level_lowest(const struct balanced_level *l, const struct balanced
 	return lowest;
 }
 
-static size_t level_highest(const struct balanced_level *l, const struct balanced_group *g)
+static size_t level_highest(const struct balanced_level *l, const struct balanced_group *g, const struct scores *s)
 {
 	size_t highest = SIZE_MAX;
 	int64_t high = 0;
@@ -292,7 +363,7 @@ static size_t level_highest(const struct balanced_level *l, const struct balance
 		if (!l->spare[at])
 			continue;
 		if (highest == SIZE_MAX || key > high ||
-		    (key == high && g->first[l->servers[at]] < g->first[l->servers[highest]])) {
+		    (key == high && is_lower(g, s, l->servers[highest], l->servers[at]))) {
 			highest = at;
 			high = key;
 		}
@@ -306,14 +377,10 @@ struct shift {
 	int64_t gap; /* in whole hosts, rounded up */
 };
 
-/*
- * Would moving one entry help? `is_second`: also if it only puts the odd ones where more hosts prefer a server already,
- * which changes nothing here and keeps the pairs in reach (Balanced 5).
- */
 static bool level_shift(struct shift *out, const struct balanced_level *l, const struct balanced_group *g,
-			bool is_second)
+			const struct scores *s)
 {
-	size_t high = level_highest(l, g), low = level_lowest(l, g);
+	size_t high = level_highest(l, g, s), low = level_lowest(l, g, s);
 	int64_t gap;
 
 	if (high == SIZE_MAX || low == SIZE_MAX || high == low)
@@ -324,18 +391,37 @@ static bool level_shift(struct shift *out, const struct balanced_level *l, const
 		.to = l->servers[low],
 		.gap = gap <= 0 ? 0 : (gap + l->weight - 1) / l->weight,
 	};
-	if (out->gap > 1)
-		return true;
-	return is_second && gap == l->weight && g->weights[out->from] == g->weights[out->to] &&
-	       g->first[out->from] < g->first[out->to];
+	return out->gap > 0;
+}
+
+/*
+ * A shift with a gap of one leaves the level as even as it was: it only gives the odd ones to others. That is worth a
+ * list if it puts them where more hosts prefer a server already, or where it evens several pairs at once.
+ */
+static bool is_worth_it(const struct balanced_group *g, const struct shift *s, const struct scores *scores)
+{
+	if (s->gap != 1)
+		return s->gap > 1;
+	if (g->weights[s->from] != g->weights[s->to])
+		return false;
+	if (!scores->is_large && g->first[s->from] != g->first[s->to])
+		return g->first[s->from] < g->first[s->to];
+	return scores->of[s->from] - scores->of[s->to] >= SWAP_GAIN;
 }
 
 static uint16_t lowest_server(const struct balanced_group *g, uint16_t i, uint16_t j)
 {
 	struct balanced_level l;
+	struct scores s;
 
+	if (i == NONE)
+		scores_init_all(&s, g);
+	else if (j == NONE)
+		scores_init_row(&s, g, i);
+	else
+		scores_init(&s, g);
 	balanced_level_init(&l, g, i, j, 1);
-	return l.n ? l.servers[level_lowest(&l, g)] : NONE;
+	return l.n ? l.servers[level_lowest(&l, g, &s)] : NONE;
 }
 
 /* ---- changing entries of hosts ---- */
@@ -407,12 +493,14 @@ static void even_seconds(struct balanced_group *g, const struct balanced_fleet *
 {
 	for (uint16_t i = 0; i < g->n; i++) {
 		struct balanced_level l;
+		struct scores scores;
 		struct shift s;
 
 		if (!g->first[i])
 			continue;
 		balanced_level_init(&l, g, i, NONE, 0);
-		if (level_shift(&s, &l, g, true))
+		scores_init_row(&scores, g, i);
+		if (level_shift(&s, &l, g, &scores) && is_worth_it(g, &s, &scores))
 			second_shift(g, f, i, &s, log);
 	}
 }
@@ -421,6 +509,9 @@ static void even_seconds(struct balanced_group *g, const struct balanced_fleet *
 static void even_thirds(struct balanced_group *g, const struct balanced_fleet *f, int64_t bound, size_t max_lists,
 			struct balanced_log *log)
 {
+	struct scores none;
+
+	scores_init(&none, g);
 	for (uint16_t i = 0; i < g->n; i++) {
 		for (uint16_t j = (uint16_t)(i + 1); j < g->n; j++) {
 			struct balanced_level l;
@@ -432,7 +523,7 @@ static void even_thirds(struct balanced_group *g, const struct balanced_fleet *f
 				if (log->n >= max_lists)
 					return;
 				balanced_level_init(&l, g, i, j, 0);
-				if (!level_shift(&s, &l, g, false) || s.gap <= bound)
+				if (!level_shift(&s, &l, g, &none) || s.gap <= bound)
 					break;
 				third_shift(g, f, i, j, &s, log);
 			}
@@ -476,9 +567,11 @@ void balanced_group_add(struct balanced_group *g, const struct balanced_fleet *f
 	host_place(g, p);
 	if (balanced_group_has_away(g)) {
 		struct balanced_level l;
+		struct scores none;
 
+		scores_init(&none, g);
 		level_init_away(&l, g, 1);
-		p->entries[BALANCED_AWAY] = l.servers[level_lowest(&l, g)];
+		p->entries[BALANCED_AWAY] = l.servers[level_lowest(&l, g, &none)];
 	}
 	balanced_group_link(g, f, host);
 	even_tails(g, f, log);
@@ -516,11 +609,13 @@ static void even_firsts(struct balanced_group *g, const struct balanced_fleet *f
 {
 	struct balanced_level l;
 	struct balanced_place to;
+	struct scores scores;
 	struct shift s;
 	uint32_t host;
 
 	balanced_level_init(&l, g, NONE, NONE, 0);
-	if (!level_shift(&s, &l, g, false))
+	scores_init_all(&scores, g);
+	if (!level_shift(&s, &l, g, &scores) || s.gap <= 1)
 		return;
 	host = movable_host(g, f, s.from);
 	balanced_group_unlink(g, f, host);
@@ -536,11 +631,13 @@ static void even_away(struct balanced_group *g, const struct balanced_fleet *f, 
 {
 	struct balanced_level l;
 	struct balanced_place to;
+	struct scores none;
 	struct shift s;
 	uint32_t best = UINT32_MAX;
 
 	level_init_away(&l, g, 0);
-	if (!level_shift(&s, &l, g, false))
+	scores_init(&none, g);
+	if (!level_shift(&s, &l, g, &none) || s.gap <= 1)
 		return;
 	for (uint32_t host = 0; host < n_hosts; host++) {
 		if (group_of[host] != group || f->places[host].entries[BALANCED_AWAY] != s.from)

@@ -31,9 +31,10 @@ struct balanced_fleet {
 
 /* The hosts that prefer one server, by second and third entry; the last row and column stand for "none". */
 struct balanced_plane {
-	uint32_t *second; /* [second]: how many */
-	uint32_t *count;  /* [second * (n + 1) + third] */
-	uint32_t *head;   /* the same: host + 1 */
+	uint32_t *second;  /* [second]: how many */
+	uint32_t *through; /* [third]: those, and the ones that have it as second, by third entry */
+	uint32_t *count;   /* [second * (n + 1) + third] */
+	uint32_t *head;    /* the same: host + 1 */
 };
 
 struct balanced_group {
@@ -46,6 +47,8 @@ struct balanced_group {
 	/* By server: */
 	uint32_t first[SERVER_LIST_MAX];               /* hosts that prefer it */
 	uint32_t movable[SERVER_LIST_MAX];             /* of them, those that aren't pinned */
+	uint32_t seconds[SERVER_LIST_MAX];             /* hosts that have it as second entry */
+	uint32_t thirds[SERVER_LIST_MAX];              /* hosts that have it as third entry */
 	uint32_t first_away[SERVER_LIST_MAX];          /* hosts that have it as BALANCED_AWAY */
 	struct balanced_plane planes[SERVER_LIST_MAX]; /* of servers that are or can be preferred */
 	uint32_t n_hosts;
