@@ -218,6 +218,18 @@ bool balanced_group_has_away(const struct balanced_group *g)
 
 /* ---- levels ---- */
 
+static const uint32_t *row_of_seconds(const struct balanced_group *g, uint16_t first)
+{
+	return first == NONE ? NULL : g->planes[first].second;
+}
+
+static const uint32_t *row_of_thirds(const struct balanced_group *g, uint16_t first, uint16_t second)
+{
+	if (first == NONE || second == NONE || !g->planes[first].second)
+		return NULL;
+	return &g->planes[first].count[cell(g, second, 0)];
+}
+
 /* The servers of one tier without i and j, beginning at a place that differs from level to level. */
 static void level_take(struct balanced_level *l, const uint16_t *tier, size_t n_tier, uint16_t i, uint16_t j)
 {
@@ -234,6 +246,9 @@ static void level_take(struct balanced_level *l, const uint16_t *tier, size_t n_
 void balanced_level_init(struct balanced_level *l, const struct balanced_group *g, uint16_t i, uint16_t j,
 			 uint32_t pool)
 {
+	const uint32_t *seconds_i = row_of_seconds(g, i), *seconds_j = row_of_seconds(g, j);
+	const uint32_t *thirds_ij = row_of_thirds(g, i, j), *thirds_ji = row_of_thirds(g, j, i);
+
 	l->n = 0;
 	l->weight = 0;
 	l->total = pool;
@@ -243,15 +258,11 @@ void balanced_level_init(struct balanced_level *l, const struct balanced_group *
 		level_take(l, g->away, g->n_away, i, j);
 	for (size_t at = 0; at < l->n; at++) {
 		uint16_t s = l->servers[at];
+		uint32_t from_i = seconds_i ? seconds_i[s] : 0, from_j = seconds_j ? seconds_j[s] : 0;
+		uint32_t from_both = (thirds_ij ? thirds_ij[s] : 0) + (thirds_ji ? thirds_ji[s] : 0);
 
-		l->load[at] = g->first[s];
-		l->spare[at] = g->movable[s];
-		if (i != NONE)
-			l->load[at] += l->spare[at] = n_seconds(g, i, s);
-		if (j != NONE) {
-			l->load[at] += n_seconds(g, j, s);
-			l->load[at] += l->spare[at] = n_thirds(g, i, j, s) + n_thirds(g, j, i, s);
-		}
+		l->load[at] = g->first[s] + from_i + from_j + from_both;
+		l->spare[at] = i == NONE ? g->movable[s] : j == NONE ? from_i : from_both;
 		l->weight += g->weights[s];
 		l->total += l->load[at];
 	}
@@ -285,7 +296,7 @@ static bool is_large(const struct balanced_group *g)
 {
 	uint64_t m = g->n_local;
 
-	return m >= 3 && (uint64_t)g->n_hosts * 2 >= m * (m - 1) * (m + 2);
+	return m >= 3 && g->n_hosts >= m * (m - 1) * (m - 1);
 }
 
 static void scores_init(struct scores *s, const struct balanced_group *g)

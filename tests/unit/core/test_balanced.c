@@ -1,0 +1,756 @@
+/*
+ * Balanced placements: random histories, checked by a counter that knows nothing but the lists.
+ *
+ * The counter lets every host walk down its list past the servers that are dead, and counts who arrives where. What it
+ * must find is said in docs/placement.md, "Balanced"; nothing of the code under test is used for it.
+ *
+ * MUSTER_SEED=n runs the same histories again; MUSTER_LONG=n runs n times as many.
+ */
+#include "core/balanced.h"
+
+#include "core_test.h"
+
+#define N_SERVERS_MAX 17
+#define N_HOSTS_MAX 5200
+#define N_ZONES 4
+
+static const char *const zones[N_ZONES] = {NULL, "za", "zb", "zc"};
+
+/* ---- what the test knows by itself ---- */
+
+struct model_server {
+	char name[8];
+	uint32_t weight;
+	const char *zone;
+};
+
+struct model_host {
+	uint64_t id;
+	const char *zone;
+	bool is_pinned;
+	char pin[8];
+	char list[N_SERVERS_MAX][8]; /* as of the last look */
+};
+
+struct model {
+	struct balanced *b;
+	struct rng rng;
+	struct model_server servers[N_SERVERS_MAX];
+	size_t n_servers;
+	struct model_host *hosts;
+	size_t n_hosts;
+	uint64_t next_id;
+	unsigned next_name;
+	/* what this history uses */
+	bool has_weights, has_zones, has_pins;
+	uint64_t worst_altered, n_altered, n_host_changes;
+};
+
+static const struct model_server *server_named(const struct model *m, const char *name)
+{
+	for (size_t i = 0; i < m->n_servers; i++) {
+		if (str_equal(m->servers[i].name, name))
+			return &m->servers[i];
+	}
+	return NULL;
+}
+
+static size_t server_index(const struct model *m, const char *name)
+{
+	const struct model_server *s = server_named(m, name);
+
+	assert_non_null(s);
+	return (size_t)(s - m->servers);
+}
+
+static bool are_all_last_resorts(const struct model *m)
+{
+	for (size_t i = 0; i < m->n_servers; i++) {
+		if (m->servers[i].weight)
+			return false;
+	}
+	return true;
+}
+
+static uint32_t weight_of(const struct model *m, size_t i)
+{
+	return are_all_last_resorts(m) ? 1 : m->servers[i].weight;
+}
+
+static bool zone_has_servers(const struct model *m, const char *zone)
+{
+	for (size_t i = 0; zone && i < m->n_servers; i++) {
+		if (weight_of(m, i) && str_equal(m->servers[i].zone, zone))
+			return true;
+	}
+	return false;
+}
+
+/* Hosts of a zone without servers count as hosts without a zone. */
+static const char *zone_that_counts(const struct model *m, const struct model_host *h)
+{
+	return zone_has_servers(m, h->zone) ? h->zone : NULL;
+}
+
+/* 0: comes first, 1: comes after those, 2: comes last. */
+static int tier_for(const struct model *m, const char *zone, size_t server)
+{
+	if (!weight_of(m, server))
+		return 2;
+	return !zone || str_equal(m->servers[server].zone, zone) ? 0 : 1;
+}
+
+/* ---- looking ---- */
+
+static void lists_read(const struct model *m, char (*out)[N_SERVERS_MAX][8])
+{
+	for (size_t i = 0; i < m->n_hosts; i++) {
+		uint16_t list[SERVER_LIST_MAX];
+		size_t n = balanced_list(m->b, m->hosts[i].id, list);
+
+		assert_int_equal(n, m->n_servers);
+		for (size_t k = 0; k < n; k++)
+			str_copy(out[i][k], 8, balanced_get_server(m->b, list[k]).name);
+	}
+}
+
+static char (*lists_new(const struct model *m))[N_SERVERS_MAX][8]
+{
+	char(*lists)[N_SERVERS_MAX][8] = mem_zalloc_array(m->n_hosts + 1, sizeof(*lists));
+
+	check_there(lists);
+	return lists;
+}
+
+/* Every server once, and tiers in their order: the zone's, the others', the last resorts. */
+static void check_list(const struct model *m, const struct model_host *h)
+{
+	bool is_seen[N_SERVERS_MAX] = {false};
+	int tier = 0;
+
+	for (size_t k = 0; k < m->n_servers; k++) {
+		size_t server = server_index(m, h->list[k]);
+		int its_tier = tier_for(m, zone_that_counts(m, h), server);
+
+		assert_false(is_seen[server]);
+		is_seen[server] = true;
+		if (h->is_pinned && server_named(m, h->pin)) {
+			assert_true(k > 0 || str_equal(h->list[0], h->pin));
+			if (k == 0)
+				continue;
+		}
+		assert_true(its_tier >= tier);
+		tier = its_tier;
+	}
+}
+
+/* What one failure leaves for the hosts of one zone. */
+struct outcome {
+	int64_t gap; /* how much further above its share the highest survivor is than the lowest, times weight_all */
+	int64_t movable; /* the same for survivors that got a host by the list's entry for this very failure */
+	int64_t weight_all;
+	size_t n_survivors;
+	int64_t n_hosts;
+};
+
+static struct outcome let_fail(const struct model *m, const char *zone, const bool *is_dead, size_t n_dead)
+{
+	int64_t load[N_SERVERS_MAX] = {0}, spare[N_SERVERS_MAX] = {0};
+	struct outcome out = {0};
+	int64_t low = INT64_MAX, high = INT64_MIN, high_movable = INT64_MIN, total = 0;
+	int tier = 2;
+
+	for (size_t i = 0; i < m->n_hosts; i++) {
+		const struct model_host *h = &m->hosts[i];
+		size_t k = 0;
+
+		if (!str_equal(zone_that_counts(m, h), zone))
+			continue;
+		out.n_hosts++;
+		while (k < m->n_servers && is_dead[server_index(m, h->list[k])])
+			k++;
+		if (k == m->n_servers)
+			continue;
+		load[server_index(m, h->list[k])]++;
+		spare[server_index(m, h->list[k])] += k == n_dead && !(n_dead == 0 && h->is_pinned);
+	}
+	for (size_t s = 0; s < m->n_servers; s++) {
+		if (!is_dead[s] && tier_for(m, zone, s) < tier)
+			tier = tier_for(m, zone, s);
+	}
+	for (size_t s = 0; s < m->n_servers; s++) {
+		if (is_dead[s] || tier_for(m, zone, s) != tier || tier == 2)
+			continue;
+		out.weight_all += weight_of(m, s);
+		out.n_survivors++;
+		total += load[s];
+	}
+	for (size_t s = 0; s < m->n_servers; s++) {
+		int64_t key = load[s] * out.weight_all - total * weight_of(m, s);
+
+		if (is_dead[s] || tier_for(m, zone, s) != tier || tier == 2)
+			continue;
+		low = key < low ? key : low;
+		high = key > high ? key : high;
+		if (spare[s])
+			high_movable = key > high_movable ? key : high_movable;
+	}
+	out.gap = out.n_survivors ? high - low : 0;
+	out.movable = out.n_survivors && high_movable != INT64_MIN ? high_movable - low : 0;
+	return out;
+}
+
+/* How even it has to be, in hosts; by how many servers are dead. */
+struct bounds {
+	int64_t of[3];
+	bool is_movable_only; /* pins and weights: only what lists could do better counts */
+};
+
+static void check_failure(const struct model *m, const char *zone, const bool *is_dead, size_t n_dead,
+			  const struct bounds *bounds, const char *when)
+{
+	struct outcome o = let_fail(m, zone, is_dead, n_dead);
+	int64_t gap = bounds->is_movable_only ? o.movable : o.gap;
+
+	if (gap > bounds->of[n_dead] * o.weight_all)
+		fail_msg("%s: zone %s, %zu dead of %zu, %lld hosts: %lld / %lld above the lowest, %lld allowed", when,
+			 zone ? zone : "-", n_dead, m->n_servers, (long long)o.n_hosts, (long long)gap,
+			 (long long)o.weight_all, (long long)bounds->of[n_dead]);
+}
+
+static void check_zone(const struct model *m, const char *zone, const struct bounds *bounds, const char *when)
+{
+	bool is_dead[N_SERVERS_MAX] = {false};
+
+	check_failure(m, zone, is_dead, 0, bounds, when);
+	for (size_t i = 0; i < m->n_servers; i++) {
+		is_dead[i] = true;
+		check_failure(m, zone, is_dead, 1, bounds, when);
+		for (size_t j = i + 1; j < m->n_servers; j++) {
+			is_dead[j] = true;
+			check_failure(m, zone, is_dead, 2, bounds, when);
+			is_dead[j] = false;
+		}
+		is_dead[i] = false;
+	}
+}
+
+/* Balanced 6: when all servers of a zone are dead, its hosts are even over the others. */
+static void check_zone_dead(const struct model *m, const char *zone, const char *when)
+{
+	static const struct bounds one = {.of = {1, 1, 1}};
+	bool is_dead[N_SERVERS_MAX] = {false};
+
+	if (!zone)
+		return;
+	for (size_t i = 0; i < m->n_servers; i++)
+		is_dead[i] = tier_for(m, zone, i) == 0;
+	check_failure(m, zone, is_dead, 0, &one, when);
+}
+
+static size_t n_local(const struct model *m, const char *zone)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_servers; i++)
+		n += tier_for(m, zone, i) == 0;
+	return n;
+}
+
+static size_t n_hosts_in(const struct model *m, const char *zone)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_hosts; i++)
+		n += str_equal(zone_that_counts(m, &m->hosts[i]), zone);
+	return n;
+}
+
+/* Balanced 5: the size from which two failures leave the survivors within 1. */
+static bool is_large(const struct model *m, const char *zone)
+{
+	size_t n = n_local(m, zone);
+
+	return n_hosts_in(m, zone) >= n * (n - 1) * (n - 1);
+}
+
+static void check_all(const struct model *m, bool is_settled, const char *when)
+{
+	for (size_t z = 0; z < N_ZONES; z++) {
+		struct bounds bounds = {.of = {1, 1, is_settled && is_large(m, zones[z]) ? 1 : 2}};
+
+		if (zones[z] && !zone_has_servers(m, zones[z]))
+			continue;
+		/* With weights a change of one host moves everybody's share a little, but may alter few lists. */
+		if (m->has_weights && !is_settled)
+			bounds = (struct bounds){.of = {2, 3, 3}};
+		bounds.is_movable_only = m->has_pins || m->has_weights;
+		check_zone(m, zones[z], &bounds, when);
+		if (!m->has_weights && !m->has_pins)
+			check_zone_dead(m, zones[z], when);
+	}
+}
+
+/* ---- changes, and what they may do ---- */
+
+struct counted {
+	size_t n_moved;    /* another first entry */
+	size_t n_altered;  /* another list */
+	size_t n_unlisted; /* another list, and balanced_changes() does not say so */
+};
+
+static bool is_in_changes(const struct model *m, uint64_t id)
+{
+	struct balanced_changes c = balanced_changes(m->b);
+
+	for (size_t i = 0; i < c.n_hosts; i++) {
+		if (c.hosts[i] == id)
+			return true;
+	}
+	return c.is_all;
+}
+
+/* Reads all lists anew and compares them; the last host is left out if it has just come. */
+static struct counted look(struct model *m, bool is_last_new)
+{
+	char(*lists)[N_SERVERS_MAX][8] = lists_new(m);
+	struct counted c = {0};
+
+	lists_read(m, lists);
+	for (size_t i = 0; i < m->n_hosts; i++) {
+		struct model_host *h = &m->hosts[i];
+		bool is_new = is_last_new && i == m->n_hosts - 1;
+		bool is_altered = memcmp(h->list, lists[i], m->n_servers * sizeof(lists[i][0])) != 0;
+
+		if (!is_new) {
+			c.n_moved += !str_equal(h->list[0], lists[i][0]);
+			c.n_altered += is_altered;
+			c.n_unlisted += is_altered && !is_in_changes(m, h->id);
+		}
+		memcpy(h->list, lists[i], sizeof(h->list));
+		check_list(m, h);
+	}
+	mem_free(lists);
+	assert_int_equal(c.n_unlisted, 0);
+	return c;
+}
+
+static void note_altered(struct model *m, struct counted c)
+{
+	m->worst_altered = c.n_altered > m->worst_altered ? c.n_altered : m->worst_altered;
+	m->n_altered += c.n_altered;
+	m->n_host_changes++;
+}
+
+static const char *any_zone(struct model *m)
+{
+	return m->has_zones ? zones[rng_below(&m->rng, N_ZONES)] : NULL;
+}
+
+static uint32_t any_weight(struct model *m)
+{
+	static const uint32_t weights[] = {0, 1, 1, 2, 3, 10, 1000};
+
+	return m->has_weights ? weights[rng_below(&m->rng, ARRAY_SIZE(weights))] : 1;
+}
+
+static void do_add(struct model *m)
+{
+	struct model_host *h = &m->hosts[m->n_hosts];
+	struct counted c;
+
+	if (m->n_hosts == N_HOSTS_MAX)
+		return;
+	*h = (struct model_host){.id = m->next_id++, .zone = any_zone(m)};
+	assert_int_equal(balanced_add_host(m->b, h->id, h->zone), ERR_OK);
+	m->n_hosts++;
+	if (!m->n_servers)
+		return;
+	c = look(m, true);
+	assert_int_equal(c.n_moved, 0); /* Balanced 8 */
+	assert_int_equal(balanced_changes(m->b).n_moves, 0);
+	note_altered(m, c);
+	check_all(m, false, "a host was added");
+}
+
+static void do_remove(struct model *m)
+{
+	size_t i = (size_t)rng_below(&m->rng, m->n_hosts);
+	bool nobody_dead[N_SERVERS_MAX] = {false};
+	struct model_host gone;
+	const char *zone;
+	struct outcome o;
+	struct counted c;
+
+	if (!m->n_hosts)
+		return;
+	gone = m->hosts[i];
+	zone = zone_that_counts(m, &gone);
+	m->hosts[i] = m->hosts[--m->n_hosts];
+	o = let_fail(m, zone, nobody_dead, 0);
+	assert_int_equal(balanced_remove_host(m->b, gone.id), ERR_OK);
+	if (!m->n_servers)
+		return;
+	c = look(m, false);
+	/* Balanced 9: one if it has to be. */
+	assert_int_equal(c.n_moved, o.movable > o.weight_all ? 1 : 0);
+	assert_int_equal(c.n_moved, balanced_changes(m->b).n_moves);
+	note_altered(m, c);
+	check_all(m, false, "a host was removed");
+}
+
+static void do_set_zone(struct model *m)
+{
+	struct model_host *h = m->n_hosts ? &m->hosts[rng_below(&m->rng, m->n_hosts)] : NULL;
+	struct counted c;
+
+	if (!h || !m->has_zones)
+		return;
+	h->zone = any_zone(m);
+	assert_int_equal(balanced_set_zone(m->b, h->id, h->zone), ERR_OK);
+	if (!m->n_servers)
+		return;
+	/* The host of the change isn't listed, so its list is read before the others are compared. */
+	{
+		uint16_t list[SERVER_LIST_MAX];
+		size_t n = balanced_list(m->b, h->id, list);
+
+		for (size_t k = 0; k < n; k++)
+			str_copy(h->list[k], 8, balanced_get_server(m->b, list[k]).name);
+	}
+	c = look(m, false);
+	assert_in_range(c.n_moved, 0, 1);
+	check_all(m, false, "a host has another zone");
+}
+
+static void do_pin(struct model *m)
+{
+	struct model_host *h = m->n_hosts ? &m->hosts[rng_below(&m->rng, m->n_hosts)] : NULL;
+
+	if (!h || !m->has_pins || !m->n_servers)
+		return;
+	h->is_pinned = rng_below(&m->rng, 3) > 0;
+	str_copy(h->pin, sizeof(h->pin), m->servers[rng_below(&m->rng, m->n_servers)].name);
+	assert_int_equal(balanced_pin_host(m->b, h->id, h->is_pinned ? h->pin : NULL), ERR_OK);
+	look(m, false);
+	check_all(m, true, "a host was pinned");
+}
+
+static void counts_by_first(const struct model *m, size_t *count)
+{
+	memset(count, 0, N_SERVERS_MAX * sizeof(*count));
+	for (size_t i = 0; i < m->n_hosts && m->n_servers; i++)
+		count[server_index(m, m->hosts[i].list[0])]++;
+}
+
+static void do_join(struct model *m)
+{
+	struct model_server *s = &m->servers[m->n_servers];
+	size_t count[N_SERVERS_MAX];
+	struct counted c;
+
+	if (m->n_servers == N_SERVERS_MAX - 1)
+		return;
+	*s = (struct model_server){.weight = any_weight(m), .zone = any_zone(m)};
+	/* Anywhere in the order of names. */
+	snprintf(s->name, sizeof(s->name), "%c%u", 'A' + (char)rng_below(&m->rng, 26), m->next_name++);
+	assert_int_equal(balanced_add_server(m->b, s->name, s->weight, s->zone), ERR_OK);
+	m->n_servers++;
+	c = look(m, false);
+	check_all(m, true, "a server joined");
+	if (m->n_servers == 1 || m->has_weights || m->has_zones || m->has_pins)
+		return;
+	/* Balanced 11: the fewest, and all of them to the new one. */
+	counts_by_first(m, count);
+	assert_int_equal(c.n_moved, m->n_hosts / m->n_servers);
+	assert_int_equal(c.n_moved, count[m->n_servers - 1]);
+	assert_int_equal(c.n_moved, balanced_changes(m->b).n_moves);
+}
+
+static void do_leave(struct model *m)
+{
+	size_t i = (size_t)rng_below(&m->rng, m->n_servers), n_its = 0;
+	bool is_plain = !m->has_weights && !m->has_zones && !m->has_pins;
+	char(*before)[N_SERVERS_MAX][8];
+	struct model_server gone;
+
+	if (m->n_servers < 2)
+		return;
+	gone = m->servers[i];
+	before = lists_new(m);
+	for (size_t k = 0; k < m->n_hosts; k++) {
+		memcpy(before[k], m->hosts[k].list, sizeof(before[k]));
+		if (str_equal(m->hosts[k].pin, gone.name))
+			m->hosts[k].is_pinned = false;
+	}
+	assert_int_equal(balanced_remove_server(m->b, gone.name), ERR_OK);
+	m->servers[i] = m->servers[--m->n_servers];
+	look(m, false);
+	for (size_t k = 0; k < m->n_hosts && is_plain; k++) {
+		bool is_its = str_equal(before[k][0], gone.name);
+
+		/* Balanced 11: only its own, and they go where they are already if it has failed. */
+		assert_string_equal(m->hosts[k].list[0], before[k][is_its ? 1 : 0]);
+		n_its += is_its;
+	}
+	if (is_plain)
+		assert_int_equal(n_its, balanced_changes(m->b).n_moves);
+	mem_free(before);
+	check_all(m, true, "a server left");
+}
+
+static void do_set_server(struct model *m)
+{
+	struct model_server *s = m->n_servers ? &m->servers[rng_below(&m->rng, m->n_servers)] : NULL;
+	size_t before[N_SERVERS_MAX], after[N_SERVERS_MAX], fewest = 0;
+	struct counted c;
+
+	if (!s || (!m->has_weights && !m->has_zones))
+		return;
+	counts_by_first(m, before);
+	s->weight = any_weight(m);
+	s->zone = any_zone(m);
+	assert_int_equal(balanced_set_server(m->b, s->name, s->weight, s->zone), ERR_OK);
+	c = look(m, false);
+	check_all(m, true, "a server has another weight or zone");
+	if (m->has_zones || m->has_pins)
+		return;
+	/* Nobody moves who needn't for these numbers. */
+	counts_by_first(m, after);
+	for (size_t i = 0; i < m->n_servers; i++)
+		fewest += before[i] > after[i] ? before[i] - after[i] : 0;
+	assert_int_equal(c.n_moved, fewest);
+}
+
+static void do_settle(struct model *m)
+{
+	size_t n_altered = 0, n;
+
+	while ((n = balanced_settle(m->b, 1 + (size_t)rng_below(&m->rng, 50))) > 0)
+		n_altered += n;
+	if (!m->n_servers)
+		return;
+	if (n_altered) {
+		/* Only the last step's changes are listed, so lists are read without comparing. */
+		char(*lists)[N_SERVERS_MAX][8] = lists_new(m);
+
+		lists_read(m, lists);
+		for (size_t i = 0; i < m->n_hosts; i++) {
+			assert_string_equal(m->hosts[i].list[0], lists[i][0]);
+			memcpy(m->hosts[i].list, lists[i], sizeof(lists[i]));
+		}
+		mem_free(lists);
+	}
+	look(m, false);
+	if (!m->has_weights)
+		check_all(m, true, "settled");
+}
+
+static void do_redesign(struct model *m)
+{
+	assert_int_equal(balanced_redesign(m->b), ERR_OK);
+	if (!m->n_servers)
+		return;
+	look(m, false);
+	check_all(m, true, "designed anew");
+	if (m->has_weights || m->has_pins)
+		return;
+	assert_int_equal(balanced_redesign(m->b), ERR_OK);
+	/* Twice is once. */
+	assert_int_equal(look(m, false).n_altered, 0);
+}
+
+/* ---- histories ---- */
+
+static size_t stored(const struct balanced *b, struct balanced_host *hosts, struct balanced_server *servers)
+{
+	size_t cursor = 0, n = 0;
+
+	for (size_t i = 0; i < balanced_n_servers(b); i++)
+		servers[i] = balanced_get_server(b, i);
+	while (balanced_next_host(b, &cursor, &hosts[n]))
+		n++;
+	return n;
+}
+
+/* What is stored and loaded elsewhere, in another order, goes on exactly like this one. */
+static void store_and_load(struct model *m)
+{
+	struct balanced_host *hosts = mem_zalloc_array(m->n_hosts + 1, sizeof(*hosts));
+	struct balanced_server servers[N_SERVERS_MAX];
+	struct balanced *other;
+	size_t n;
+
+	check_there(hosts);
+	n = stored(m->b, hosts, servers);
+	assert_int_equal(n, m->n_hosts);
+	for (size_t i = n; i > 1; i--) {
+		size_t k = (size_t)rng_below(&m->rng, i);
+		struct balanced_host swap = hosts[k];
+
+		hosts[k] = hosts[i - 1];
+		hosts[i - 1] = swap;
+	}
+	assert_int_equal(balanced_load(&other, balanced_version(m->b), servers, m->n_servers, hosts, n, NULL), ERR_OK);
+	balanced_free(m->b);
+	m->b = other;
+	mem_free(hosts);
+	if (m->n_servers)
+		assert_int_equal(look(m, false).n_altered, 0);
+}
+
+static void one_step(struct model *m, uint64_t grow)
+{
+	uint64_t what = rng_below(&m->rng, 100);
+
+	if (what < grow)
+		do_add(m);
+	else if (what < 76)
+		do_remove(m);
+	else if (what < 81)
+		do_set_zone(m);
+	else if (what < 84)
+		do_pin(m);
+	else if (what < 87)
+		do_join(m);
+	else if (what < 90)
+		do_leave(m);
+	else if (what < 93)
+		do_set_server(m);
+	else if (what < 95)
+		do_settle(m);
+	else if (what < 96)
+		do_redesign(m);
+	else
+		store_and_load(m);
+}
+
+static void model_start(struct model *m, size_t n_servers, size_t n_hosts)
+{
+	struct balanced_server servers[N_SERVERS_MAX];
+	struct balanced_host *hosts = mem_zalloc_array(n_hosts + 1, sizeof(*hosts));
+
+	check_there(hosts);
+	m->next_id = 1;
+	for (m->n_servers = 0; m->n_servers < n_servers; m->n_servers++) {
+		struct model_server *s = &m->servers[m->n_servers];
+
+		*s = (struct model_server){.weight = any_weight(m), .zone = any_zone(m)};
+		snprintf(s->name, sizeof(s->name), "M%u", m->next_name++);
+		servers[m->n_servers] = (struct balanced_server){s->name, s->weight, s->zone};
+	}
+	for (m->n_hosts = 0; m->n_hosts < n_hosts; m->n_hosts++) {
+		struct model_host *h = &m->hosts[m->n_hosts];
+
+		*h = (struct model_host){.id = m->next_id, .zone = any_zone(m)};
+		/* Ids with gaps, and not small ones only. */
+		m->next_id += 1 + rng_below(&m->rng, 100000);
+		hosts[m->n_hosts] = (struct balanced_host){
+			.id = h->id,
+			.zone = h->zone,
+			.entries = {BALANCED_NONE, BALANCED_NONE, BALANCED_NONE, BALANCED_NONE},
+			.pin = BALANCED_NONE,
+		};
+	}
+	assert_int_equal(balanced_design(&m->b, servers, n_servers, hosts, n_hosts, NULL), ERR_OK);
+	mem_free(hosts);
+	if (m->n_servers) {
+		look(m, false);
+		check_all(m, true, "designed");
+	}
+}
+
+static void model_end(struct model *m)
+{
+	m->b = balanced_free(m->b);
+}
+
+static unsigned how_long(void)
+{
+	const char *given = getenv("MUSTER_LONG");
+
+	return given ? (unsigned)strtoul(given, NULL, 10) : 1;
+}
+
+struct kind {
+	const char *what;
+	bool has_weights, has_zones, has_pins;
+	unsigned n_histories;
+	unsigned n_steps;
+	size_t n_hosts_max;
+};
+
+static void histories(const struct kind *k)
+{
+	struct model m = {.hosts = mem_zalloc_array(N_HOSTS_MAX, sizeof(*m.hosts))};
+	struct rng seeds = test_rng(k->what);
+	unsigned n = k->n_histories * how_long();
+
+	check_there(m.hosts);
+	for (unsigned i = 0; i < n; i++) {
+		size_t n_servers, n_hosts;
+		uint64_t grow;
+
+		rng_init(&m.rng, rng_u64(&seeds));
+		m.has_weights = k->has_weights;
+		m.has_zones = k->has_zones;
+		m.has_pins = k->has_pins;
+		m.next_name = 1;
+		n_servers = 1 + (size_t)rng_below(&m.rng, 16);
+		n_hosts = (size_t)rng_below(&m.rng, rng_below(&m.rng, 2) ? k->n_hosts_max + 1 : 40);
+		grow = 30 + rng_below(&m.rng, 16);
+		model_start(&m, n_servers, n_hosts);
+		for (unsigned step = 0; step < k->n_steps; step++)
+			one_step(&m, grow);
+		model_end(&m);
+	}
+	print_message("%s: a host's change altered %llu lists in the mean, %llu at most\n", k->what,
+		      (unsigned long long)(m.n_altered / (m.n_host_changes + 1)), (unsigned long long)m.worst_altered);
+	mem_free(m.hosts);
+}
+
+static void plain_histories_stay_even(void **state)
+{
+	histories(&(struct kind){.what = "plain", .n_histories = 100, .n_steps = 40, .n_hosts_max = 400});
+}
+
+static void histories_of_large_fleets_stay_even(void **state)
+{
+	histories(&(struct kind){.what = "large", .n_histories = 2, .n_steps = 8, .n_hosts_max = 5000});
+}
+
+static void histories_with_zones_stay_even(void **state)
+{
+	histories(&(struct kind){
+		.what = "zones", .has_zones = true, .n_histories = 60, .n_steps = 40, .n_hosts_max = 300});
+}
+
+static void histories_with_weights_stay_near_their_shares(void **state)
+{
+	histories(&(struct kind){
+		.what = "weights", .has_weights = true, .n_histories = 60, .n_steps = 40, .n_hosts_max = 300});
+}
+
+static void histories_with_everything_stay_as_even_as_pins_let_them(void **state)
+{
+	histories(&(struct kind){.what = "everything",
+				 .has_weights = true,
+				 .has_zones = true,
+				 .has_pins = true,
+				 .n_histories = 60,
+				 .n_steps = 40,
+				 .n_hosts_max = 200});
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(plain_histories_stay_even),
+		cmocka_unit_test(histories_of_large_fleets_stay_even),
+		cmocka_unit_test(histories_with_zones_stay_even),
+		cmocka_unit_test(histories_with_weights_stay_near_their_shares),
+		cmocka_unit_test(histories_with_everything_stay_as_even_as_pins_let_them),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
