@@ -29,7 +29,10 @@ struct model_host {
 	const char *zone;
 	bool is_pinned;
 	char pin[8];
-	char list[N_SERVERS_MAX][8]; /* as of the last look */
+	/* As of the last look: */
+	char list[N_SERVERS_MAX][8];
+	uint8_t route[N_SERVERS_MAX]; /* the same, as places among the servers */
+	const char *group;            /* the zone that counts, one of zones[] */
 };
 
 struct model {
@@ -122,6 +125,14 @@ static char (*lists_new(const struct model *m))[N_SERVERS_MAX][8]
 	return lists;
 }
 
+static void host_note(const struct model *m, struct model_host *h, char (*list)[8])
+{
+	memcpy(h->list, list, sizeof(h->list));
+	for (size_t k = 0; k < m->n_servers; k++)
+		h->route[k] = (uint8_t)server_index(m, list[k]);
+	h->group = zone_that_counts(m, h);
+}
+
 /* Every server once, and tiers in their order: the zone's, the others', the last resorts. */
 static void check_list(const struct model *m, const struct model_host *h)
 {
@@ -129,8 +140,8 @@ static void check_list(const struct model *m, const struct model_host *h)
 	int tier = 0;
 
 	for (size_t k = 0; k < m->n_servers; k++) {
-		size_t server = server_index(m, h->list[k]);
-		int its_tier = tier_for(m, zone_that_counts(m, h), server);
+		size_t server = h->route[k];
+		int its_tier = tier_for(m, h->group, server);
 
 		assert_false(is_seen[server]);
 		is_seen[server] = true;
@@ -164,15 +175,15 @@ static struct outcome let_fail(const struct model *m, const char *zone, const bo
 		const struct model_host *h = &m->hosts[i];
 		size_t k = 0;
 
-		if (!str_equal(zone_that_counts(m, h), zone))
+		if (h->group != zone)
 			continue;
 		out.n_hosts++;
-		while (k < m->n_servers && is_dead[server_index(m, h->list[k])])
+		while (k < m->n_servers && is_dead[h->route[k]])
 			k++;
 		if (k == m->n_servers)
 			continue;
-		load[server_index(m, h->list[k])]++;
-		spare[server_index(m, h->list[k])] += k == n_dead && !(n_dead == 0 && h->is_pinned);
+		load[h->route[k]]++;
+		spare[h->route[k]] += k == n_dead && !(n_dead == 0 && h->is_pinned);
 	}
 	for (size_t s = 0; s < m->n_servers; s++) {
 		if (!is_dead[s] && tier_for(m, zone, s) < tier)
@@ -262,7 +273,7 @@ static size_t n_hosts_in(const struct model *m, const char *zone)
 	size_t n = 0;
 
 	for (size_t i = 0; i < m->n_hosts; i++)
-		n += str_equal(zone_that_counts(m, &m->hosts[i]), zone);
+		n += m->hosts[i].group == zone;
 	return n;
 }
 
@@ -327,7 +338,7 @@ static struct counted look(struct model *m, bool is_last_new)
 			c.n_altered += is_altered;
 			c.n_unlisted += is_altered && !is_in_changes(m, h->id);
 		}
-		memcpy(h->list, lists[i], sizeof(h->list));
+		host_note(m, h, lists[i]);
 		check_list(m, h);
 	}
 	mem_free(lists);
@@ -385,7 +396,7 @@ static void do_remove(struct model *m)
 	if (!m->n_hosts)
 		return;
 	gone = m->hosts[i];
-	zone = zone_that_counts(m, &gone);
+	zone = gone.group;
 	m->hosts[i] = m->hosts[--m->n_hosts];
 	o = let_fail(m, zone, nobody_dead, 0);
 	assert_int_equal(balanced_remove_host(m->b, gone.id), ERR_OK);
@@ -537,7 +548,7 @@ static void do_settle(struct model *m)
 		lists_read(m, lists);
 		for (size_t i = 0; i < m->n_hosts; i++) {
 			assert_string_equal(m->hosts[i].list[0], lists[i][0]);
-			memcpy(m->hosts[i].list, lists[i], sizeof(lists[i]));
+			host_note(m, &m->hosts[i], lists[i]);
 		}
 		mem_free(lists);
 	}
