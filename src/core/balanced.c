@@ -490,38 +490,6 @@ enum err balanced_remove_host(struct balanced *b, uint64_t id)
 	return ERR_OK;
 }
 
-enum err balanced_set_zone(struct balanced *b, uint64_t id, const char *zone)
-{
-	uint32_t host = place_of(b, id), zone_at;
-	struct balanced_fleet f;
-	uint16_t from, to, before, pin;
-	enum err e;
-
-	if (host == UINT32_MAX)
-		return ERR_NOT_FOUND;
-	if ((e = zone_intern(b, zone, &zone_at)))
-		return e;
-	from = b->layout.groups_of[host];
-	to = group_of(&b->layout, zone_at);
-	pin = b->layout.places[host].pin;
-	if ((e = balanced_group_reserve(&b->layout.groups[to], NONE)))
-		return e;
-	if (pin != NONE && (e = balanced_group_reserve(&b->layout.groups[to], pin)))
-		return e;
-	log_begin(b);
-	b->version++;
-	b->host_zones[host] = zone_at;
-	if (from == to)
-		return ERR_OK;
-	before = b->layout.places[host].entries[BALANCED_FIRST];
-	group_remove(b, host);
-	b->layout.groups_of[host] = to;
-	f = fleet_of(b, &b->layout);
-	balanced_group_add(&b->layout.groups[to], &f, host, &b->log);
-	b->log.n_moves += before != b->layout.places[host].entries[BALANCED_FIRST];
-	return ERR_OK;
-}
-
 /* The full design with what is there, for changes that concern everybody. */
 static enum err servers_list(const struct balanced *b, struct balanced_server **out)
 {
@@ -539,6 +507,50 @@ enum err balanced_redesign(struct balanced *b)
 	enum err e = servers_list(b, &servers);
 
 	return e ? e : servers_change(b, servers, b->layout.n_servers);
+}
+
+/* A pinned host comes to servers that may have enough: that takes a design. */
+static enum err set_zone_pinned(struct balanced *b, uint32_t host, uint32_t zone)
+{
+	uint32_t before = b->host_zones[host];
+	enum err e;
+
+	b->host_zones[host] = zone;
+	e = balanced_redesign(b);
+	if (e)
+		b->host_zones[host] = before;
+	return e;
+}
+
+enum err balanced_set_zone(struct balanced *b, uint64_t id, const char *zone)
+{
+	uint32_t host = place_of(b, id), zone_at;
+	struct balanced_fleet f;
+	uint16_t from, to, before;
+	enum err e;
+
+	if (host == UINT32_MAX)
+		return ERR_NOT_FOUND;
+	if ((e = zone_intern(b, zone, &zone_at)))
+		return e;
+	from = b->layout.groups_of[host];
+	to = group_of(&b->layout, zone_at);
+	if (from != to && b->layout.places[host].pin != NONE)
+		return set_zone_pinned(b, host, zone_at);
+	if ((e = balanced_group_reserve(&b->layout.groups[to], NONE)))
+		return e;
+	log_begin(b);
+	b->version++;
+	b->host_zones[host] = zone_at;
+	if (from == to)
+		return ERR_OK;
+	before = b->layout.places[host].entries[BALANCED_FIRST];
+	group_remove(b, host);
+	b->layout.groups_of[host] = to;
+	f = fleet_of(b, &b->layout);
+	balanced_group_add(&b->layout.groups[to], &f, host, &b->log);
+	b->log.n_moves += before != b->layout.places[host].entries[BALANCED_FIRST];
+	return ERR_OK;
 }
 
 enum err balanced_pin_host(struct balanced *b, uint64_t id, const char *server)
