@@ -791,9 +791,265 @@ static void histories_with_everything_stay_as_even_as_pins_let_them(void **state
 				 .n_hosts_max = 200});
 }
 
+/* ---- rows ---- */
+
+#define NO_ENTRIES                                                                                                     \
+	{                                                                                                              \
+		BALANCED_NONE, BALANCED_NONE, BALANCED_NONE, BALANCED_NONE                                             \
+	}
+
+static const struct balanced_server three[] = {{"M1", 1, NULL}, {"M2", 1, NULL}, {"M3", 1, NULL}};
+
+static void the_example_is_even_after_any_failure(void **state)
+{
+	static const struct {
+		const char *what;
+		bool failed[SERVER_LIST_MAX];
+		uint64_t load[3];
+	} rows[] = {
+		{"nobody fails", {0}, {2, 1, 1}},
+		{"M1 fails", {true}, {0, 2, 2}},
+		{"M2 fails", {false, true}, {2, 0, 2}},
+		{"M3 fails", {false, false, true}, {2, 2, 0}},
+		{"only M3 is left", {true, true}, {0, 0, 4}},
+		{"nobody is left", {true, true, true}, {0, 0, 0}},
+	};
+	struct balanced_host hosts[4] = {{0}};
+	struct balanced *b;
+	uint64_t load[SERVER_LIST_MAX];
+
+	for (size_t i = 0; i < 4; i++)
+		hosts[i] = (struct balanced_host){.id = i + 1, .entries = NO_ENTRIES, .pin = BALANCED_NONE};
+	assert_int_equal(balanced_design(&b, three, 3, hosts, 4, NULL), ERR_OK);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		balanced_count(b, rows[i].failed, load);
+		for (size_t k = 0; k < 3; k++)
+			check_row(&rows[i], load[k] == rows[i].load[k]);
+	}
+	balanced_free(b);
+}
+
+static void what_makes_no_sense_is_refused(void **state)
+{
+	/* clang-format off */
+	static const struct {
+		const char *what;
+		struct balanced_server servers[3];
+		size_t n_servers;
+		struct balanced_host hosts[2];
+		size_t n_hosts;
+		enum err designed, loaded;
+	} rows[] = {
+		{ "nothing at all", {{ 0 }}, 0, {{ 0 }}, 0, ERR_OK, ERR_OK },
+		{ "hosts and no server", {{ 0 }}, 0, {{ 1, NULL, NO_ENTRIES, BALANCED_NONE }}, 1, ERR_OK, ERR_OK },
+		{ "a server without a name", {{ "", 1, NULL }}, 1, {{ 0 }}, 0, ERR_INVALID, ERR_INVALID },
+		{ "a server named twice", {{ "M1", 1, NULL }, { "M2", 1, NULL }, { "M1", 1, NULL }}, 3, {{ 0 }}, 0, ERR_DUPLICATE, ERR_DUPLICATE },
+		{ "the heaviest weight", {{ "M1", 1000, NULL }}, 1, {{ 0 }}, 0, ERR_OK, ERR_OK },
+		{ "a weight too heavy", {{ "M1", 1001, NULL }}, 1, {{ 0 }}, 0, ERR_INVALID, ERR_INVALID },
+		{ "a host twice", {{ "M1", 1, NULL }}, 1, {{ 7, NULL, { 0, BALANCED_NONE, BALANCED_NONE, BALANCED_NONE }, BALANCED_NONE }, { 7, NULL, { 0, BALANCED_NONE, BALANCED_NONE, BALANCED_NONE }, BALANCED_NONE }}, 2, ERR_DUPLICATE, ERR_DUPLICATE },
+		{ "a complete row", {{ "M1", 1, NULL }, { "M2", 1, NULL }}, 2, {{ 1, NULL, { 1, 0, BALANCED_NONE, BALANCED_NONE }, BALANCED_NONE }}, 1, ERR_OK, ERR_OK },
+		{ "an entry missing", {{ "M1", 1, NULL }, { "M2", 1, NULL }}, 2, {{ 1, NULL, { 1, BALANCED_NONE, BALANCED_NONE, BALANCED_NONE }, BALANCED_NONE }}, 1, ERR_OK, ERR_DAMAGED },
+		{ "an entry twice", {{ "M1", 1, NULL }, { "M2", 1, NULL }}, 2, {{ 1, NULL, { 1, 1, BALANCED_NONE, BALANCED_NONE }, BALANCED_NONE }}, 1, ERR_OK, ERR_DAMAGED },
+		{ "an entry that is no server", {{ "M1", 1, NULL }, { "M2", 1, NULL }}, 2, {{ 1, NULL, { 2, 0, BALANCED_NONE, BALANCED_NONE }, BALANCED_NONE }}, 1, ERR_OK, ERR_DAMAGED },
+		{ "an entry too many", {{ "M1", 1, NULL }, { "M2", 1, NULL }}, 2, {{ 1, NULL, { 1, 0, BALANCED_NONE, 0 }, BALANCED_NONE }}, 1, ERR_OK, ERR_DAMAGED },
+		{ "a pin that holds", {{ "M1", 1, NULL }, { "M2", 1, NULL }}, 2, {{ 1, NULL, { 1, 0, BALANCED_NONE, BALANCED_NONE }, 1 }}, 1, ERR_OK, ERR_OK },
+		{ "a pin that doesn't", {{ "M1", 1, NULL }, { "M2", 1, NULL }}, 2, {{ 1, NULL, { 1, 0, BALANCED_NONE, BALANCED_NONE }, 0 }}, 1, ERR_OK, ERR_DAMAGED },
+		{ "a pin to no server", {{ "M1", 1, NULL }, { "M2", 1, NULL }}, 2, {{ 1, NULL, { 1, 0, BALANCED_NONE, BALANCED_NONE }, 9 }}, 1, ERR_OK, ERR_DAMAGED },
+		{ "a last resort as second", {{ "M1", 1, NULL }, { "M2", 0, NULL }}, 2, {{ 1, NULL, { 0, 1, BALANCED_NONE, BALANCED_NONE }, BALANCED_NONE }}, 1, ERR_OK, ERR_DAMAGED },
+		{ "a stranger before the zone's own", {{ "M1", 1, "za" }, { "M2", 1, "zb" }}, 2, {{ 1, "za", { 1, 0, BALANCED_NONE, BALANCED_NONE }, BALANCED_NONE }}, 1, ERR_OK, ERR_DAMAGED },
+	};
+	/* clang-format on */
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct balanced *b = NULL;
+		struct why why = WHY_NONE;
+		enum err e =
+			balanced_design(&b, rows[i].servers, rows[i].n_servers, rows[i].hosts, rows[i].n_hosts, &why);
+
+		check_row(&rows[i], e == rows[i].designed);
+		check_row(&rows[i], (b != NULL) == !e && (why.text[0] != 0) == (e != ERR_OK));
+		b = balanced_free(b);
+		e = balanced_load(&b, 7, rows[i].servers, rows[i].n_servers, rows[i].hosts, rows[i].n_hosts, &why);
+		check_row(&rows[i], e == rows[i].loaded);
+		check_row(&rows[i], !b || balanced_version(b) == 7);
+		balanced_free(b);
+	}
+}
+
+static void changes_of_what_is_not_there_are_refused(void **state)
+{
+	struct balanced *b;
+	uint64_t version;
+	uint16_t list[SERVER_LIST_MAX];
+	char name[16];
+
+	assert_int_equal(balanced_design(&b, three, 3, NULL, 0, NULL), ERR_OK);
+	assert_int_equal(balanced_add_host(b, 1, NULL), ERR_OK);
+	version = balanced_version(b);
+	assert_int_equal(balanced_add_host(b, 1, NULL), ERR_EXISTS);
+	assert_int_equal(balanced_remove_host(b, 2), ERR_NOT_FOUND);
+	assert_int_equal(balanced_set_zone(b, 2, "za"), ERR_NOT_FOUND);
+	assert_int_equal(balanced_pin_host(b, 2, "M1"), ERR_NOT_FOUND);
+	assert_int_equal(balanced_pin_host(b, 1, "M4"), ERR_NOT_FOUND);
+	assert_int_equal(balanced_add_server(b, "M1", 1, NULL), ERR_EXISTS);
+	assert_int_equal(balanced_add_server(b, " ", 1, NULL), ERR_INVALID);
+	assert_int_equal(balanced_add_server(b, "M4", 1001, NULL), ERR_INVALID);
+	assert_int_equal(balanced_set_server(b, "M1", 1001, NULL), ERR_INVALID);
+	assert_int_equal(balanced_set_server(b, "M4", 1, NULL), ERR_NOT_FOUND);
+	assert_int_equal(balanced_remove_server(b, "M4"), ERR_NOT_FOUND);
+	assert_int_equal(balanced_version(b), version);
+	assert_int_equal(balanced_list(b, 2, list), 0);
+	assert_int_equal(balanced_list(b, 1, list), 3);
+	for (unsigned i = 3; i < SERVER_LIST_MAX; i++) {
+		snprintf(name, sizeof(name), "N%u", i);
+		assert_int_equal(balanced_add_server(b, name, 1, NULL), ERR_OK);
+	}
+	assert_int_equal(balanced_add_server(b, "M4", 1, NULL), ERR_FULL);
+	assert_int_equal(balanced_list(b, 1, list), SERVER_LIST_MAX);
+	balanced_free(b);
+}
+
+static uint16_t first_of(const struct balanced *b, uint64_t id)
+{
+	struct balanced_host h;
+
+	assert_true(balanced_get_host(b, id, &h));
+	return h.entries[BALANCED_FIRST];
+}
+
+static void weights_are_shares(void **state)
+{
+	static const struct {
+		const char *what;
+		uint32_t weights[3];
+		uint64_t n_hosts;
+		uint64_t load[3];
+	} rows[] = {
+		{"equal", {1, 1, 1}, 9, {3, 3, 3}},
+		{"equal and heavy", {1000, 1000, 1000}, 9, {3, 3, 3}},
+		{"half for one", {2, 1, 1}, 8, {4, 2, 2}},
+		{"the larger remainder gets the odd one", {5, 3, 1}, 10, {6, 3, 1}}, /* 5.6, 3.3, 1.1 */
+		{"a last resort gets none", {1, 0, 1}, 8, {4, 0, 4}},
+		{"all last resorts: none is", {0, 0, 0}, 9, {3, 3, 3}},
+		{"one for all", {0, 7, 0}, 9, {0, 9, 0}},
+	};
+	static const bool nobody[SERVER_LIST_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t load[SERVER_LIST_MAX];
+		struct balanced *b;
+
+		assert_int_equal(balanced_design(&b, three, 3, NULL, 0, NULL), ERR_OK);
+		for (uint64_t id = 1; id <= rows[i].n_hosts; id++)
+			assert_int_equal(balanced_add_host(b, id, NULL), ERR_OK);
+		for (size_t k = 0; k < 3; k++)
+			assert_int_equal(balanced_set_server(b, three[k].name, rows[i].weights[k], NULL), ERR_OK);
+		balanced_count(b, nobody, load);
+		for (size_t k = 0; k < 3; k++)
+			check_row(&rows[i], load[k] == rows[i].load[k]);
+		balanced_free(b);
+	}
+}
+
+static void a_pinned_host_stays_through_everything(void **state)
+{
+	struct balanced *b;
+
+	assert_int_equal(balanced_design(&b, three, 3, NULL, 0, NULL), ERR_OK);
+	for (uint64_t id = 1; id <= 30; id++)
+		assert_int_equal(balanced_add_host(b, id, NULL), ERR_OK);
+	assert_int_equal(balanced_pin_host(b, 5, "M3"), ERR_OK);
+	assert_int_equal(balanced_set_server(b, "M3", 0, NULL), ERR_OK);
+	assert_int_equal(first_of(b, 5), balanced_find_server(b, "M3"));
+	assert_int_equal(balanced_add_server(b, "A", 1, NULL), ERR_OK);
+	assert_int_equal(first_of(b, 5), balanced_find_server(b, "M3"));
+	for (uint64_t id = 6; id <= 30; id++)
+		assert_int_equal(balanced_remove_host(b, id), ERR_OK);
+	assert_int_equal(first_of(b, 5), balanced_find_server(b, "M3"));
+	assert_int_equal(balanced_set_zone(b, 5, "za"), ERR_OK);
+	assert_int_equal(first_of(b, 5), balanced_find_server(b, "M3"));
+	/* A pin goes with its server. */
+	assert_int_equal(balanced_remove_server(b, "M3"), ERR_OK);
+	assert_int_equal(balanced_add_server(b, "M3", 0, NULL), ERR_OK);
+	assert_true(first_of(b, 5) != balanced_find_server(b, "M3"));
+	balanced_free(b);
+}
+
+static void the_order_of_the_input_does_not_matter(void **state)
+{
+	struct rng rng = test_rng(__func__);
+	struct balanced_host hosts[300];
+	struct balanced_server servers[7];
+	char names[7][8];
+	struct balanced *first = NULL;
+
+	for (size_t i = 0; i < 7; i++) {
+		snprintf(names[i], sizeof(names[i]), "M%zu", i);
+		servers[i] = (struct balanced_server){names[i], 1 + (uint32_t)i % 2, i < 4 ? "za" : "zb"};
+	}
+	for (size_t i = 0; i < 300; i++)
+		hosts[i] = (struct balanced_host){rng_u64(&rng), i % 3 ? "za" : NULL, NO_ENTRIES, BALANCED_NONE};
+	for (int round = 0; round < 5; round++) {
+		struct balanced *b;
+
+		assert_int_equal(balanced_design(&b, servers, 7, hosts, 300, NULL), ERR_OK);
+		for (size_t i = 0; i < 300 && first; i++) {
+			uint16_t one[SERVER_LIST_MAX], two[SERVER_LIST_MAX];
+
+			assert_int_equal(balanced_list(first, hosts[i].id, one), 7);
+			assert_int_equal(balanced_list(b, hosts[i].id, two), 7);
+			assert_memory_equal(one, two, 7 * sizeof(one[0]));
+		}
+		if (!first) {
+			first = b;
+			b = NULL;
+		}
+		balanced_free(b);
+		for (size_t i = 300; i > 1; i--) {
+			size_t k = (size_t)rng_below(&rng, i);
+			struct balanced_host swap = hosts[k];
+
+			hosts[k] = hosts[i - 1];
+			hosts[i - 1] = swap;
+		}
+		for (size_t i = 7; i > 1; i--) {
+			size_t k = (size_t)rng_below(&rng, i);
+			struct balanced_server swap = servers[k];
+
+			servers[k] = servers[i - 1];
+			servers[i - 1] = swap;
+		}
+	}
+	balanced_free(first);
+}
+
+/* Every small fleet, from nothing: the bounds have no exceptions. */
+static void every_small_fleet_is_even(void **state)
+{
+	struct model m = {.hosts = mem_zalloc_array(N_HOSTS_MAX, sizeof(*m.hosts))};
+
+	check_there(m.hosts);
+	rng_init(&m.rng, 1);
+	for (size_t n_servers = 1; n_servers <= 8; n_servers++) {
+		for (size_t n_hosts = 0; n_hosts <= 70; n_hosts++) {
+			m.next_name = 1;
+			model_start(&m, n_servers, n_hosts);
+			model_end(&m);
+		}
+	}
+	mem_free(m.hosts);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_example_is_even_after_any_failure),
+		cmocka_unit_test(what_makes_no_sense_is_refused),
+		cmocka_unit_test(changes_of_what_is_not_there_are_refused),
+		cmocka_unit_test(weights_are_shares),
+		cmocka_unit_test(a_pinned_host_stays_through_everything),
+		cmocka_unit_test(the_order_of_the_input_does_not_matter),
+		cmocka_unit_test(every_small_fleet_is_even),
 		cmocka_unit_test(plain_histories_stay_even),
 		cmocka_unit_test(histories_of_large_fleets_stay_even),
 		cmocka_unit_test(histories_with_zones_stay_even),

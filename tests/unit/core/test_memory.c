@@ -3,6 +3,7 @@
  */
 #include "core/admission.h"
 #include "core/algorithm.h"
+#include "core/balanced.h"
 #include "core/drain.h"
 #include "core/failback.h"
 #include "core/plan.h"
@@ -11,6 +12,7 @@
 #include "core_test.h"
 #include "failing_alloc.h"
 
+CLEAN_DEFINE(struct balanced, balanced_free)
 CLEAN_DEFINE(struct drain, drain_free)
 CLEAN_DEFINE(struct spread, spread_free)
 
@@ -146,6 +148,85 @@ static enum err drain(void *user)
 	return e;
 }
 
+/* Everything that can be asked of a placement, in one number. */
+static uint64_t balanced_sum(const struct balanced *b)
+{
+	uint64_t sum = balanced_version(b) * 31 + balanced_n_servers(b);
+	struct balanced_host h;
+	size_t cursor = 0;
+
+	while (balanced_next_host(b, &cursor, &h)) {
+		uint16_t list[SERVER_LIST_MAX];
+		size_t n = balanced_list(b, h.id, list);
+		uint64_t its = h.id * 1000003 + h.pin + (h.zone ? (uint64_t)h.zone[1] << 40 : 0);
+
+		for (size_t i = 0; i < n; i++)
+			its = its * 1000003 + list[i];
+		sum += its;
+	}
+	return sum;
+}
+
+static enum err balanced_change(struct balanced *b, int which)
+{
+	switch (which) {
+	case 0:
+		return balanced_add_host(b, 1000, "zc");
+	case 1:
+		return balanced_remove_host(b, 3);
+	case 2:
+		return balanced_set_zone(b, 4, "zd");
+	case 3:
+		return balanced_set_zone(b, 5, "zb");
+	case 4:
+		return balanced_pin_host(b, 6, "M2");
+	case 5:
+		return balanced_set_zone(b, 6, "zb");
+	case 6:
+		return balanced_add_server(b, "M5", 2, "ze");
+	case 7:
+		return balanced_set_server(b, "M1", 0, "zb");
+	case 8:
+		return balanced_remove_server(b, "M2");
+	default:
+		return balanced_redesign(b);
+	}
+}
+
+/* A change that can't be made leaves everything as it was, the version too. */
+static enum err balanced(void *user)
+{
+	static const struct balanced_server four[] = {
+		{"M1", 1, "za"}, {"M2", 1, "za"}, {"M3", 3, "zb"}, {"M4", 1, NULL}};
+	CLEAN(balanced_freep) struct balanced *b = NULL;
+	CLEAN(balanced_freep) struct balanced *copy = NULL;
+	enum err e = balanced_design(&b, four, 4, NULL, 0, NULL);
+
+	if (e)
+		return e;
+	/* The last one is the first that the arrays have no room for. */
+	for (uint64_t id = 1; id <= 64; id++) {
+		uint64_t before = balanced_sum(b);
+
+		if ((e = balanced_add_host(b, id, id % 3 ? "za" : "zb"))) {
+			assert_int_equal(balanced_sum(b), before);
+			return e;
+		}
+	}
+	for (int which = 0; which < 10; which++) {
+		uint64_t before = balanced_sum(b);
+
+		if ((e = balanced_change(b, which))) {
+			assert_int_equal(balanced_sum(b), before);
+			return e;
+		}
+	}
+	if ((e = balanced_copy(&copy, b)))
+		return e;
+	assert_int_equal(balanced_sum(b), balanced_sum(copy));
+	return ERR_OK;
+}
+
 static void nothing_is_lost_or_leaked(void **state)
 {
 	failing_alloc_each(parse_setting, NULL);
@@ -154,6 +235,7 @@ static void nothing_is_lost_or_leaked(void **state)
 	for (enum algorithm a = ALGORITHM_STATIC; a <= ALGORITHM_SHUFFLE; a++)
 		failing_alloc_each(order, &a);
 	failing_alloc_each(plan, NULL);
+	failing_alloc_each(balanced, NULL);
 	failing_alloc_each(spread, NULL);
 	failing_alloc_each(drain, NULL);
 }
