@@ -58,20 +58,13 @@ struct balanced {
 
 /* ---- small helpers ---- */
 
-static uint64_t mix(uint64_t z)
-{
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
 static uint64_t hash_name(const char *name)
 {
 	uint64_t h = 0xcbf29ce484222325u;
 
 	for (; *name; name++)
 		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
-	return mix(h);
+	return balanced_mix(h);
 }
 
 static const char *zone_name(const struct balanced *b, uint32_t zone)
@@ -978,7 +971,7 @@ static size_t host_list(const struct balanced *b, uint32_t host, uint16_t *out)
 		if (is_listed[s])
 			continue;
 		e.rank = tail_rank(b, g, host, s);
-		e.number = mix(mix(b->ids[host] + 0x9e3779b97f4a7c15u) ^ b->layout.servers[s].hash);
+		e.number = balanced_mix(balanced_mix(b->ids[host] + 0x9e3779b97f4a7c15u) ^ b->layout.servers[s].hash);
 		for (; at > 0 && tail_goes_before(&e, &tail[at - 1]); at--)
 			tail[at] = tail[at - 1];
 		tail[at] = e;

@@ -24,14 +24,6 @@
 
 /* ---- heaps of hosts ---- */
 
-/* A one-to-one mixing of 64 bits (splitmix64's), so that hosts created in a row don't go in a row. */
-static uint64_t mix(uint64_t z)
-{
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
 /* Pinned hosts last: the root is pinned only if all are. */
 static bool goes_before(const struct balanced_fleet *f, uint32_t a, uint32_t b)
 {
@@ -39,7 +31,7 @@ static bool goes_before(const struct balanced_fleet *f, uint32_t a, uint32_t b)
 
 	if (is_a_pinned != is_b_pinned)
 		return is_b_pinned;
-	return mix(f->ids[a]) > mix(f->ids[b]);
+	return balanced_mix(f->ids[a]) > balanced_mix(f->ids[b]);
 }
 
 /* Both are roots, host + 1; 0: an empty heap. */
@@ -653,7 +645,7 @@ static void even_away(struct balanced_group *g, const struct balanced_fleet *f, 
 	for (uint32_t host = 0; host < n_hosts; host++) {
 		if (group_of[host] != group || f->places[host].entries[BALANCED_AWAY] != s.from)
 			continue;
-		if (best == UINT32_MAX || mix(f->ids[host]) > mix(f->ids[best]))
+		if (best == UINT32_MAX || balanced_mix(f->ids[host]) > balanced_mix(f->ids[best]))
 			best = host;
 	}
 	to = f->places[best];

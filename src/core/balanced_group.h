@@ -73,6 +73,14 @@ struct balanced_log {
 	size_t n_moves;
 };
 
+/* A one-to-one mixing of 64 bits (splitmix64's), so that hosts created in a row don't go in a row. */
+static inline uint64_t balanced_mix(uint64_t z)
+{
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return z ^ z >> 31;
+}
+
 void balanced_group_deinit(struct balanced_group *g);
 /* Makes room for a host that prefers `server`, NONE: any server that can be preferred. */
 enum err balanced_group_reserve(struct balanced_group *g, uint16_t server) MUST_CHECK;
