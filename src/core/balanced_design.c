@@ -29,40 +29,38 @@ static bool is_preferred(const struct balanced_group *g, const struct counts *ha
 	return have->of[a] > room->of[a] && have->of[b] <= room->of[b];
 }
 
-/* Every server's whole hosts below its share, as long as the pool covers that: the rest is then less than one a server.
+/*
+ * Every server's whole hosts below its share, as long as the pool covers that: what is left is less than one a server.
+ * Returns that.
  */
-static uint32_t deal_in_bulk(struct balanced_level *l, const struct balanced_group *g, uint32_t pool,
-			     struct counts *room)
+static uint32_t deal_in_bulk(const struct balanced_level *l, int64_t *keys, uint32_t pool, struct counts *room)
 {
-	int64_t below[SERVER_LIST_MAX], sum = 0;
+	int64_t sum = 0;
 
-	for (size_t at = 0; at < l->n; at++) {
-		int64_t key = balanced_level_key(l, g, at);
-
-		below[at] = key < 0 ? -key / l->weight : 0;
-		sum += below[at];
-	}
+	for (size_t at = 0; at < l->n; at++)
+		sum += keys[at] < 0 ? -keys[at] / l->weight : 0;
 	if (sum > pool)
 		return pool;
 	for (size_t at = 0; at < l->n; at++) {
-		room->of[l->servers[at]] += (uint32_t)below[at];
-		l->load[at] += (uint32_t)below[at];
+		int64_t below = keys[at] < 0 ? -keys[at] / l->weight : 0;
+
+		room->of[l->servers[at]] += (uint32_t)below;
+		keys[at] += below * l->weight;
 	}
 	return pool - (uint32_t)sum;
 }
 
 /* Deals `pool` hosts out to the level's servers; `have`: how many of them have which entry now. */
-static void level_deal(struct balanced_level *l, const struct balanced_group *g, uint32_t pool,
+static void level_deal(const struct balanced_level *l, const struct balanced_group *g, uint32_t pool,
 		       const struct counts *have, bool is_first, struct counts *room)
 {
 	int64_t keys[SERVER_LIST_MAX];
 
 	if (!l->n)
 		return;
-	pool = deal_in_bulk(l, g, pool, room);
 	for (size_t at = 0; at < l->n; at++)
 		keys[at] = balanced_level_key(l, g, at);
-	for (; pool; pool--) {
+	for (pool = deal_in_bulk(l, keys, pool, room); pool; pool--) {
 		size_t best = 0;
 
 		for (size_t at = 1; at < l->n; at++) {
@@ -154,14 +152,14 @@ static bool is_in(const uint16_t *tier, size_t n, uint16_t server)
 /* The first remembered server that can be preferred moves up: that is where the agent is if its server has failed. */
 static void promote(const struct balanced_group *g, struct balanced_place *p)
 {
-	uint16_t kept[BALANCED_THIRD + 1], n = 0;
+	uint16_t kept[BALANCED_THIRD + 1] = {NONE, NONE, NONE}, n = 0;
 
 	for (size_t i = BALANCED_FIRST; i <= BALANCED_THIRD; i++) {
 		if (p->entries[i] != NONE)
 			kept[n++] = p->entries[i];
 	}
 	for (size_t i = BALANCED_FIRST; i <= BALANCED_THIRD; i++)
-		p->entries[i] = i < n ? kept[i] : NONE;
+		p->entries[i] = kept[i];
 	while (p->entries[BALANCED_FIRST] != NONE && !is_in(g->local, g->n_local, p->entries[BALANCED_FIRST])) {
 		p->entries[BALANCED_FIRST] = p->entries[BALANCED_SECOND];
 		p->entries[BALANCED_SECOND] = p->entries[BALANCED_THIRD];

@@ -38,7 +38,7 @@ struct balanced_plane {
 };
 
 struct balanced_group {
-	size_t n;                        /* servers of the placement */
+	uint16_t n;                      /* servers of the placement */
 	const uint32_t *weights;         /* borrowed; by server */
 	uint16_t local[SERVER_LIST_MAX]; /* servers that come first, ascending; never one with weight 0 */
 	size_t n_local;
