@@ -23,6 +23,11 @@
 #define FRAMES_PER_TURN 25
 #define WRITE_CHUNK (256u * 1024) /* packets of a message are gathered up to here */
 #define HEARTBEAT 0xff
+/*
+ * A client has two or three flights, and each may come in a few pieces. Who sends one record at a time would have us
+ * wake a thread for each.
+ */
+#define STEPS_MAX 64
 
 /*
  * A link's states.
@@ -81,6 +86,13 @@ struct link {
 	int64_t handshake_ms;
 	int64_t took_ms;
 	int64_t heartbeat_ms; /* 0: off */
+	/* Accepted links, in the handshake: */
+	enum tls_look (*look)(struct bytes in, bool is_hello, struct why *why); /* the credentials'; may be NULL */
+	int64_t held_ms;                                                        /* 0: it isn't held */
+	struct mono hello_at, turn_since;
+	unsigned n_steps;
+	bool has_hello;
+	bool admitted;
 	bool is_client;
 	bool offload;
 	bool muster;
@@ -88,6 +100,7 @@ struct link {
 	bool flushing; /* link_close_after_flush() */
 	/* For the end of the turn: */
 	bool pending_read; /* packets wait in `in` */
+	bool pending_step; /* it was admitted */
 	bool pending_free;
 	enum err failure;   /* ERR_OK: none */
 	char *failure_text; /* owned; NULL: the general text */
@@ -462,6 +475,14 @@ static void step_dropped(struct work *work)
 	step_free(container_of(work, struct step, work));
 }
 
+/* Whose turn it is has changed. */
+static void turn_changed(struct link *l)
+{
+	l->turn_since = world_now(l->world);
+	if (l->events && l->events->turn)
+		l->events->turn(l, l->user);
+}
+
 static void step_done(struct work *work)
 {
 	struct step *s = container_of(work, struct step, work);
@@ -476,6 +497,8 @@ static void step_done(struct work *work)
 			stream_pause(l->stream, false);
 		if (!is_idle(l))
 			step_result(l, s->outcome, s->error, &s->why, &s->out);
+		if (!is_idle(l) && l->state == LINK_HANDSHAKE)
+			turn_changed(l);
 	}
 	step_free(s);
 }
@@ -506,6 +529,10 @@ static void handshake_step(struct link *l)
 	enum tls_outcome outcome;
 	enum err e = ERR_OK;
 
+	if (!l->is_client && ++l->n_steps > STEPS_MAX) {
+		link_fail(l, ERR_TLS, "TLS handshake: it comes in too many pieces");
+		return;
+	}
 	/* Only now: a probe that connects and says nothing has cost no session. */
 	if (!l->tls && (e = session_begin(l, &why)) != ERR_OK) {
 		link_fail_why(l, e, &why);
@@ -514,6 +541,8 @@ static void handshake_step(struct link *l)
 	if (l->offload) {
 		if (!step_start(l))
 			link_fail(l, ERR_NOMEM, err_text(ERR_NOMEM));
+		else if (!l->is_client)
+			turn_changed(l);
 		return;
 	}
 	outcome = tls_handshake(l->tls, &l->in, &out, &e, &why);
@@ -521,6 +550,77 @@ static void handshake_step(struct link *l)
 		buf_deinit(&l->in);
 	step_result(l, outcome, e, &why, &out);
 	buf_deinit(&out);
+}
+
+/* Enough for a step? A link of a client drives the handshake itself. */
+static bool has_flight(struct link *l)
+{
+	struct bytes in = {.data = l->in.data, .len = l->in.len};
+	struct why why = WHY_NONE;
+	enum tls_look look = TLS_LOOK_WHOLE;
+
+	if (l->look)
+		look = l->look(in, !l->has_hello, &why);
+	if (look == TLS_LOOK_BAD)
+		link_fail(l, ERR_TLS, why_text(&why, ERR_TLS));
+	return look == TLS_LOOK_WHOLE;
+}
+
+/*
+ * The hello is there, and its work waits for link_admit(). Reading goes on, so that a client that has gone is noticed;
+ * has_flight() bounds what it may send. The time is ours now, not the client's.
+ */
+static void hold(struct link *l)
+{
+	timer_set(l->world, &l->deadline, mono_add_ms(l->since, l->held_ms));
+	turn_changed(l);
+}
+
+/* Bytes of the handshake have come to an accepted link. */
+static void handshake_data(struct link *l)
+{
+	bool had_hello = l->has_hello;
+
+	if (l->held_ms && had_hello && !l->admitted) {
+		if (l->in.len > TLS_HELLO_MAX)
+			link_fail(l, ERR_TOO_BIG, "the client sends more than a hello");
+		return;
+	}
+	if (!has_flight(l))
+		return;
+	if (!had_hello) {
+		l->has_hello = true;
+		l->hello_at = world_now(l->world);
+	}
+	if (!had_hello && l->held_ms)
+		hold(l);
+	else
+		handshake_step(l);
+}
+
+void link_admit(struct link *l)
+{
+	int64_t left_ms;
+
+	if (is_idle(l) || l->state != LINK_HANDSHAKE || !l->held_ms || !l->has_hello || l->admitted)
+		return;
+	l->admitted = true;
+	left_ms = l->handshake_ms - mono_ms_between(l->since, l->hello_at);
+	timer_set_in(l->world, &l->deadline, left_ms > 0 ? left_ms : 0);
+	/* Not now: we are inside somebody's call, and the step may fail. */
+	l->turn_since = world_now(l->world);
+	l->pending_step = true;
+	world_later(l->world, &l->later);
+}
+
+struct link_turn link_turn(const struct link *l)
+{
+	return (struct link_turn){
+		.has_hello = l->has_hello,
+		.is_held = l->has_hello && l->held_ms && !l->admitted,
+		.is_ours = l->step || l->pending_step,
+		.since = l->turn_since,
+	};
 }
 
 static void handshake_begin(struct link *l)
@@ -547,12 +647,14 @@ static void on_data(void *user, const uint8_t *p, size_t n)
 		return;
 	}
 	/* While a step is away, or packets wait for their turn, the stream is paused; what comes anyway only waits. */
-	if (l->step || l->pending_read)
+	if (l->step || l->pending_read || l->pending_step)
 		return;
 	if (l->state == LINK_UP)
 		read_framed(l, (struct bytes){.data = l->in.data, .len = l->in.len}, true);
-	else
+	else if (l->is_client)
 		handshake_step(l);
+	else
+		handshake_data(l);
 }
 
 static void on_drained(void *user)
@@ -616,7 +718,10 @@ static void on_deadline(struct timer *t)
 		link_close(l);
 		return;
 	}
-	why_set(&why, "%s took longer than %lld ms", l->state == LINK_CONNECTING ? "connecting" : "the TLS handshake",
+	why_set(&why, "%s took longer than %lld ms",
+		l->state == LINK_CONNECTING ? "connecting"
+		: link_turn(l).is_held      ? "waiting for its turn"
+					    : "the TLS handshake",
 		(long long)mono_ms_between(l->since, world_now(l->world)));
 	/* An address that refused says more than that there were too many of them. */
 	if (l->dial && dial_error(l->dial, &sentence) != ERR_OK)
@@ -640,6 +745,9 @@ static void on_later(struct later *later)
 	if (l->pending_read) {
 		l->pending_read = false;
 		read_framed(l, (struct bytes){.data = l->in.data, .len = l->in.len}, true);
+	} else if (l->pending_step) {
+		l->pending_step = false;
+		handshake_step(l);
 	}
 }
 
@@ -667,6 +775,11 @@ static struct link *link_new(const struct link_params *p, bool is_client)
 	l->handshake_ms = p->handshake_ms ? p->handshake_ms : HANDSHAKE_MS;
 	l->offload = p->offload;
 	l->is_client = is_client;
+	if (!is_client) {
+		l->look = p->tls.creds->ops->look;
+		l->held_ms = p->held_ms;
+		l->turn_since = l->since;
+	}
 	timer_init(&l->deadline, on_deadline);
 	timer_init(&l->beat, on_beat);
 	list_init(&l->later.queued);

@@ -29,7 +29,9 @@ struct link;
 
 struct link_events {
 	void (*connected)(struct link *l, void *user); /* TCP is there (dialled links); may be NULL */
-	void (*up)(struct link *l, void *user);        /* TLS is complete, link_peer() is valid */
+	/* Accepted links, during the handshake: link_turn() has changed; may be NULL. */
+	void (*turn)(struct link *l, void *user);
+	void (*up)(struct link *l, void *user); /* TLS is complete, link_peer() is valid */
 	/* A whole message; header and body are valid during the call only. */
 	void (*message)(struct link *l, void *user, const struct header *h, const char *body, size_t n);
 	/* Ended by the peer or for a named reason; not called after link_close(). The pointer is dead after the return.
@@ -43,6 +45,8 @@ struct link_params {
 	struct tls_params tls;
 	int64_t connect_ms;   /* 0: 10000 */
 	int64_t handshake_ms; /* from TCP to TLS complete; 0: 10000 */
+	int64_t held_ms;      /* accepted links: once the hello is there it waits for link_admit(), at most so long
+				 from TCP, and that time is not the peer's; 0: it doesn't wait */
 	bool offload;         /* handshake steps go to WORK_CRYPTO */
 	size_t message_limit; /* 0: LINK_MESSAGE_LIMIT_ANONYMOUS */
 	size_t queue_limit;   /* bytes not yet taken by the peer; 0: 32 MiB */
@@ -58,6 +62,8 @@ enum err link_dial(struct link **out, const struct link_params *p, const char *h
 		   const char *source_ip, struct why *why) MUST_CHECK;
 /* Takes over an accepted stream. */
 enum err link_accept(struct link **out, const struct link_params *p, struct stream *take_stream) MUST_CHECK;
+/* A held link that has said hello may go on. Others: no effect. */
+void link_admit(struct link *l);
 /* NULL is fine. No event follows. Queued bytes are still handed to the system. Returns NULL. */
 struct link *link_close(struct link *l);
 /* As link_close(), once everything queued has left or after `ms`; the link takes no more messages and gives no events.
@@ -77,6 +83,15 @@ void link_set_message_limit(struct link *l, size_t limit);
  * off. A heartbeat received only moves link_heard().
  */
 void link_set_heartbeat(struct link *l, int64_t ms);
+
+/* Whose turn it is in the handshake of an accepted link. */
+struct link_turn {
+	bool has_hello;    /* the client's first message is complete */
+	bool is_held;      /* and waits for link_admit() */
+	bool is_ours;      /* a step is to be done, or under way */
+	struct mono since; /* of this turn */
+};
+struct link_turn link_turn(const struct link *l);
 
 enum link_state link_state(const struct link *l);
 const struct tls_peer *link_peer(const struct link *l); /* NULL before LINK_UP */

@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "net/tls_look.h"
 #include "pki/cert.h"
 
 #define ALPN_MUSTER "muster/1"
@@ -92,6 +93,8 @@ struct tls {
 };
 
 struct tls_creds_ops {
+	/* Servers: is there enough in `in` for a step of the handshake? NULL: always (net/tls_look.h). */
+	enum tls_look (*look)(struct bytes in, bool is_hello, struct why *why);
 	enum err (*session_new)(struct tls_creds *c, struct tls **out, const struct tls_params *p, struct why *why);
 	void (*free)(struct tls_creds *c);
 };

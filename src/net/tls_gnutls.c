@@ -110,7 +110,12 @@ static void creds_free(struct tls_creds *base)
 	mem_free(c);
 }
 
-static const struct tls_creds_ops creds_ops = {.session_new = tls_session_new, .free = creds_free};
+static enum tls_look look(struct bytes in, bool is_hello, struct why *why)
+{
+	return is_hello ? tls_look_hello(in, why) : tls_look_flight(in, why);
+}
+
+static const struct tls_creds_ops creds_ops = {.look = look, .session_new = tls_session_new, .free = creds_free};
 
 static enum err allocate(struct creds *c, struct why *why)
 {

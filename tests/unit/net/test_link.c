@@ -40,7 +40,7 @@ static int free_parties(void **state)
 struct end {
 	struct table *table;
 	struct link *link; /* NULL: gone */
-	int connected, up, messages, closed;
+	int connected, up, messages, closed, held;
 	struct header header;
 	struct buf body; /* of the last message */
 	enum err error;
@@ -68,6 +68,13 @@ static void on_connected(struct link *l, void *user)
 	struct end *e = user;
 
 	e->connected++;
+}
+
+static void on_turn(struct link *l, void *user)
+{
+	struct end *e = user;
+
+	e->held += link_turn(l).is_held;
 }
 
 static void on_up(struct link *l, void *user)
@@ -108,7 +115,7 @@ static void on_closed(struct link *l, void *user, enum err why, const char *sent
 }
 
 static const struct link_events events = {
-	.connected = on_connected, .up = on_up, .message = on_message, .closed = on_closed};
+	.connected = on_connected, .turn = on_turn, .up = on_up, .message = on_message, .closed = on_closed};
 
 static void on_accepted(void *user, struct stream *s)
 {
@@ -423,6 +430,124 @@ static void a_probe_that_says_nothing_is_tolerated(void **state)
 		rude_deinit(&r);
 		table_deinit(&t);
 	}
+}
+
+/* ---- a server that lets a handshake wait ---- */
+
+static void a_handshake_waits_until_it_is_admitted(void **state)
+{
+	struct table t;
+
+	for (int real = 0; real < 2; real++) {
+		table_init(&t, real, TLS_CLIENT_MUSTER);
+		t.accept.offload = real;
+		t.accept.held_ms = 30000;
+		table_dial(&t);
+		wait_for(&t, &t.server.held, 1);
+		assert_true(link_turn(t.server.link).has_hello);
+		assert_true(link_turn(t.server.link).is_held);
+		assert_false(link_turn(t.server.link).is_ours);
+		assert_int_equal(t.client.up + t.server.up, 0);
+		link_admit(t.server.link);
+		assert_true(link_turn(t.server.link).is_ours);
+		assert_false(link_turn(t.server.link).is_held);
+		link_admit(t.server.link); /* once is enough */
+		wait_for(&t, &t.server.up, 1);
+		wait_for(&t, &t.client.up, 1);
+		link_admit(t.server.link);
+		table_deinit(&t);
+	}
+}
+
+static void waiting_is_not_the_clients_fault(void **state)
+{
+	struct table t;
+
+	table_init(&t, false, TLS_CLIENT_MUSTER);
+	t.accept.handshake_ms = 3000;
+	t.accept.held_ms = 30000;
+	t.dial.handshake_ms = 60000;
+	table_dial(&t);
+	wait_for(&t, &t.server.held, 1);
+	memory_advance(t.world, 29999);
+	memory_turns(t.world, 3);
+	assert_int_equal(t.server.closed, 0);
+	link_admit(t.server.link);
+	wait_for(&t, &t.server.up, 1);
+	table_deinit(&t);
+
+	/* But it has an end. */
+	table_init(&t, false, TLS_CLIENT_MUSTER);
+	t.accept.held_ms = 30000;
+	t.dial.handshake_ms = 60000;
+	table_dial(&t);
+	wait_for(&t, &t.server.held, 1);
+	memory_advance(t.world, 30000);
+	wait_for(&t, &t.server.closed, 1);
+	assert_int_equal(t.server.error, ERR_TIMEOUT);
+	assert_string_equal(t.server.why.text, "waiting for its turn took longer than 30000 ms");
+	table_deinit(&t);
+}
+
+static void who_waits_and_goes_is_noticed(void **state)
+{
+	struct table t;
+
+	for (int real = 0; real < 2; real++) {
+		table_init(&t, real, TLS_CLIENT_MUSTER);
+		t.accept.held_ms = 30000;
+		table_dial(&t);
+		wait_for(&t, &t.server.held, 1);
+		t.client.link = link_close(t.client.link);
+		wait_for(&t, &t.server.closed, 1);
+		assert_int_equal(t.server.error, ERR_CLOSED);
+		table_deinit(&t);
+	}
+}
+
+static void who_waits_may_send_no_more_than_a_hello(void **state)
+{
+	static const uint8_t hello[] = "\x16\x03\x01\x00\x06\x01\x00\x00\x02xy";
+	uint8_t more[1024] = {0};
+	struct table t;
+	struct rude r;
+
+	table_init(&t, false, TLS_CLIENT_MUSTER);
+	t.accept.held_ms = 30000;
+	rude_connect(&r, &t);
+	assert_int_equal(stream_write(r.stream, hello, sizeof(hello) - 1), ERR_OK);
+	wait_for(&t, &t.server.held, 1);
+	for (int i = 0; i < 17 && !t.server.closed; i++) {
+		if (r.stream)
+			assert_int_equal(stream_write(r.stream, more, sizeof(more)), ERR_OK);
+		memory_turns(t.world, 3);
+	}
+	wait_for(&t, &t.server.closed, 1);
+	assert_int_equal(t.server.error, ERR_TOO_BIG);
+	rude_deinit(&r);
+	table_deinit(&t);
+}
+
+static void a_handshake_in_crumbs_costs_no_steps(void **state)
+{
+	static const uint8_t record[] = {0x16, 3, 3, 0, 1, 0};
+	struct table t;
+	struct rude r;
+
+	/* Half a hello, byte by byte, then the rest of the time nothing: no session is made for it. */
+	table_init(&t, false, TLS_CLIENT_MUSTER);
+	rude_connect(&r, &t);
+	for (size_t i = 0; i < 5; i++) {
+		assert_int_equal(stream_write(r.stream, &record[i], 1), ERR_OK);
+		memory_turns(t.world, 2);
+	}
+	assert_int_equal(t.server.closed, 0);
+	assert_false(link_turn(t.server.link).has_hello);
+	memory_advance(t.world, 10000);
+	wait_for(&t, &t.server.closed, 1);
+	assert_int_equal(t.server.error, ERR_TIMEOUT);
+	rude_deinit(&r);
+	table_deinit(&t);
 }
 
 /* ---- a peer that has TLS but breaks the framing: a session of ours driven by hand ---- */
@@ -984,6 +1109,11 @@ int main(void)
 		cmocka_unit_test(garbage_closes_the_link),
 		cmocka_unit_test(a_silent_client_times_out),
 		cmocka_unit_test(a_probe_that_says_nothing_is_tolerated),
+		cmocka_unit_test(a_handshake_waits_until_it_is_admitted),
+		cmocka_unit_test(waiting_is_not_the_clients_fault),
+		cmocka_unit_test(who_waits_and_goes_is_noticed),
+		cmocka_unit_test(who_waits_may_send_no_more_than_a_hello),
+		cmocka_unit_test(a_handshake_in_crumbs_costs_no_steps),
 		cmocka_unit_test(breaches_close_the_link_with_a_sentence),
 		cmocka_unit_test(odd_packets_that_are_allowed_do_no_harm),
 		cmocka_unit_test(half_a_packet_and_gone),
