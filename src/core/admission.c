@@ -16,6 +16,7 @@
 
 #include "base/mem.h"
 
+#define MEAN_OF 64       /* startups that the mean of what one costs is of */
 #define MOST_DOUBLINGS 3 /* of the patience: nobody waits here for so long that its startup times out */
 
 const struct admission_rule admission_rule_default = {
@@ -125,18 +126,23 @@ const char *admission_verdict_name(enum admission_verdict v)
 	return verdict_names[v];
 }
 
-void admission_served(struct admission_queue *q, uint64_t n_left, struct mono now)
+void admission_served(struct admission_queue *q, uint64_t n_served, uint64_t n_left, struct mono now)
 {
+	if (n_served == 0)
+		return;
 	/*
 	 * 7. The pace is measured while somebody waits: the time between two startups then is what one costs. In quiet
-	 * times it is how rarely agents come.
+	 * times it is how rarely agents come. The store writes them in groups: each of a group took its share.
 	 */
 	if (q->was_busy && !mono_before(now, q->served_at)) {
-		int64_t gap_us = now.us - q->served_at.us;
+		int64_t group_us = now.us - q->served_at.us, gap_us = group_us / (int64_t)n_served;
 
 		/* A suspended machine isn't a slow one. */
 		gap_us = gap_us < 1000000 ? gap_us : 1000000;
-		q->gap_us_64 = q->gap_us_64 ? q->gap_us_64 + gap_us - q->gap_us_64 / 64 : gap_us * 64;
+		if (!q->gap_us_64)
+			q->gap_us_64 = gap_us * MEAN_OF;
+		for (uint64_t i = 0; i < n_served && i < MEAN_OF; i++)
+			q->gap_us_64 += gap_us - q->gap_us_64 / MEAN_OF;
 		q->gap_us_64 = q->gap_us_64 > 0 ? q->gap_us_64 : 1;
 	}
 	q->served_at = now;
@@ -146,10 +152,10 @@ void admission_served(struct admission_queue *q, uint64_t n_left, struct mono no
 static int64_t wait_us(const struct admission_queue *q, const struct admission_queue_rule *rule, uint64_t n)
 {
 	int64_t gap_64 =
-		q->gap_us_64 ? q->gap_us_64 : 64 * 1000000 / (rule->assumed_per_s > 0 ? rule->assumed_per_s : 1);
+		q->gap_us_64 ? q->gap_us_64 : MEAN_OF * 1000000 / (rule->assumed_per_s > 0 ? rule->assumed_per_s : 1);
 	int64_t us;
 
-	return __builtin_mul_overflow(n, gap_64, &us) ? INT64_MAX / 64 : us / 64;
+	return __builtin_mul_overflow(n, gap_64, &us) ? INT64_MAX / MEAN_OF : us / MEAN_OF;
 }
 
 int64_t admission_wait_ms(const struct admission_queue *q, const struct admission_queue_rule *rule, uint64_t n)

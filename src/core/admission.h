@@ -101,8 +101,8 @@ struct admission_answer {
 	size_t server;    /* index; ADMISSION_NO_SERVER: none */
 };
 
-/* A startup was served and `n_left` are still waiting. */
-void admission_served(struct admission_queue *q, uint64_t n_left, struct mono now);
+/* So many startups were served at once since the last call, and `n_left` are still waiting. */
+void admission_served(struct admission_queue *q, uint64_t n_served, uint64_t n_left, struct mono now);
 /* How long the n-th in the queue waits. */
 int64_t admission_wait_ms(const struct admission_queue *q, const struct admission_queue_rule *rule, uint64_t n);
 /* Who waits here: in the queue (`n_waiting`) and, with a slot, at home. What the other servers are told. */

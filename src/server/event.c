@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define EVENT_TEXT 512
+#define PACE_MS 10000
 #define REFUSALS_A_SECOND 5
 
 struct event_write {
@@ -71,6 +72,16 @@ void event_add(struct server *s, const char *type, const char *level, int64_t ho
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	add(s, type, level, host_id, text);
+}
+
+bool pace_passes(const struct server *s, struct mono *said)
+{
+	struct mono now = world_now(s->world);
+
+	if (said->us && mono_ms_between(*said, now) < PACE_MS)
+		return false;
+	*said = now;
+	return true;
 }
 
 void event_add_refusal(struct server *s, const char *type, const char *format, ...)

@@ -6,9 +6,12 @@
  *   config    the cluster's settings, from config.def and the store
  *   roster    hosts and servers as the store knows them, in memory
  *   lists     which list a host should have, which servers to avoid now
+ *   crowd     who has not shown who it is: limits, and who makes room for whom
+ *   gate      before TLS: how many handshakes at a time
  *   session   one agent's link: startup, claim, ready, ping, requests
  *   clones    two machines with one guid, on two servers
  *   arrivals  the pace at which agents come home
+ *   admission after TLS: who is asked to come back later
  *   spreading new lists -> agents (core/spread)
  *   news      what agents are told without asking: heartbeats, how many they are, how their preferred server is
  *   watch     silence, grace, dead servers (core/member)
@@ -25,6 +28,7 @@
 #include "base/props.h"
 #include "ca/policy.h"
 #include "ca/root.h"
+#include "core/admission.h"
 #include "core/algorithm.h"
 #include "core/heartbeat.h"
 #include "core/link_order.h"
@@ -141,6 +145,8 @@ struct member_server { /* a management server as we know it, ourselves included 
 	uint64_t word_version; /* grows when the word changes; 0: none yet */
 	struct mono up_since;  /* this run, as far as we know; {0}: not up */
 	int64_t up_run_id;
+	uint64_t n_agents;      /* it owns, counted lately: admission.c */
+	uint64_t n_sent;        /* whom we have sent there since its last word: admission.c */
 	struct list in_servers; /* s->servers, by id */
 };
 struct member_server *roster_server(const struct server *s, int64_t msid);
@@ -178,6 +184,58 @@ void names_update(struct server *s);
 /* Two hosts (names or addresses, without ports): does one lead where the other is? As far as is known. */
 bool names_same_host(const struct server *s, const char *a, const char *b);
 void names_deinit(struct server *s);
+/* ---- crowd.c ---- */
+
+/* From where somebody is connected who has sent no startup yet. */
+struct address {
+	char ip[IP_TEXT];
+	size_t n;         /* of those: what the limit by address counts */
+	struct list idle; /* struct session: strangers that we wait for, the longest first */
+	size_t n_idle;
+	struct heap_node in_idlest;
+	struct list waiting;  /* struct session: at gate 1, first come first */
+	struct list in_turns; /* while somebody waits */
+};
+/* May a newcomer from there come in? Somebody idle may be dropped for it. */
+bool crowd_has_room(struct server *s, const char *ip);
+enum err crowd_enter(struct session *x) MUST_CHECK;
+/* Do we wait for it, or it for us? */
+void crowd_idle(struct session *x, bool is_idle);
+void crowd_known(struct session *x); /* it has shown a certificate that holds */
+void crowd_leave(struct session *x); /* it has sent its startup, or is gone; any number of times */
+void crowd_deinit(struct server *s);
+
+/* ---- gate.c ---- */
+
+enum gate_place { GATE_OUT, GATE_WAITING, GATE_COUNTED, GATE_STALLED };
+
+struct gate {
+	struct admission bound;
+	struct timer tick;
+	struct mono tick_due;
+	struct list counted; /* struct session: in progress */
+	size_t n_counted;
+	struct list turns; /* struct address with somebody waiting */
+	size_t n_waiting;
+	bool rests; /* the listener is paused */
+	uint64_t n_cuts;
+	int64_t worst_us; /* the longest delay so far */
+	struct mono said;
+};
+void gate_init(struct server *s);
+void gate_deinit(struct server *s);
+void gate_turn(struct session *x);  /* link_turn() has changed */
+void gate_leave(struct session *x); /* the handshake is over, in whatever way; any number of times */
+
+/* ---- admission.c ---- */
+
+/* false: it was put off, and the session has ended. */
+bool admission_lets_in(struct session *x, const struct header *h, const struct msg_startup_common *m);
+void admission_claim_begins(struct server *s);
+void admission_claim_ends(struct server *s);
+int64_t admission_expected_ms(const struct server *s);  /* how long the next one would wait */
+uint64_t admission_backlog_now(const struct server *s); /* who waits here or has a slot: for the other servers */
+bool admission_is_overrun(const struct server *s);      /* nobody should be sent here now */
 
 /* ---- session.c, startup.c, requests.c: one agent's (or peer's, or joiner's) link ---- */
 
@@ -216,7 +274,11 @@ struct session {
 	struct mono opened;      /* when the link was accepted */
 	struct list in_sessions; /* s->sessions */
 	struct timer deadline;   /* of the state */
-	bool counted_anonymous;
+	struct address *address; /* crowd.c; NULL: it has sent its startup */
+	bool is_stranger;        /* it has shown no certificate that holds either */
+	struct list in_idle;
+	enum gate_place at_gate;
+	struct list in_gate; /* of its place */
 	/* from STARTED on */
 	struct host *host; /* borrowed; NULL before ATTACHED and after the host is gone */
 	int64_t host_id;
@@ -505,6 +567,9 @@ void api_deinit(struct server *s);
 void event_add(struct server *s, const char *type, const char *level, int64_t host_id, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
+/* For a line that would be written again and again: true every ten seconds; *said begins as {0}. */
+bool pace_passes(const struct server *s, struct mono *said);
+
 /*
  * As event_add() at level WARN, for what somebody who has not shown who he is can cause as often as he likes: at most a
  * few are stored a second, the rest is counted and stands in the debug log.
@@ -553,9 +618,28 @@ struct server {
 	size_t n_in_state[SESSION_CLOSED + 1]; /* sessions in each state; kept by session_move() */
 	int64_t n_attachments;                 /* ever, see session.attachment */
 	struct list events_again;              /* status events that the store did not take: session.c */
-	size_t n_anonymous;
-	struct map anonymous_by_ip; /* text -> count as pointer */
 	uint64_t n_refused;
+	struct mono closings_since; /* session.c: the second that is counted */
+	unsigned n_closings;
+
+	/* crowd.c */
+	struct map addresses; /* text -> struct address */
+	struct heap idlest;   /* struct address */
+	size_t n_anonymous;   /* without a startup */
+	size_t n_strangers;   /* of those, without a certificate that holds */
+	uint64_t n_no_room, n_made_room;
+	struct mono crowd_said;
+
+	struct gate gate;
+
+	/* admission.c */
+	struct admission_queue startups;
+	size_t n_starting; /* claims under way */
+	size_t n_served;   /* in this turn */
+	struct later served_later;
+	uint64_t n_put_off;
+	struct mono put_off_said;
+	struct mono agents_counted;
 	struct mono refusals_since; /* event.c: the second that is counted */
 	unsigned n_refusals;
 

@@ -445,7 +445,8 @@ static enum err set_up(struct daemon *d, struct why *why)
 	p.address = d->settings.address;
 	p.cluster_key = d->has_cluster_key ? d->cluster_key : NULL;
 	p.max_links = (size_t)d->settings.max_links;
-	p.max_anonymous_per_ip = (size_t)d->settings.max_anonymous;
+	p.max_anonymous_per_ip = (size_t)d->settings.max_anonymous_per_address;
+	p.max_anonymous = (size_t)d->settings.max_anonymous;
 	p.fatal = on_fatal;
 	p.stop_asked = on_stop_asked;
 	p.user = d;

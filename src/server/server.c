@@ -14,9 +14,10 @@
 #include <string.h>
 
 #define FILE_ID "server.id"
-#define BACKLOG 1024
+#define BACKLOG 4096 /* where a storm waits: the kernel caps it at its own limit */
 #define MAX_LINKS 18000
 #define MAX_ANONYMOUS_PER_IP 256
+#define MAX_ANONYMOUS 4096
 
 void server_params_init(struct server_params *p)
 {
@@ -46,6 +47,8 @@ static enum err copy_params(struct server *s, const struct server_params *p)
 		s->p.max_links = MAX_LINKS;
 	if (!s->p.max_anonymous_per_ip)
 		s->p.max_anonymous_per_ip = MAX_ANONYMOUS_PER_IP;
+	if (!s->p.max_anonymous)
+		s->p.max_anonymous = MAX_ANONYMOUS;
 	return s->p.name && s->p.dir && s->p.listen_ip && s->p.address && s->p.version ? ERR_OK : ERR_NOMEM;
 }
 
@@ -105,9 +108,11 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->promises);
 	list_init(&s->questions);
 	map_init_text(&s->promise_by_guid, rng_u64(&s->world->rng));
+	list_init(&s->served_later.queued);
+	gate_init(s);
 	map_init_number(&s->hosts_by_id, rng_u64(&s->world->rng));
 	map_init_text(&s->hosts_by_guid, rng_u64(&s->world->rng));
-	map_init_text(&s->anonymous_by_ip, rng_u64(&s->world->rng));
+	map_init_text(&s->addresses, rng_u64(&s->world->rng));
 	map_init_text(&s->revoked, rng_u64(&s->world->rng));
 	map_init_number(&s->requests, rng_u64(&s->world->rng));
 	map_init_number(&s->pings, rng_u64(&s->world->rng));
@@ -149,10 +154,12 @@ struct server *server_free(struct server *s)
 	names_deinit(s);
 	peer_stop(s);
 	session_free_all(s);
+	gate_deinit(s);
 	/* Who hears of these may still add to the ledger. */
 	while ((h = roster_next(s, &cursor)))
 		requests_fail(h, ERR_STOPPED, err_text(ERR_STOPPED));
 	ledger_deinit(s);
+	world_later_cancel(&s->served_later);
 	host_events_deinit(s);
 	join_deinit(s);
 	arrivals_deinit(s);
@@ -160,7 +167,7 @@ struct server *server_free(struct server *s)
 	roster_deinit(s);
 	api_deinit(s);
 	map_deinit(&s->requests);
-	map_deinit(&s->anonymous_by_ip);
+	crowd_deinit(s);
 	map_deinit(&s->pings);
 	authority_deinit(s);
 	config_deinit(s);
@@ -507,6 +514,17 @@ void server_look(const struct server *s, struct server_view *out)
 		.refused = s->n_refused,
 		.accepting = server_is_accepting(s),
 		.heartbeat_ms = s->heartbeat_ms,
+		.strangers = s->n_strangers,
+		.handshakes = s->gate.n_counted,
+		.handshakes_allowed = s->gate.bound.allowed,
+		.handshakes_waiting = s->gate.n_waiting,
+		.starting = s->n_starting,
+		.startup_wait_ms = admission_expected_ms(s),
+		.put_off = s->n_put_off,
+		.made_room = s->n_made_room,
+		.no_room = s->n_no_room,
+		.cuts = s->gate.n_cuts,
+		.delay_us = s->gate.worst_us,
 	};
 	list_for (x, (struct list *)(uintptr_t)&s->sessions, struct session, in_sessions) {
 		out->sessions += x->state == SESSION_ATTACHED || x->state == SESSION_READY;

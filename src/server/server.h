@@ -31,7 +31,8 @@ struct server_params {
 	const uint8_t *cluster_key; /* 32 bytes; NULL: this server can't issue */
 	const char *version;
 	size_t max_links;            /* total, 0: 18000 */
-	size_t max_anonymous_per_ip; /* unauthenticated, 0: 256 */
+	size_t max_anonymous_per_ip; /* without a startup, 0: 256 */
+	size_t max_anonymous;        /* of those that have shown no certificate either, 0: 4096 */
 	/* The simulation's hand on the store: called on the store lane before each group; an error fails the group. */
 	enum err (*store_gate)(void *user, struct why *why);
 	/* Called on failures that make going on wrong: another run took our row (ERR_CONFLICT). */
@@ -91,5 +92,17 @@ struct server_view {
 	uint64_t refused; /* connections and startups refused since the start */
 	bool accepting;   /* takes agents */
 	int64_t heartbeat_ms;
+	/* Who comes in (docs/failover.md, "Admission"): */
+	size_t strangers;          /* of the anonymous, those that have shown no certificate */
+	size_t handshakes;         /* in progress ... */
+	size_t handshakes_allowed; /* ... at most now */
+	size_t handshakes_waiting; /* for their turn */
+	size_t starting;           /* startups whose claim is under way */
+	int64_t startup_wait_ms;   /* what the next one would wait */
+	uint64_t put_off;          /* since the start: agents that were asked to come back later */
+	uint64_t made_room;        /* idle connections dropped for newcomers */
+	uint64_t no_room;          /* newcomers turned away at a limit */
+	uint64_t cuts;             /* how often the loop was late and fewer handshakes were allowed */
+	int64_t delay_us;          /* the longest delay of the loop while a handshake was in progress */
 };
 void server_look(const struct server *s, struct server_view *out);

@@ -20,6 +20,8 @@
 #define FLUSH_MS 1000
 #define PROVING_HEARTBEAT_MS 500
 #define AGENT_HEARTBEAT_MS 1000
+#define HELD_MS 30000        /* from accept: a handshake that waits for its turn at gate 1 */
+#define CLOSINGS_A_SECOND 20 /* that are logged */
 
 #define TO(state) (1u << SESSION_##state)
 /* clang-format off */
@@ -68,45 +70,6 @@ void session_move(struct session *x, enum session_state to, const char *reason)
 	x->since = world_now(x->server->world);
 }
 
-/* ---- what the unauthenticated may hold ---- */
-
-static bool anonymous_has_room(struct server *s, const char *ip)
-{
-	size_t of_ip = (size_t)(uintptr_t)map_get(&s->anonymous_by_ip, ip);
-
-	return of_ip < s->p.max_anonymous_per_ip && s->n_sessions < s->p.max_links;
-}
-
-static enum err anonymous_enter(struct session *x)
-{
-	struct server *s = x->server;
-	const char *ip = session_peer(x);
-	size_t of_ip = (size_t)(uintptr_t)map_get(&s->anonymous_by_ip, ip);
-	enum err e = map_put(&s->anonymous_by_ip, ip, (void *)(uintptr_t)(of_ip + 1));
-
-	if (e)
-		return e;
-	x->counted_anonymous = true;
-	s->n_anonymous++;
-	return ERR_OK;
-}
-
-/* It has shown who it is, or is gone: limits by address count unauthenticated connections only (decision 33). */
-static void anonymous_leave(struct session *x)
-{
-	struct server *s = x->server;
-	const char *ip = session_peer(x);
-	size_t of_ip;
-
-	if (!x->counted_anonymous)
-		return;
-	x->counted_anonymous = false;
-	s->n_anonymous--;
-	of_ip = (size_t)(uintptr_t)map_remove(&s->anonymous_by_ip, ip);
-	if (of_ip > 1 && map_put(&s->anonymous_by_ip, ip, (void *)(uintptr_t)(of_ip - 1)))
-		log_warn(s->log, "out of memory, an address is counted too low", KV_S("peer", ip));
-}
-
 /* ---- the end ---- */
 
 static void session_free_later(struct later *l)
@@ -127,6 +90,7 @@ static void session_forget(struct session *x)
 	timer_stop(s->world, &x->deadline);
 	timer_stop(s->world, &x->claim_again);
 	timer_stop(s->world, &x->in_sequence_timer);
+	crowd_leave(x);
 	requests_drop_queue(x);
 	startup_abandon(x);
 	startup_drop_held(x);
@@ -141,6 +105,18 @@ static void session_forget(struct session *x)
 
 static void store_event(struct session *x, enum host_event event);
 
+/* What strangers cause can come by the thousand: the first of a second are shown, the others to who looks closely. */
+static enum log_level closing_level(struct server *s)
+{
+	struct mono now = world_now(s->world);
+
+	if (mono_ms_between(s->closings_since, now) >= 1000) {
+		s->closings_since = now;
+		s->n_closings = 0;
+	}
+	return s->n_closings++ < CLOSINGS_A_SECOND ? LOG_INFO : LOG_DEBUG;
+}
+
 void session_end(struct session *x, enum err why, const char *sentence, enum host_event event)
 {
 	struct server *s = x->server;
@@ -151,13 +127,13 @@ void session_end(struct session *x, enum err why, const char *sentence, enum hos
 		return;
 	if (x->state < SESSION_ATTACHED && why != ERR_CLOSED) {
 		s->n_refused++;
-		log_info(s->log, "connection refused", KV_S("peer", session_peer(x)),
-			 KV_S("state", states[x->state].name), KV_S("error", err_name(why)), KV_S("reason", sentence));
+		log_at(s->log, closing_level(s), "connection refused", KV_S("peer", session_peer(x)),
+		       KV_S("state", states[x->state].name), KV_S("error", err_name(why)), KV_S("reason", sentence));
 	}
 	if (x->state == SESSION_PEER)
 		peer_session_ended(x);
 	session_move(x, SESSION_CLOSED, sentence);
-	anonymous_leave(x);
+	crowd_leave(x);
 	x->link = link_close_after_flush(x->link, FLUSH_MS);
 
 	if (h && !was_superseded) {
@@ -301,6 +277,11 @@ static void store_event(struct session *x, enum host_event event)
 
 /* ---- link events ---- */
 
+static void on_turn(struct link *l, void *user)
+{
+	gate_turn(user);
+}
+
 static void on_up(struct link *l, void *user)
 {
 	struct session *x = user;
@@ -308,6 +289,11 @@ static void on_up(struct link *l, void *user)
 	const struct tls_peer *peer = link_peer(l);
 	struct why why = WHY_NONE;
 
+	gate_leave(x);
+	if (peer->has_cert && peer->chain_ok && !authority_is_revoked(s, peer->cert.serial))
+		crowd_known(x);
+	else
+		crowd_idle(x, true);
 	if (str_equal(peer->alpn, ALPN_JOIN)) {
 		session_move(x, SESSION_JOINING, "muster-join/1");
 		timer_set_in(s->world, &x->deadline, JOINING_MS);
@@ -322,7 +308,7 @@ static void on_up(struct link *l, void *user)
 			session_end(x, ERR_UNTRUSTED, why_text(&why, ERR_UNTRUSTED), EVENT_N);
 			return;
 		}
-		anonymous_leave(x);
+		crowd_leave(x);
 		link_set_message_limit(l, LINK_MESSAGE_LIMIT);
 		link_set_heartbeat(l, AGENT_HEARTBEAT_MS);
 		session_move(x, SESSION_PEER, "server certificate");
@@ -345,12 +331,13 @@ static void on_closed(struct link *l, void *user, enum err why, const char *sent
 	struct session *x = user;
 
 	/* The link frees itself; anonymous_leave() still needs its address, so that comes first. */
-	anonymous_leave(x);
+	crowd_leave(x);
 	x->link = NULL;
 	session_end(x, why, sentence, EVENT_N);
 }
 
 static const struct link_events session_link_events = {
+	.turn = on_turn,
 	.up = on_up,
 	.message = on_message,
 	.closed = on_closed,
@@ -384,7 +371,7 @@ void session_accept(struct server *s, struct stream *take_stream)
 	struct session *x;
 	struct link_params p = {0};
 
-	if (!s->running || s->stopping || !anonymous_has_room(s, take_stream->peer_ip)) {
+	if (!s->running || s->stopping || !crowd_has_room(s, take_stream->peer_ip)) {
 		s->n_refused++;
 		log_debug(s->log, "connection refused, no room", KV_S("peer", take_stream->peer_ip));
 		stream_close(take_stream);
@@ -399,6 +386,8 @@ void session_accept(struct server *s, struct stream *take_stream)
 	x->state = SESSION_TLS;
 	x->since = x->opened = world_now(s->world);
 	x->interval_told = -1;
+	list_init(&x->in_idle);
+	list_init(&x->in_gate);
 	timer_init(&x->deadline, on_deadline);
 	timer_init(&x->claim_again, NULL);
 	timer_init(&x->in_sequence_timer, NULL);
@@ -417,6 +406,7 @@ void session_accept(struct server *s, struct stream *take_stream)
 		.expired_grace_s = config_bool(s, "ca.plugin.root.allow.expired.cert") ? ADMIT_EXPIRED_LIMIT_S : 0,
 	};
 	p.handshake_ms = config_number(s, "agent.ssl.handshake.timeout", 0) * 1000;
+	p.held_ms = HELD_MS;
 	p.offload = true;
 	p.events = &session_link_events;
 	p.user = x;
@@ -429,7 +419,7 @@ void session_accept(struct server *s, struct stream *take_stream)
 	list_append(&s->sessions, &x->in_sessions);
 	s->n_sessions++;
 	s->n_in_state[x->state]++;
-	if (anonymous_enter(x))
+	if (crowd_enter(x))
 		session_end(x, ERR_NOMEM, "out of memory", EVENT_N);
 }
 
@@ -472,7 +462,7 @@ static void anonymous_message(struct session *x, const struct header *h, const c
 		return;
 	}
 	if (b.n && element_startup(&b.elements[0])) {
-		anonymous_leave(x);
+		crowd_leave(x);
 		startup_begin(x, h, &b);
 	}
 	batch_deinit(&b);
@@ -524,6 +514,7 @@ static void joining_message(struct session *x, const struct header *h, const cha
 	struct batch b = {0};
 	struct why why = WHY_NONE;
 
+	crowd_idle(x, false);
 	if (batch_decode(&b, body, n, &why))
 		session_end(x, ERR_MALFORMED, why_text(&why, ERR_MALFORMED), EVENT_N);
 	else

@@ -22,6 +22,7 @@ struct server_settings {
 	int64_t max_anonymous;
 	int64_t drain_on_stop;
 	struct tcp_timers tcp;
+	int64_t max_anonymous_per_address;
 };
 
 extern const struct settings_table server_settings_table;

@@ -1,7 +1,8 @@
 /*
  * Startup: an anonymous link says which host it is.
  *
- *   1. judged by ca/policy: certificate, guid, what the host was bound to before;
+ *   1. judged by ca/policy: certificate, guid, what the host was bound to before; a muster agent that would have to
+ * wait long is asked to come back later (admission.c);
  *   2. answered at once, before any work in the store (the reference's agent has a timer running);
  *   3. claimed in the store: the host row is found or made, described, and owned by us with a new epoch;
  *   4. attached: ReadyCommand with the list if the reported one is outdated, the avoid list and the interval always;
@@ -26,6 +27,7 @@ struct claim {
 	bool void_claim;         /* read on the store lane: set when the link has closed (atomic) */
 	bool is_retry;           /* of a provisional session */
 	bool taken;              /* the session was taken without waiting any longer; known on the loop only */
+	bool is_queued;          /* it counts in the queue of startups (admission.c) */
 	struct host_row row;     /* what the startup says; completed by the store */
 	char *zone, *pod, *cluster;
 	char uuid[UUID_TEXT], place_uuids[3][UUID_TEXT];
@@ -465,11 +467,20 @@ static void claim_was_left(struct server *s, struct claim *c)
 		watch_lost(s, h);
 }
 
+/* Nobody waits for it any more. */
+static void claim_leaves_queue(struct server *s, struct claim *c)
+{
+	if (c->is_queued)
+		admission_claim_ends(s);
+	c->is_queued = false;
+}
+
 static void claim_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
 {
 	struct claim *c = container_of(entry, struct claim, entry);
 	struct session *x = c->session;
 
+	claim_leaves_queue(s, c);
 	if (!result)
 		follow_now(s);
 	if (!x) {
@@ -509,6 +520,9 @@ static void claim_begin(struct session *x, struct claim *take_c)
 	take_c->row.link_number = x->link_number;
 	take_c->row.boot_number = x->boot_number;
 	x->claim = take_c;
+	take_c->is_queued = !take_c->is_retry;
+	if (take_c->is_queued)
+		admission_claim_begins(s);
 	ledger_add(s, &take_c->entry);
 }
 
@@ -729,6 +743,7 @@ void startup_store_hangs(struct session *x)
 	if (roster_by_guid(x->server, x->guid)) {
 		/* When the claim comes back, it makes good what is provisional until then. */
 		x->claim->taken = true;
+		claim_leaves_queue(x->server, x->claim);
 	}
 	attach_without_store(x, "the store does not answer");
 }
@@ -866,7 +881,12 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 		session_end(x, ERR_CONFLICT, "a later start of this agent is connected", EVENT_N);
 		return;
 	}
-	if (draining_puts_off(x, h, known) || !may_come_home(x, h, m, guid))
+	if (draining_puts_off(x, h, known))
+		return;
+	/* Who comes back to a link that it has here is not put off: it has nothing else. */
+	if (x->state == SESSION_ANONYMOUS && !admission_lets_in(x, h, m))
+		return;
+	if (!may_come_home(x, h, m, guid))
 		return;
 	if (a == ADMIT_UNSECURED)
 		log_warn(s->log, "an agent is let in unsecured, because ca.plugin.root.auth.strictness is false",

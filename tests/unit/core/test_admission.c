@@ -164,20 +164,27 @@ static void the_pace_is_measured_while_somebody_waits(void **state)
 	assert_int_equal(admission_wait_ms(&q, rule, 100), 500); /* 200 per second are assumed */
 	/* Agents that come one at a time, minutes apart, say nothing about how quick we are. */
 	for (int i = 0; i < 10; i++)
-		admission_served(&q, 0, at_ms(now += 60000));
+		admission_served(&q, 1, 0, at_ms(now += 60000));
 	assert_int_equal(q.gap_us_64, 0);
-	admission_served(&q, 5, at_ms(now));
-	admission_served(&q, 4, at_ms(now += 2));
+	admission_served(&q, 1, 5, at_ms(now));
+	admission_served(&q, 1, 4, at_ms(now += 2));
 	assert_int_equal(admission_wait_ms(&q, rule, 100), 200);
 	for (int i = 0; i < 1000; i++)
-		admission_served(&q, 9, at_ms(now += 10));
+		admission_served(&q, 1, 9, at_ms(now += 10));
 	assert_in_range(admission_wait_ms(&q, rule, 100), 980, 1001);
+	/* The store's groups come at once: each of a group took its share of the time. */
+	for (int i = 0; i < 20; i++)
+		admission_served(&q, 500, 9, at_ms(now += 1000));
+	assert_in_range(admission_wait_ms(&q, rule, 100), 195, 200);
+	admission_served(&q, 0, 9, at_ms(now += 5000)); /* nobody was served */
+	assert_in_range(admission_wait_ms(&q, rule, 100), 195, 200);
+	admission_served(&q, 1, 9, at_ms(now));
 	/* Groups that are committed together count as what they are on average. */
 	for (int i = 0; i < 2000; i++)
-		admission_served(&q, 9, at_ms(now += i % 10 ? 0 : 40));
+		admission_served(&q, 1, 9, at_ms(now += i % 10 ? 0 : 40));
 	assert_in_range(admission_wait_ms(&q, rule, 100), 300, 500);
 	/* A suspended machine isn't a slow one: an hour counts as a second. */
-	admission_served(&q, 9, at_ms(now += 3600000));
+	admission_served(&q, 1, 9, at_ms(now += 3600000));
 	assert_in_range(admission_wait_ms(&q, rule, 100), 1000, 2100);
 	/* A queue of any length is no overflow. */
 	assert_true(admission_wait_ms(&q, rule, UINT64_MAX) > 0);
@@ -371,7 +378,7 @@ static int64_t storm_run(struct storm *s, size_t n, size_t n_servers, struct rng
 			s->n_waiting[i]--;
 			s->n_served[i]++;
 			n_done++;
-			admission_served(&s->queues[i], s->n_waiting[i], at_ms(now));
+			admission_served(&s->queues[i], 1, s->n_waiting[i], at_ms(now));
 		}
 		if (now % 1000)
 			continue;

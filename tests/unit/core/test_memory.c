@@ -265,7 +265,7 @@ static void the_gates_need_no_memory(void **state)
 	failing_alloc_arm_from(0);
 	admission_init(&a, &admission_rule_default);
 	admission_sample(&a, 100, 16, at_ms(1));
-	admission_served(&queue, 1, at_ms(1));
+	admission_served(&queue, 1, 1, at_ms(1));
 	assert_int_equal(
 		admission_ask(&queue, &admission_queue_rule_default, &newcomer, &other, 1, at_ms(1), &rng).server, 0);
 	assert_int_equal(failback_judge(&f, &failback_rule_default, &q, at_ms(60000), &look_again), FAILBACK_OPEN);
