@@ -82,6 +82,7 @@ struct fake_listener {
 	struct list in;
 	char *ip;
 	uint16_t port;
+	bool is_paused;
 	struct listen_params params;
 };
 
@@ -138,6 +139,11 @@ static void connect_now(struct fake_stream *s)
 
 	if (!l) {
 		stream_over(s, ERR_UNREACHABLE, "connection refused");
+		return;
+	}
+	if (l->is_paused) {
+		/* It stays in the backlog. */
+		timer_set_in(s->stream.world, &s->timer, FAKE_LATENCY_MS);
 		return;
 	}
 	other = stream_make(f, s->stream.peer_ip, s->stream.local_ip, 40000);
@@ -253,6 +259,7 @@ static enum err fake_listen(struct world *w, struct listener **out, const struct
 
 static void fake_listener_pause(struct listener *l, bool paused)
 {
+	container_of(l, struct fake_listener, listener)->is_paused = paused;
 }
 
 static uint16_t fake_listener_port(const struct listener *l)

@@ -463,6 +463,8 @@ void script_startup(struct script *a)
 			assert_int_equal(msg_set_text(&m->startup.musterPurpose, a->purpose), ERR_OK);
 		msg_set_i64(&m->startup.musterPutOff, a->put_off);
 	}
+	if (a->as.was_sent)
+		msg_set_bool(&m->startup.musterSent, true);
 	send_batch(a, a->link, &h, &b);
 	batch_deinit(&b);
 }

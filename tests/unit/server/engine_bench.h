@@ -68,6 +68,7 @@ struct agent_script {
 	const char *boot;    /* muster */
 	const char *list;    /* reported; NULL: none */
 	int64_t boot_number; /* 0: none */
+	bool was_sent;       /* by another server */
 };
 
 struct script {
