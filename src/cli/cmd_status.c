@@ -1,6 +1,8 @@
 /*
  * muster status: the cluster on one page.
  */
+#include <inttypes.h>
+
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/api.h"
@@ -182,6 +184,23 @@ static void print_lists(const json_t *status)
 	mem_free(list);
 }
 
+/* Only while somebody waits. */
+static void print_admission(const json_t *status)
+{
+	const json_t *a = json_object_get(status, "admission");
+	int64_t waiting = json_number(a, "handshakeswaiting", 0), wait_ms = json_number(a, "startupwaitms", 0);
+
+	if (waiting > 0)
+		printf("\n%s takes in many connections at once: %" PRId64 " wait, %" PRId64
+		       " handshakes at a time keep it quick for those it has.\n",
+		       json_text(status, "answeredby", "the server"), waiting, json_number(a, "handshakesallowed", 0));
+	if (wait_ms >= 1000)
+		printf("\n%s has a queue of %" PRId64 " startups, about %" PRId64
+		       " s long; agents are asked to come back later (%" PRId64 " so far).\n",
+		       json_text(status, "answeredby", "the server"), json_number(a, "starting", 0), wait_ms / 1000,
+		       json_number(a, "putoff", 0));
+}
+
 /* What someone should do something about. */
 static void print_warnings(const struct cli *c, const json_t *status)
 {
@@ -227,6 +246,7 @@ int cmd_status(struct cli *c, int argc, char **argv)
 		print_views(c, servers);
 		print_hosts(status);
 		print_lists(status);
+		print_admission(status);
 		print_warnings(c, status);
 	}
 	json_decref(answer);

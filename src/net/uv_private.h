@@ -82,7 +82,7 @@ void uv_resolve_cancel(struct world *w, struct resolve *r);
 /* ---- lanes (work_uv.c) ---- */
 
 /* `join`: lane_stop() waits for what is running. Otherwise its threads are left to finish alone. */
-struct lane *lane_new(struct uv_world *w, unsigned max_threads, bool join);
+struct lane *lane_new(struct uv_world *w, unsigned max_threads, bool join, bool nice);
 /* Stops: takes no more, drops what is queued, and never reports again. NULL is fine. */
 void lane_stop(struct lane *l);
 /* ERR_NOMEM when not even one thread could be started. */

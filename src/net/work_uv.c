@@ -11,11 +11,15 @@
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "net/uv_private.h"
 
 #define MAX_THREADS 16
+#define NICER 5
 
 struct lane {
 	pthread_mutex_t lock;
@@ -28,10 +32,11 @@ struct lane {
 	unsigned idle;
 	unsigned refs; /* the world's and one a thread */
 	bool join;
+	bool nice;
 	bool stopping;
 };
 
-struct lane *lane_new(struct uv_world *w, unsigned max_threads, bool join)
+struct lane *lane_new(struct uv_world *w, unsigned max_threads, bool join, bool nice)
 {
 	struct lane *l = mem_zalloc(sizeof(*l));
 
@@ -51,6 +56,7 @@ struct lane *lane_new(struct uv_world *w, unsigned max_threads, bool join)
 	l->max_threads = max_threads < 1 ? 1 : max_threads > MAX_THREADS ? MAX_THREADS : max_threads;
 	l->refs = 1;
 	l->join = join;
+	l->nice = nice;
 	return l;
 }
 
@@ -73,10 +79,23 @@ void work_drop(struct work *work)
 		work->dropped(work);
 }
 
+/*
+ * On Linux niceness is a thread's own. Handshakes and signatures may fill all processors in a storm, and the loop, whom
+ * everybody is waiting for, must not stand behind them. Not more than this, or busy neighbours would starve them.
+ */
+static void be_nice(void)
+{
+	pid_t thread = (pid_t)syscall(SYS_gettid);
+
+	(void)setpriority(PRIO_PROCESS, (id_t)thread, getpriority(PRIO_PROCESS, (id_t)thread) + NICER);
+}
+
 static void *lane_thread(void *arg)
 {
 	struct lane *l = arg;
 
+	if (l->nice)
+		be_nice();
 	pthread_mutex_lock(&l->lock);
 	for (;;) {
 		struct work *work;

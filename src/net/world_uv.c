@@ -217,8 +217,9 @@ static bool lanes_new(struct uv_world *w)
 	static const struct {
 		bool single;
 		bool join;
+		bool nice;
 	} rows[N_LANES] = {
-		[WORK_CRYPTO] = {.single = false, .join = true},
+		[WORK_CRYPTO] = {.single = false, .join = true, .nice = true},
 		[WORK_STORE] = {.single = true, .join = true},
 		[WORK_FILE] = {.single = true, .join = true},
 		[LANE_NAMES] = {.single = false, .join = false},
@@ -227,7 +228,7 @@ static bool lanes_new(struct uv_world *w)
 	for (int i = 0; i < N_LANES; i++) {
 		unsigned n = i == LANE_NAMES ? NAME_THREADS : uv_available_parallelism();
 
-		w->lanes[i] = lane_new(w, rows[i].single ? 1 : n, rows[i].join);
+		w->lanes[i] = lane_new(w, rows[i].single ? 1 : n, rows[i].join, rows[i].nice);
 		if (!w->lanes[i])
 			return false;
 	}

@@ -171,6 +171,28 @@ static json_t *store_object(struct server *s)
 	return o;
 }
 
+/* Of the server that answers: who comes in and who waits (docs/failover.md, "Admission"). */
+static json_t *admission_object(const struct server *s)
+{
+	json_t *o = json_object();
+	struct server_view v;
+
+	server_look(s, &v);
+	api_put_number(o, "strangers", (int64_t)v.strangers);
+	api_put_number(o, "handshakes", (int64_t)v.handshakes);
+	api_put_number(o, "handshakesallowed", (int64_t)v.handshakes_allowed);
+	api_put_number(o, "handshakeswaiting", (int64_t)v.handshakes_waiting);
+	api_put_number(o, "starting", (int64_t)v.starting);
+	api_put_number(o, "startupwaitms", v.startup_wait_ms);
+	api_put_number(o, "putoff", (int64_t)v.put_off);
+	api_put_number(o, "refused", (int64_t)v.refused);
+	api_put_number(o, "maderoom", (int64_t)v.made_room);
+	api_put_number(o, "noroom", (int64_t)v.no_room);
+	api_put_number(o, "cuts", (int64_t)v.cuts);
+	api_put_number(o, "longestdelayms", v.delay_us / 1000);
+	return o;
+}
+
 static void put_settings(json_t *o, struct server *s)
 {
 	api_put_text(o, "algorithm", algorithm_name(lists_algorithm(s)));
@@ -179,6 +201,7 @@ static void put_settings(json_t *o, struct server *s)
 	api_put_number(o, "interval", lists_interval(s, 0));
 	api_put_number(o, "configversion", s->config_version);
 	json_object_set_new(o, "store", store_object(s));
+	json_object_set_new(o, "admission", admission_object(s));
 	api_put_text(o, "answeredby", s->p.name);
 	api_put_flag(o, "strictness", config_bool(s, "ca.plugin.root.auth.strictness"));
 }

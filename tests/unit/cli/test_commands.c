@@ -51,7 +51,10 @@
 	"\"id\":\"t1\",\"token\":\"MUSTER1.abc\",\"role\":\"agent\",\"expires\":\"2026-01-15T09:00:02+0000\",\"uses\":1"
 
 static const struct fake_answer answers[] = {
-	{"getMusterStatus", NULL, 0, STATUS("0", "2", "false", "{\"ok\":false,\"failingseconds\":75,\"waiting\":3}")},
+	{"getMusterStatus", NULL, 0,
+	 STATUS("0", "2", "false",
+		"{\"ok\":false,\"failingseconds\":75,\"waiting\":3},\"admission\":{\"handshakesallowed\":16,"
+		"\"handshakeswaiting\":300,\"starting\":900,\"startupwaitms\":4500,\"putoff\":12}")},
 	{"listHosts", "name=nobody\n", 0, "{\"listhostsresponse\":{}}"},
 	{"listHosts", "name=silent\n", 0, "{\"listhostsresponse\":{\"count\":1,\"host\":[" HOST_SILENT "]}}"},
 	{"listHosts", "name=twins\n", 0, "{\"listhostsresponse\":{\"count\":2,\"host\":[" HOST_1 "," HOST_1 "]}}"},

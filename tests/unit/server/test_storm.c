@@ -211,6 +211,34 @@ static void a_long_queue_lets_the_listener_rest(void **state)
 	engine_down(&e);
 }
 
+static void a_late_loop_allows_fewer_at_a_time(void **state)
+{
+	struct engine_bench e;
+	struct stranger s;
+
+	engine_up(&e);
+	assert_int_equal(look(&e.a).handshakes_allowed, 16);
+	stranger_come(&s, &e, "10.9.0.1");
+	stranger_hello(&s);
+	fake_world_sleep(e.f, 40);
+	engine_run(&e, 1);
+	assert_int_equal(look(&e.a).handshakes_allowed, 16);
+	fake_world_sleep(e.f, 40);
+	engine_run(&e, 1);
+	assert_int_equal(look(&e.a).handshakes_allowed, 8);
+	assert_int_equal(look(&e.a).cuts, 1);
+	assert_in_range(look(&e.a).delay_us, 30000, 41000);
+	strangers_go(&s, 1);
+	engine_run(&e, 10);
+	/* With nothing in progress a delay has another cause. */
+	fake_world_sleep(e.f, 1000);
+	engine_run(&e, 1000);
+	fake_world_sleep(e.f, 1000);
+	engine_run(&e, 1000);
+	assert_int_equal(look(&e.a).handshakes_allowed, 8);
+	engine_down(&e);
+}
+
 /* ---- limits ---- */
 
 static void the_longest_idle_of_the_largest_crowd_makes_room(void **state)
@@ -494,6 +522,7 @@ int main(void)
 		cmocka_unit_test(who_stops_in_the_middle_takes_no_place),
 		cmocka_unit_test(who_waits_too_long_is_closed),
 		cmocka_unit_test(a_long_queue_lets_the_listener_rest),
+		cmocka_unit_test(a_late_loop_allows_fewer_at_a_time),
 		cmocka_unit_test(the_longest_idle_of_the_largest_crowd_makes_room),
 		cmocka_unit_test(an_address_makes_room_for_its_own),
 		cmocka_unit_test(who_has_work_under_way_is_not_dropped),
