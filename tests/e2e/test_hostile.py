@@ -3,16 +3,18 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import socket
 import ssl
 import struct
 import sys
+import threading
 import unittest
 
 from harness import Cluster, until
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
-from driver import BareTls  # noqa: E402
+from driver import BareTls, Program  # noqa: E402
 
 STARTUP = "com.cloud.agent.api.StartupRoutingCommand"
 
@@ -166,6 +168,106 @@ class Hostile(unittest.TestCase):
             peer.sock.close()
             self.assertTrue(m1.alive(), m1.log()[-2000:])
             self.assertEqual(cluster.hosts()["H1"]["state"], "Up")
+
+
+class Flood:
+    """Idle, slow and garbage connections from several addresses, kept up until the end of the block."""
+
+    IDLE, SLOW, GARBAGE = 1000, 200, 200
+
+    def __init__(self, cluster):
+        self.cluster, self.stopping = cluster, threading.Event()
+        self.sockets, self.n_closed_garbage, self.problem = [], 0, None
+        self.thread = threading.Thread(target=self.guarded)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+        for s in self.sockets:
+            s.close()
+
+    def connect(self, number):
+        s = socket.socket()
+        s.settimeout(30)
+        s.bind((f"{self.cluster.net}.{150 + number % 8}", 0))
+        s.connect((self.cluster.servers[0].address, 8250))
+        return s
+
+    def guarded(self):
+        try:
+            self.run()
+        except Exception as problem:  # told by the test
+            self.problem = problem
+
+    def garbage(self, number):
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            s = self.connect(number)
+            s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while s.recv(100):
+                pass
+        s.close()
+        self.n_closed_garbage += 1
+
+    def run(self):
+        hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)
+        self.sockets = [self.connect(n) for n in range(self.IDLE + self.SLOW)]
+        slow, at = self.sockets[self.IDLE:], 0
+        while not self.stopping.is_set():
+            for n, s in enumerate(slow):
+                try:
+                    s.sendall(hello[at % len(hello):][:1])
+                except OSError:  # closed at its deadline, or for a newcomer: the next one
+                    s.close()
+                    slow[n] = self.sockets[self.IDLE + n] = self.connect(n)
+            at += 1
+            for n in range(self.GARBAGE // 20):
+                self.garbage(n)
+
+
+class Storms(unittest.TestCase):
+    def reference_agent(self, cluster, number):
+        directory = os.path.join(cluster.dir, f"K{number}")
+        os.makedirs(directory, exist_ok=True)
+        return Program("reference_agent.py", "--properties", os.path.join(directory, "agent.properties"), "--name",
+                       f"K{number}", "--guid", f"00000000-0000-3000-8000-00000000000{number}", "--port", 8250,
+                       "--source-address", f"{cluster.net}.{100 + number}", "--time-scale", 0.05, "--no-keystore",
+                       "--hosts", cluster.servers[0].address)
+
+    def test_flood(self):
+        """Good agents get in past 1,400 hostile connections and a total limit of 500; nobody who is in loses its link,
+        and no CloudStack agent is told anything that makes it exit."""
+        with Cluster(1) as cluster, contextlib.ExitStack() as stack:
+            m1 = cluster.servers[0]
+            with open(os.path.join(m1.dir, "server.properties"), "a", encoding="ascii") as f:
+                f.write("links.anonymous=500\n")
+            cluster.start_servers()
+            cluster.config("ca.plugin.root.auth.strictness", "false")
+            until(lambda: cluster.status()["strictness"] is False, what="the server is open")
+            cluster.add_agents(5)
+            known = self.reference_agent(cluster, 1)
+            stack.callback(known.end)
+            until(lambda: cluster.all_up(6), what="those that were there before")
+
+            flood = stack.enter_context(Flood(cluster))
+            until(lambda: flood.problem or flood.n_closed_garbage >= Flood.GARBAGE, what="the flood has come",
+                  seconds=120)
+            self.assertGreater(cluster.status()["admission"]["maderoom"], 0)
+            cluster.add_agents(15)
+            late = self.reference_agent(cluster, 2)
+            stack.callback(late.end)
+            until(lambda: cluster.all_up(22), what="those that come meanwhile", seconds=120)
+            for agent in (known, late):
+                self.assertIsNone(agent.find("exit"))
+            self.assertIsNone(flood.problem)
+            admission = cluster.status()["admission"]
+            self.assertLessEqual(admission["strangers"], 500)
+            self.assertEqual(admission["noroom"], 0)
+            lost = re.findall(r"session moved .* from=(?:ready to=|attached to=(?!ready)).*", m1.log())
+            self.assertEqual(lost, [], "nobody has lost its link")
 
 
 if __name__ == "__main__":
