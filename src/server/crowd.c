@@ -45,6 +45,8 @@ static void drop_one(struct server *s, struct address *a, const char *sentence)
 {
 	struct session *x = list_first(&a->idle, struct session, in_idle);
 
+	if (!x)
+		return;
 	s->n_made_room++;
 	session_end(x, ERR_FULL, sentence, EVENT_N); /* which may free the address */
 }

@@ -101,12 +101,14 @@ static void leave_queue(struct session *x)
 		list_remove(&x->address->in_turns);
 }
 
-/* The next address has its turn, and stands behind the others then. */
+/* The next address has its turn, and stands behind the others then. NULL: nobody waits. */
 static struct session *next_in_turn(struct gate *g)
 {
 	struct address *a = list_first(&g->turns, struct address, in_turns);
-	struct session *x = list_first(&a->waiting, struct session, in_gate);
+	struct session *x = a ? list_first(&a->waiting, struct session, in_gate) : NULL;
 
+	if (!x)
+		return NULL;
 	list_remove(&a->in_turns);
 	list_append(&g->turns, &a->in_turns);
 	return x;
@@ -116,9 +118,11 @@ static void fill(struct server *s)
 {
 	struct gate *g = &s->gate;
 
-	while (!s->stopping && g->n_waiting && admission_room(&g->bound, g->n_counted)) {
+	while (!s->stopping && admission_room(&g->bound, g->n_counted)) {
 		struct session *x = next_in_turn(g);
 
+		if (!x)
+			break;
 		leave_queue(x);
 		count(x);
 		link_admit(x->link);
