@@ -157,6 +157,10 @@ static void on_served(struct later *l)
 {
 	struct server *s = container_of(l, struct server, served_later);
 
+	if (!list_is_empty(&s->ledger_tell)) {
+		world_later(s->world, l);
+		return;
+	}
 	admission_served(&s->startups, s->n_served, s->n_starting, world_now(s->world));
 	s->n_served = 0;
 }

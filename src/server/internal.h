@@ -59,6 +59,7 @@ struct entry {
 };
 /* Queues it; groups form by themselves while one is being written (at most 512 entries). Takes no memory. */
 void ledger_add(struct server *s, struct entry *e);
+void ledger_init(struct server *s);
 void ledger_deinit(struct server *s);
 size_t ledger_waiting(const struct server *s);
 /* Has the store failed since its last success? Since when; for status and case 14 of the decisions. */
@@ -646,7 +647,9 @@ struct server {
 	/* ledger.c */
 	struct list ledger_queue;
 	struct ledger_group *ledger_running; /* NULL: idle */
-	struct mono ledger_failing_since;    /* {0}: fine */
+	struct list ledger_tell;             /* struct entry: done, its owner doesn't know yet */
+	struct later ledger_later;
+	struct mono ledger_failing_since; /* {0}: fine */
 
 	/* config.c */
 	struct config_value *config;

@@ -10,6 +10,7 @@
 
 #define GROUP_MAX 512
 #define HANGS_MS 3000
+#define TOLD_PER_TURN 32 /* results; each may send messages, and a storm must not make one turn of five hundred */
 
 struct ledger_group {
 	struct work work;
@@ -48,6 +49,33 @@ static void group_run(struct work *work)
 	g->result = store_run(s->p.store, g->calls, g->n, &g->why);
 }
 
+/* In the order in which they were written. */
+static void tell_some(struct later *l)
+{
+	struct server *s = container_of(l, struct server, ledger_later);
+
+	for (int i = 0; i < TOLD_PER_TURN && !list_is_empty(&s->ledger_tell); i++) {
+		struct entry *e = list_first(&s->ledger_tell, struct entry, queued);
+		enum err result = e->call.result;
+		struct why why = e->call.why;
+
+		list_remove(&e->queued);
+		e->done(s, e, result, why_text(&why, result));
+	}
+	if (!list_is_empty(&s->ledger_tell))
+		world_later(s->world, &s->ledger_later);
+	else
+		server_gone_if_idle(s);
+}
+
+void ledger_init(struct server *s)
+{
+	list_init(&s->ledger_queue);
+	list_init(&s->ledger_tell);
+	list_init(&s->ledger_later.queued);
+	s->ledger_later.call = tell_some;
+}
+
 static void group_done(struct work *work)
 {
 	struct ledger_group *g = container_of(work, struct ledger_group, work);
@@ -70,14 +98,17 @@ static void group_done(struct work *work)
 	ledger_next(s);
 
 	list_for (e, &g->entries, struct entry, queued) {
-		enum err result = g->result ? g->result : e->call.result;
-		struct why why = g->result ? g->why : e->call.why;
-
+		if (g->result) {
+			e->call.result = g->result;
+			e->call.why = g->why;
+		}
 		list_remove(&e->queued);
-		e->done(s, e, result, why_text(&why, result));
+		list_append(&s->ledger_tell, &e->queued);
 	}
 	mem_free(g);
-	server_gone_if_idle(s);
+	/* Not before the rest of an earlier group. */
+	if (list_is_empty(&s->ledger_later.queued))
+		tell_some(&s->ledger_later);
 }
 
 static void ledger_next(struct server *s)
@@ -157,6 +188,11 @@ void ledger_deinit(struct server *s)
 			list_remove(&e->queued);
 			list_append(&s->ledger_queue, &e->queued);
 		}
+	}
+	world_later_cancel(&s->ledger_later);
+	list_for (e, &s->ledger_tell, struct entry, queued) {
+		list_remove(&e->queued);
+		list_append(&s->ledger_queue, &e->queued);
 	}
 	while (!list_is_empty(&s->ledger_queue)) {
 		struct entry *e = list_first(&s->ledger_queue, struct entry, queued);

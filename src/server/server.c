@@ -99,7 +99,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	s->log = p->log;
 	list_init(&s->sessions);
 	list_init(&s->servers);
-	list_init(&s->ledger_queue);
+	ledger_init(s);
 	list_init(&s->joinings);
 	list_init(&s->names);
 	list_init(&s->events_again);
@@ -444,7 +444,8 @@ void server_gone_if_idle(struct server *s)
 {
 	void (*gone)(void *) = s->gone;
 
-	if (!s->said_goodbye || s->ledger_running || s->starting || !list_is_empty(&s->joinings) || !gone)
+	if (!s->said_goodbye || s->ledger_running || !list_is_empty(&s->ledger_tell) || s->starting ||
+	    !list_is_empty(&s->joinings) || !gone)
 		return;
 	s->gone = NULL;
 	gone(s->gone_user);
