@@ -25,6 +25,8 @@
 #define RECORD_HEADER 5
 #define RECORD_APPLICATION_DATA 23
 #define EXTENSION_ALPN 16
+/* One is usual; 32 with records of 512 bytes. A packet of empty ones would keep us busy with nothing. */
+#define RECORDS_PER_PACKET 64
 
 struct session {
 	struct tls tls;
@@ -586,9 +588,13 @@ static enum err op_open(struct tls *t, struct bytes records, struct buf *plain, 
 	struct session *s = session_of(t);
 	enum err e = ERR_OK;
 
-	while (records.len > 0 && e == ERR_OK) {
+	for (int n = 0; records.len > 0 && e == ERR_OK; n++) {
 		struct bytes record;
 
+		if (n == RECORDS_PER_PACKET) {
+			why_set(why, "a packet of more than %d TLS records", RECORDS_PER_PACKET);
+			return ERR_TLS;
+		}
 		e = next_record(&records, &record, why);
 		if (e == ERR_OK)
 			e = open_record(s, record, plain, why);

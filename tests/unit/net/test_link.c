@@ -606,6 +606,7 @@ enum breach {
 	TOO_MUCH,
 	TOO_MUCH_INFLATED,
 	BAD_GZIP,
+	CRUMBS,
 };
 
 static void commit(struct hand *h, enum breach breach)
@@ -649,6 +650,12 @@ static void commit(struct hand *h, enum breach breach)
 		header_put(header, &(struct header){.flags = FLAG_COMPRESSED, .length = 10});
 		hand_packet(h, &out, header, sizeof(header), false);
 		break;
+	case CRUMBS:
+		assert_int_equal(buf_put(&out, "\0\0\0\0", FRAME_HEADER), ERR_OK);
+		for (int i = 0; i < 65; i++)
+			assert_int_equal(tls_seal(h->tls, "x", 1, &out), ERR_OK);
+		frame_put_header(out.data, out.len - FRAME_HEADER, true);
+		break;
 	}
 	assert_int_equal(stream_write(h->rude.stream, out.data, out.len), ERR_OK);
 	buf_deinit(&out);
@@ -671,6 +678,7 @@ static void breaches_close_the_link_with_a_sentence(void **state)
 		{"more than an unknown peer may send", TOO_MUCH, ERR_TOO_BIG, "over the limit"},
 		{"more than that after inflation", TOO_MUCH_INFLATED, ERR_TOO_BIG, "the most"},
 		{"a compressed body that is none", BAD_GZIP, ERR_MALFORMED, ""},
+		{"a packet of 65 records", CRUMBS, ERR_TLS, "more than 64"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
