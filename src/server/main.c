@@ -30,6 +30,8 @@
 #include "server/settings.h"
 #include "store/store.h"
 
+#define FILES_ELSEWHERE 128 /* open files that are no links: the store, the API, the log */
+
 #define SETTINGS_LIMIT (1024 * 1024)
 #define TWIN_FRESH_MS 10000 /* a heartbeat younger than that may be of a server that runs */
 #define EXIT_USAGE 2
@@ -408,6 +410,24 @@ static void on_started(void *user, enum err result, const char *sentence)
 
 /* ---- life ---- */
 
+/*
+ * Where files run out before links do, nothing can be accepted any more, not even in somebody's place (crowd.c): so the
+ * limit of links is the first to be met.
+ */
+static size_t links_possible(const struct daemon *d)
+{
+	size_t wanted = (size_t)d->settings.max_links;
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur == RLIM_INFINITY ||
+	    files.rlim_cur < 2 * FILES_ELSEWHERE || files.rlim_cur - FILES_ELSEWHERE >= wanted)
+		return wanted;
+	log_warn(&d->log, "fewer links than links.max: there are not enough open files (ulimit -n)",
+		 KV_U("links_max", wanted), KV_U("open_files", files.rlim_cur),
+		 KV_U("links", files.rlim_cur - FILES_ELSEWHERE));
+	return files.rlim_cur - FILES_ELSEWHERE;
+}
+
 static enum err set_up(struct daemon *d, struct why *why)
 {
 	struct server_params p;
@@ -444,7 +464,7 @@ static enum err set_up(struct daemon *d, struct why *why)
 	p.port = (uint16_t)d->settings.port;
 	p.address = d->settings.address;
 	p.cluster_key = d->has_cluster_key ? d->cluster_key : NULL;
-	p.max_links = (size_t)d->settings.max_links;
+	p.max_links = links_possible(d);
 	p.max_anonymous_per_ip = (size_t)d->settings.max_anonymous_per_address;
 	p.max_anonymous = (size_t)d->settings.max_anonymous;
 	p.fatal = on_fatal;

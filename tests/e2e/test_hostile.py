@@ -237,6 +237,21 @@ class Storms(unittest.TestCase):
                        "--source-address", f"{cluster.net}.{100 + number}", "--time-scale", 0.05, "--no-keystore",
                        "--hosts", cluster.servers[0].address)
 
+    def test_few_files(self):
+        """Where there are fewer open files than links.max, silence doesn't use them up."""
+        with Cluster(1) as cluster, contextlib.ExitStack() as stack:
+            m1 = cluster.servers[0]
+            m1.argv = ["prlimit", "--nofile=300:300", *m1.argv]
+            cluster.start_servers()
+            self.assertIn("fewer links than links.max", m1.log())
+            for number in range(400):
+                s = stack.enter_context(socket.socket())
+                s.bind((f"{cluster.net}.{150 + number % 8}", 0))
+                s.settimeout(30)
+                s.connect((m1.address, 8250))
+            cluster.add_agents(2)
+            until(cluster.all_up, what="good agents get in")
+
     def test_flood(self):
         """Good agents get in past 1,400 hostile connections and a total limit of 500; nobody who is in loses its link,
         and no CloudStack agent is told anything that makes it exit."""
