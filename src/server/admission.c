@@ -6,23 +6,34 @@
 #include "server/internal.h"
 
 #define OVERRUN_MS 5000 /* who would wait longer should not be sent here */
-#define WORD_MS 2000    /* for so long holds what we know of another server, and whom we have sent there */
+#define RELIEVED_MS 2500
+#define WORD_MS 5000  /* for so long holds what another server has said of itself */
+#define COUNT_MS 2000 /* and so long what was counted for one that says nothing */
 
 /* ---- how the others are ---- */
 
-/* The agents of each server, counted at most once in a while: a storm asks thousands of times. */
-static void count_agents(struct server *s)
+/* Is what it has said of itself still true? It says so every second. */
+static bool is_told(const struct member_server *m, struct mono now)
 {
-	struct mono now = world_now(s->world);
+	return m->status.is_known && mono_ms_between(m->status.at, now) <= WORD_MS;
+}
+
+/*
+ * For those that say nothing: the agents that each owns, counted at most once in a while, because a storm asks
+ * thousands of times. Whom we sent there is forgotten with each count, as with a word (12).
+ */
+static void count_agents(struct server *s, struct mono now)
+{
 	size_t cursor = 0;
 	struct host *h;
 
-	if (s->agents_counted.us && mono_ms_between(s->agents_counted, now) < WORD_MS)
+	if (s->agents_counted.us && mono_ms_between(s->agents_counted, now) < COUNT_MS)
 		return;
 	s->agents_counted = now;
 	list_for (m, &s->servers, struct member_server, in_servers) {
 		m->n_agents = 0;
-		m->n_sent = 0;
+		if (!is_told(m, now))
+			m->n_sent = 0;
 	}
 	while ((h = roster_next(s, &cursor))) {
 		struct member_server *m = h->row.owner ? roster_server(s, h->row.owner) : NULL;
@@ -32,16 +43,15 @@ static void count_agents(struct server *s)
 	}
 }
 
-/*
- * The one place that says how another server is. Without a word from it: by its state alone, with an empty queue, and
- * whom we sent there is forgotten with each count (12).
- */
-static struct admission_server peer_load(const struct server *s, const struct member_server *m)
+/* By its own word while that is fresh; otherwise by its state alone, with an empty queue. */
+static struct admission_server peer_load(const struct server *s, const struct member_server *m, struct mono now)
 {
+	bool told = is_told(m, now);
+
 	return (struct admission_server){
-		.is_usable = m->row.msid != s->msid && m->row.state == SERVER_UP && m->member.view != MEMBER_DOWN,
-		.backlog = 0,
-		.n_agents = m->n_agents,
+		.is_usable = m->row.msid != s->msid && m->word_version && m->word.accepting,
+		.backlog = told ? (uint64_t)m->status.backlog : 0,
+		.n_agents = told ? (uint64_t)m->status.agents : m->n_agents,
 		.n_sent = m->n_sent,
 	};
 }
@@ -64,6 +74,7 @@ static void places_deinit(struct places *p)
 
 static enum err places_init(struct places *p, struct server *s, const char *reported)
 {
+	struct mono now = world_now(s->world);
 	char *algorithm = NULL;
 	enum err e = server_list_parse_reported(&p->entries, &algorithm, reported ? reported : "");
 
@@ -76,13 +87,13 @@ static enum err places_init(struct places *p, struct server *s, const char *repo
 	p->loads = mem_zalloc_array(p->entries.n + 1, sizeof(*p->loads));
 	if (!p->members || !p->loads)
 		return ERR_NOMEM;
-	count_agents(s);
+	count_agents(s, now);
 	for (size_t i = 0; i < p->entries.n; i++) {
 		list_for (m, &s->servers, struct member_server, in_servers)
 			if (lists_entry_is(s, p->entries.items[i], &m->row))
 				p->members[i] = m;
 		if (p->members[i])
-			p->loads[i] = peer_load(s, p->members[i]);
+			p->loads[i] = peer_load(s, p->members[i], now);
 	}
 	return ERR_OK;
 }
@@ -147,9 +158,25 @@ bool admission_lets_in(struct session *x, const struct header *h, const struct m
 
 /* ---- the queue ---- */
 
+/* Others send nobody here while it lasts. It ends at half of that, so that it doesn't flicker. */
+static void look_at_queue(struct server *s)
+{
+	int64_t wait_ms = admission_expected_ms(s);
+	bool is = wait_ms > (s->is_overrun ? RELIEVED_MS : OVERRUN_MS);
+
+	if (is == s->is_overrun)
+		return;
+	s->is_overrun = is;
+	log_at(s->log, is ? LOG_WARN : LOG_INFO,
+	       is ? "more agents come than can be served, no others are sent here" : "agents may be sent here again",
+	       KV_U("starting", s->n_starting), KV_I("wait_ms", wait_ms));
+	peer_status_changed(s);
+}
+
 void admission_claim_begins(struct server *s)
 {
 	s->n_starting++;
+	look_at_queue(s);
 }
 
 /* The store answers for a whole group at once: what one costs shows only when they are counted together. */
@@ -163,6 +190,7 @@ static void on_served(struct later *l)
 	}
 	admission_served(&s->startups, s->n_served, s->n_starting, world_now(s->world));
 	s->n_served = 0;
+	look_at_queue(s);
 }
 
 void admission_claim_ends(struct server *s)
@@ -185,5 +213,5 @@ uint64_t admission_backlog_now(const struct server *s)
 
 bool admission_is_overrun(const struct server *s)
 {
-	return admission_expected_ms(s) > OVERRUN_MS;
+	return s->is_overrun;
 }

@@ -590,7 +590,7 @@ void server_gone_if_idle(struct server *s);
 
 /* Does this server take agents? The one place that says so: whatever else must keep agents away is added there. */
 bool server_is_accepting(const struct server *s);
-/* Startups that wait to be served. */
+/* Startups that wait to be served, here or with a slot. */
 size_t server_backlog(const struct server *s);
 /* Attached agents. */
 size_t server_n_agents(const struct server *s);
@@ -641,6 +641,7 @@ struct server {
 	uint64_t n_put_off;
 	struct mono put_off_said;
 	struct mono agents_counted;
+	bool is_overrun;
 	struct mono refusals_since; /* event.c: the second that is counted */
 	unsigned n_refusals;
 

@@ -106,6 +106,7 @@ void news_peer_status(struct server *s, struct member_server *m, const struct ms
 		.backlog = status->backlog.has && status->backlog.value > 0 ? status->backlog.value : 0,
 		.at = now,
 	};
+	m->n_sent = 0; /* they are in its numbers now */
 	news_look_at_servers(s);
 }
 

@@ -485,17 +485,18 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user)
 
 /* ---- how we are ---- */
 
-/* Up and running, as all others know it from the store. */
+/* Up and running, as all others know it from the store, and not overrun. */
 bool server_is_accepting(const struct server *s)
 {
 	const struct member_server *own = roster_server(s, s->msid);
 
-	return s->running && !s->stopping && !s->leaving && own && own->row.state == SERVER_UP;
+	return s->running && !s->stopping && !s->leaving && own && own->row.state == SERVER_UP &&
+	       !admission_is_overrun(s);
 }
 
 size_t server_backlog(const struct server *s)
 {
-	return s->n_in_state[SESSION_STARTED];
+	return admission_backlog_now(s);
 }
 
 size_t server_n_agents(const struct server *s)

@@ -330,9 +330,8 @@ static void on_closed(struct link *l, void *user, enum err why, const char *sent
 {
 	struct session *x = user;
 
-	/* The link frees itself; anonymous_leave() still needs its address, so that comes first. */
 	crowd_leave(x);
-	x->link = NULL;
+	x->link = NULL; /* it frees itself */
 	session_end(x, why, sentence, EVENT_N);
 }
 

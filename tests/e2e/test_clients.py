@@ -142,6 +142,7 @@ class CommandLine(unittest.TestCase):
         with Cluster(2) as cluster:
             cluster.start_servers()
             m1, m2 = cluster.servers
+            until(lambda: len(cluster.status(m2)["host"]) == 2, what="it knows both")
             before = cluster.status(m2)["host"]
             self.assertIn("another muster-server runs from the folder", self.run_wrongly(m1.dir, "port=8252"))
             copy = os.path.join(cluster.dir, "copy")

@@ -505,13 +505,70 @@ static void overrun_is_a_queue_of_five_seconds(void **state)
 	struct engine_bench e;
 
 	engine_up(&e);
-	assert_false(admission_is_overrun(e.a.server));
-	e.a.server->n_starting = 1000;
-	assert_false(admission_is_overrun(e.a.server));
-	assert_int_equal(admission_backlog_now(e.a.server), 1000);
-	e.a.server->n_starting = 1001;
-	assert_true(admission_is_overrun(e.a.server));
-	e.a.server->n_starting = 0;
+	assert_true(look(&e.a).accepting);
+	for (int i = 0; i < 1000; i++)
+		admission_claim_begins(e.a.server);
+	assert_int_equal(server_backlog(e.a.server), 1000);
+	assert_true(look(&e.a).accepting);
+	admission_claim_begins(e.a.server);
+	assert_false(look(&e.a).accepting);
+	/* Until it is half as long. */
+	for (int i = 0; i < 500; i++)
+		admission_claim_ends(e.a.server);
+	engine_run(&e, 1);
+	assert_false(look(&e.a).accepting);
+	admission_claim_ends(e.a.server);
+	engine_run(&e, 1);
+	assert_true(look(&e.a).accepting);
+	for (int i = 0; i < 500; i++)
+		admission_claim_ends(e.a.server);
+	engine_run(&e, 1);
+	assert_int_equal(server_backlog(e.a.server), 0);
+	engine_down(&e);
+}
+
+static void what_another_server_says_of_itself_counts(void **state)
+{
+	struct engine_bench e;
+	struct member_server *b;
+	struct script *a;
+	char guid[8];
+
+	engine_up(&e);
+	node_add(&e, &e.b, B_IP);
+	engine_run(&e, 2500);
+	/* It has as much to do as we have, and says so every second. */
+	e.a.server->n_starting += 1000;
+	for (int i = 0; i < 1000; i++)
+		admission_claim_begins(e.b.server);
+	engine_run(&e, 1500);
+	b = roster_server(e.a.server, e.b.server->msid);
+	assert_int_equal(b->status.backlog, 1000);
+	a = agent_new(&e, guid, sizeof(guid), 0, "10.1.0.1");
+	script_dial(a, &e.a);
+	engine_run(&e, 50);
+	assert_false(answer_of(a)->result.value);
+	assert_null(answer_of(a)->musterServer);
+	/* One less: the next is sent there, and counts there until its next word. */
+	e.a.server->n_starting += 10;
+	script_forget(a);
+	script_dial(a, &e.a);
+	engine_run(&e, 50);
+	assert_string_equal(answer_of(a)->musterServer, "10.0.0.2");
+	assert_int_equal(b->n_sent, 1);
+	engine_run(&e, 1500);
+	assert_int_equal(b->n_sent, 0);
+	/* Overrun: nobody is sent there. */
+	admission_claim_begins(e.b.server);
+	engine_run(&e, 50);
+	assert_false(b->status.accepting);
+	script_forget(a);
+	script_dial(a, &e.a);
+	engine_run(&e, 50);
+	assert_null(answer_of(a)->musterServer);
+	e.a.server->n_starting -= 1010;
+	for (int i = 0; i < 1001; i++)
+		admission_claim_ends(e.b.server);
 	engine_down(&e);
 }
 
@@ -532,6 +589,7 @@ int main(void)
 		cmocka_unit_test(who_was_put_off_comes_back_and_is_served),
 		cmocka_unit_test(nobody_waits_for_a_store_that_does_not_work),
 		cmocka_unit_test(overrun_is_a_queue_of_five_seconds),
+		cmocka_unit_test(what_another_server_says_of_itself_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
