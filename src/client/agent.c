@@ -28,7 +28,9 @@ void agent_params_init(struct agent_params *p)
 		.answer_hold_ms = 300000,
 		.commands_max = 256,
 		.backoff = {.floor_ms = 500, .base_ms = 500, .cap_ms = 30000},
-		.check_jitter_percent = 10,
+		.ping_deadline_ms = 10000,
+		.failback = failback_rule_default,
+		.first_dial = first_dial_rule_default,
 	};
 }
 
@@ -247,6 +249,7 @@ enum err agent_new(struct agent **out, const struct agent_params *p, struct why 
 	timer_init(&a->check_timer, check_fired);
 	timer_init(&a->stop_timer, stop_look);
 	requests_init(a);
+	a->failback_again = MONO_NEVER;
 	a->since = world_now(a->world);
 	world_uuid(a->world, a->boot);
 
@@ -314,12 +317,23 @@ struct agent *agent_free(struct agent *a)
 
 /* ---- started and stopped ---- */
 
+/* Before the first startup says it. What can't be counted is left out: servers then order boots by what they see. */
+static void boot_count(struct agent *a)
+{
+	struct why why = WHY_NONE;
+	enum err e = agent_file_next_boot(a->file, &a->boot_number, &why);
+
+	if (e)
+		log_warn(a->log, "this start has no number", KV_S("reason", why_text(&why, e)));
+}
+
 enum err agent_start(struct agent *a)
 {
 	if (a->is_started || agent_is_stopped(a))
 		return ERR_STATE;
 	a->is_started = true;
 	a->hunt.seeking_since = world_now(a->world);
+	boot_count(a);
 	check_plan(a, false);
 	hunt_start(a, HUNT_SEEK);
 	return ERR_OK;
@@ -414,7 +428,7 @@ enum err agent_set_creds(struct agent *a, struct tls_creds *creds, bool lazily)
 
 void agent_check_preferred(struct agent *a)
 {
-	check_now(a);
+	check_told(a);
 }
 
 void agent_ping_now(struct agent *a)
@@ -449,7 +463,15 @@ void agent_look(const struct agent *a, struct agent_view *out)
 		.links = a->links,
 		.next_check = timer_is_set(&a->check_timer) ? a->check_timer.node.at : MONO_NEVER,
 		.since = a->since,
+		.first_dial_at = a->hunt.first_dial_at,
+		.first_dial_wait_ms = a->hunt.first_dial_wait_ms,
+		.first_dial_most_ms = first_dial_window_ms(&a->p.first_dial, a->hunt.first_dial_agents),
+		.first_dial_agents = a->hunt.first_dial_agents,
+		.server_agents = a->current ? a->current->n_agents : 0,
+		.heartbeat_ms = a->current ? a->current->heartbeat_ms : 0,
+		.boot_number = a->boot_number,
 	};
+	check_view(a, out);
 }
 
 size_t agent_explain(struct agent *a, const struct candidate **candidates)

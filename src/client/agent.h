@@ -25,6 +25,8 @@
 #include "base/log.h"
 #include "client/agent_file.h"
 #include "core/choice.h"
+#include "core/failback.h"
+#include "core/first_dial.h"
 #include "net/tls.h"
 #include "net/world.h"
 #include "wire/message.h"
@@ -89,7 +91,9 @@ struct agent_params {
 	int64_t answer_hold_ms;        /* how long finished answers wait for a link; 300000 */
 	size_t commands_max;           /* in progress at one time; 256 */
 	struct backoff_rule backoff;   /* 500 .. 30000 ms */
-	unsigned check_jitter_percent; /* of the check interval; 10 */
+	int64_t ping_deadline_ms;      /* servers without heartbeats: a ping has to be answered within; 10000, 0: never */
+	struct failback_rule failback; /* when it may go home (docs/failover.md) */
+	struct first_dial_rule first_dial; /* how long it waits after losing a server with many agents */
 	const struct agent_host *host;
 	void *host_user;
 };
@@ -144,6 +148,21 @@ struct agent_view {
 	uint64_t links;         /* started so far: the link number */
 	struct mono next_check; /* MONO_NEVER: none planned */
 	struct mono since;      /* of the state */
+	/* Whether it may go home: the last look's verdict, and what that was made of. */
+	enum failback_verdict failback;
+	struct failback_word word;   /* what its server says of the preferred one */
+	int64_t uptime_needed_ms;    /* by then the preferred server is old enough */
+	struct mono failback_again;  /* when the verdict may change by itself; MONO_NEVER: it can't */
+	unsigned heartbeats;         /* seen on the link that proves itself */
+	unsigned heartbeats_needed;
+	/* The first dial after a loss. */
+	struct mono first_dial_at;   /* {0}: nothing is waited for */
+	int64_t first_dial_wait_ms;  /* drawn */
+	int64_t first_dial_most_ms;  /* of at most */
+	uint64_t first_dial_agents;  /* because its server had so many */
+	uint64_t server_agents;      /* on the server it is on, as that says; 0: not told */
+	int64_t heartbeat_ms;        /* of the link in use; 0: none */
+	int64_t boot_number;         /* 0: none */
 };
 void agent_look(const struct agent *a, struct agent_view *out); /* pointers are valid until the next turn */
 /* The verdict for every candidate right now; `candidates` belongs to the agent. */

@@ -284,6 +284,26 @@ enum err agent_file_save_identity(struct agent_file *f, const char *resource_nam
 	return agent_file_change(f, changes, n, why);
 }
 
+enum err agent_file_next_boot(struct agent_file *f, int64_t *out, struct why *why)
+{
+	const char *value = agent_file_get(f, KEY_BOOT);
+	char number[NUMBER_TEXT];
+	int64_t last = 0;
+	enum err e;
+
+	*out = 0;
+	/* Starting again from 1 would make this process look older than those before it. */
+	if (value && (!number_of(value, &last) || last < 0 || last == INT64_MAX)) {
+		why_set(why, "%s: %s: \"%s\" is not a number that can be counted on from", f->path, KEY_BOOT, value);
+		return ERR_INVALID;
+	}
+	snprintf(number, sizeof(number), "%" PRId64, last + 1);
+	e = agent_file_change(f, &(struct agent_change){KEY_BOOT, number}, 1, why);
+	if (!e)
+		*out = last + 1;
+	return e;
+}
+
 int64_t agent_file_host_id(const struct agent_file *f, const char *resource_name)
 {
 	CLEAN(mem_freep) char *key = mem_printf("%s.id", resource_name);

@@ -46,6 +46,7 @@ enum err agent_file_change(struct agent_file *f, const struct agent_change *chan
 #define KEY_HOST_BOOTSTRAP "muster.host.bootstrap"
 #define KEY_KNOWN_MUSTER "muster.servers.known"  /* entries that answered with our ALPN before, comma separated */
 #define KEY_ADDRESSES "muster.servers.addresses" /* name=address, ...: where names led to when they last worked */
+#define KEY_BOOT "muster.boot"                   /* how often an agent has started from this file */
 
 /* host=<list>@<algorithm>: replaces it, and muster.host.lastgood with what was there if that one had worked. */
 enum err agent_file_save_list(struct agent_file *f, const struct str_list *list, const char *algorithm, bool old_worked,
@@ -65,4 +66,9 @@ int64_t agent_file_received_interval(const struct agent_file *f);
 /* <ResourceSimpleName>.id, .uuid, .name */
 enum err agent_file_save_identity(struct agent_file *f, const char *resource_name, int64_t id, const char *uuid,
 				  const char *name, struct why *why) MUST_CHECK;
+/*
+ * Counts one more start and says which it is. It is on disk before it is used, or a crash would give a number twice. On
+ * an error (a full disk, a counter that is no number) *out is 0: this start has no number, and nothing is overwritten.
+ */
+enum err agent_file_next_boot(struct agent_file *f, int64_t *out, struct why *why) MUST_CHECK;
 int64_t agent_file_host_id(const struct agent_file *f, const char *resource_name); /* -1: none yet */

@@ -9,6 +9,8 @@
  * the agent was installed with (decision 23). They are only tried after it, and nothing of this is written anywhere.
  */
 #include <assert.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -23,6 +25,16 @@ const char *hunt_name(enum hunt h)
 	static const char *const names[] = {
 		[HUNT_NONE] = "none",         [HUNT_SEEK] = "seeking",        [HUNT_PREFERRED] = "preferred server",
 		[HUNT_MIGRATE] = "migration", [HUNT_SUSPECT] = "silent link", [HUNT_RENEW] = "new certificate",
+	};
+
+	return names[h];
+}
+
+const char *hunt_purpose(enum hunt h)
+{
+	static const char *const names[] = {
+		[HUNT_NONE] = "none",       [HUNT_SEEK] = "seek",       [HUNT_PREFERRED] = "preferred",
+		[HUNT_MIGRATE] = "migrate", [HUNT_SUSPECT] = "suspect", [HUNT_RENEW] = "renew",
 	};
 
 	return names[h];
@@ -217,21 +229,66 @@ void candidates_refresh(struct agent *a)
 	for (size_t i = 0; i < a->n_candidates; i++) {
 		struct candidate *c = &a->candidates[i];
 
+		c->sentence = a->places[i].said[0] ? a->places[i].said : NULL;
 		c->avoided = list_avoids(a, &a->places[i]);
 		c->connected = a->current && !strcmp(a->current->entry, c->entry);
 		c->dialing = is_dialing(a, c->entry) || (a->next && !strcmp(a->next->entry, c->entry));
 	}
 }
 
-void candidate_failed(struct agent *a, const char *entry, enum err why)
+static void candidate_says(struct agent *a, size_t i, enum err why, const char *sentence)
+{
+	struct place *p = &a->places[i];
+
+	a->candidates[i].last_error = why;
+	/* A sentence may come from a peer and be longer. */
+	snprintf(p->said, sizeof(p->said), "%s", sentence ? sentence : err_text(why));
+}
+
+void candidate_failed(struct agent *a, const char *entry, enum err why, const char *sentence)
 {
 	size_t i = candidates_find(a, entry);
 
 	if (i == CHOICE_NONE)
 		return;
-	a->candidates[i].last_error = why;
+	candidate_says(a, i, why, sentence);
+	a->candidates[i].is_put_off = false;
 	backoff_failed(&a->candidates[i].backoff, &a->p.backoff, world_now(a->world), &a->world->rng);
 	agent_changed(a);
+}
+
+void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, const char *sentence)
+{
+	size_t i = candidates_find(a, entry);
+
+	if (i == CHOICE_NONE)
+		return;
+	candidate_says(a, i, ERR_BUSY, sentence);
+	/* Exactly then: the server has spread these times already. No jitter, and no failure either. */
+	a->candidates[i].is_put_off = true;
+	a->candidates[i].backoff.retry_at = mono_add_ms(world_now(a->world), retry_ms);
+	a->places[i].was_tried = false;
+	if (a->places[i].put_off < UINT_MAX)
+		a->places[i].put_off++;
+	agent_changed(a);
+}
+
+void candidate_send_to(struct agent *a, const char *from, const char *entry)
+{
+	for (size_t i = 0; i < a->n_candidates; i++) {
+		struct candidate *c = &a->candidates[i];
+
+		if (!server_entry_same(c->entry, entry, a->p.port) || server_entry_same(c->entry, from, a->p.port))
+			continue;
+		/* What we were told to avoid, and a time that it has named itself, are nearer to the truth. */
+		if (c->unusable || c->is_put_off || list_avoids(a, &a->places[i]))
+			return;
+		log_info(a->log, "sent to another server", KV_S("from", from), KV_S("to", c->entry));
+		a->places[i].is_sent = true;
+		c->backoff.retry_at = (struct mono){0};
+		return;
+	}
+	log_debug(a->log, "sent to a server that is not in the list", KV_S("from", from), KV_S("to", entry));
 }
 
 void candidate_worked(struct agent *a, const char *entry)
@@ -242,6 +299,8 @@ void candidate_worked(struct agent *a, const char *entry)
 		return;
 	/* Behind the same entry there may be a muster server next time. */
 	a->places[i].is_compat = false;
+	a->places[i].said[0] = '\0';
+	a->candidates[i].is_put_off = false;
 	a->candidates[i].last_error = ERR_OK;
 	backoff_worked(&a->candidates[i].backoff);
 }
@@ -286,17 +345,21 @@ static void attempt_failed(struct attempt *at, enum err error, const char *sente
 
 	assert(i != CHOICE_NONE);
 	p = &a->places[i];
-	log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(error)),
-		 KV_S("reason", sentence));
 	if (may_switch && profile_switch(p, at->profile, error)) {
-		a->candidates[i].last_error = error;
+		log_info(a->log, "not a muster server, asking as CloudStack's agent does", KV_S("server", at->entry),
+			 KV_S("error", err_name(error)), KV_S("reason", sentence));
+		candidate_says(a, i, error, sentence);
 		p->was_tried = false;
 	} else {
 		/* A look at the preferred server every few seconds must not make it one that is waited for when it is
 		 * needed. */
 		if (hunt_is_move(a->hunt.purpose))
 			backoff_worked(&a->candidates[i].backoff);
-		candidate_failed(a, at->entry, error);
+		candidate_failed(a, at->entry, error, sentence);
+		log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(error)),
+			 KV_S("reason", sentence),
+			 KV_I("again_in_ms",
+			      mono_ms_between(world_now(a->world), a->candidates[i].backoff.retry_at)));
 	}
 	attempt_free(at);
 	hunt_step(a);
@@ -317,9 +380,8 @@ static void attempt_up(struct link *l, void *user)
 {
 	struct attempt *at = user;
 	struct agent *a = at->agent;
-	enum hunt purpose = a->hunt.purpose;
+	struct arrival won = {.purpose = a->hunt.purpose, .is_sent = at->is_sent};
 	struct why why = WHY_NONE;
-	struct link *won;
 	char *entry;
 	size_t i;
 
@@ -327,20 +389,18 @@ static void attempt_up(struct link *l, void *user)
 		attempt_failed(at, ERR_UNTRUSTED, why.text, false);
 		return;
 	}
-	won = at->link;
-	entry = at->entry;
-	at->link = NULL;
-	at->entry = NULL;
+	won.link = STEAL(at->link);
+	won.entry = entry = STEAL(at->entry);
 	attempt_free(at);
 	hunt_stop(a);
 
 	i = candidates_find(a, entry);
 	if (i != CHOICE_NONE) {
-		a->places[i].handshake_ms = link_handshake_took_ms(won);
-		if (!str_copy(a->places[i].last_ip, sizeof(a->places[i].last_ip), link_peer_ip(won)))
+		a->places[i].handshake_ms = link_handshake_took_ms(won.link);
+		if (!str_copy(a->places[i].last_ip, sizeof(a->places[i].last_ip), link_peer_ip(won.link)))
 			a->places[i].last_ip[0] = '\0';
 	}
-	move_arrived(a, won, entry, purpose);
+	move_arrived(a, &won);
 	mem_free(entry);
 }
 
@@ -400,10 +460,12 @@ static void attempt_start(struct agent *a, size_t i)
 	p->was_tried = true;
 	if (!at || !(at->entry = mem_strdup(p->entry))) {
 		mem_free(at);
-		candidate_failed(a, p->entry, e);
+		candidate_failed(a, p->entry, e, NULL);
 		return;
 	}
 	at->agent = a;
+	at->is_sent = p->is_sent;
+	p->is_sent = false;
 	at->profile = profile_of(a, p);
 	list_append(&a->hunt.attempts, &at->in);
 	a->hunt.n_attempts++;
@@ -412,7 +474,7 @@ static void attempt_start(struct agent *a, size_t i)
 	if (e) {
 		log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(e)),
 			 KV_S("reason", why_text(&why, e)));
-		candidate_failed(a, at->entry, e);
+		candidate_failed(a, at->entry, e, why_text(&why, e));
 		attempt_free(at);
 	}
 }
@@ -452,6 +514,19 @@ bool hunt_has_target(struct agent *a, enum hunt h)
 	return false;
 }
 
+bool hunt_has_other(struct agent *a)
+{
+	candidates_refresh(a);
+	for (size_t i = 0; i < a->n_candidates; i++) {
+		const struct candidate *c = &a->candidates[i];
+
+		if (!c->unusable && !c->connected && !c->dialing &&
+		    mono_reached(world_now(a->world), c->backoff.retry_at))
+			return true;
+	}
+	return false;
+}
+
 /* Asks core/choice about those that the hunt is for. */
 static size_t hunt_choose(struct agent *a, struct mono now, struct mono *look_again)
 {
@@ -469,11 +544,17 @@ static size_t hunt_choose(struct agent *a, struct mono now, struct mono *look_ag
 			continue;
 		some[n] = a->candidates[i];
 		some[n].connected = false;
-		if (hunt_is_move(a->hunt.purpose))
+		/* A time that the server has named itself is kept by everybody. */
+		if (hunt_is_move(a->hunt.purpose) && !some[n].is_put_off)
 			some[n].backoff = (struct backoff){0};
 		index[n++] = i;
 	}
 	chosen = choice_make(some, n, now, look_again);
+	/* Where another server has sent us, before what would be next. */
+	for (size_t i = 0; i < n && chosen != CHOICE_NONE; i++) {
+		if (a->places[index[i]].is_sent && some[i].verdict == CHOICE_SPARE)
+			return index[i];
+	}
 	return chosen == CHOICE_NONE ? CHOICE_NONE : index[chosen];
 }
 
@@ -547,14 +628,18 @@ void hunt_step(struct agent *a)
 
 	if (a->hunt.purpose == HUNT_NONE)
 		return;
-	if (a->hunt.purpose == HUNT_SUSPECT && a->current && !liveness_is_silent(a->current)) {
+	if (a->hunt.purpose == HUNT_SUSPECT && a->current && !liveness_is_suspect(a->current)) {
 		move_abandon(a, "the link in use is alive after all");
 		return;
 	}
 	fallback_step(a, now);
-	again = hunt_dial(a, now);
+	again = mono_reached(now, a->hunt.first_dial_at) ? hunt_dial(a, now) : a->hunt.first_dial_at;
 	if (hunt_is_move(a->hunt.purpose) && !a->hunt.n_attempts && mono_is_never(again)) {
+		bool was_return = a->hunt.purpose == HUNT_PREFERRED;
+
 		move_abandon(a, "no server that could be moved to answers");
+		if (was_return)
+			check_failed(a);
 		return;
 	}
 	hunt_show_state(a);
@@ -566,7 +651,7 @@ void hunt_fired(struct timer *t)
 	hunt_step(container_of(t, struct agent, hunt.timer));
 }
 
-void hunt_start(struct agent *a, enum hunt h)
+void hunt_resume(struct agent *a, enum hunt h)
 {
 	assert(a->hunt.purpose == HUNT_NONE && h != HUNT_NONE);
 
@@ -574,12 +659,39 @@ void hunt_start(struct agent *a, enum hunt h)
 	hunt_step(a);
 }
 
+void hunt_start(struct agent *a, enum hunt h)
+{
+	for (size_t i = 0; i < a->n_candidates; i++)
+		a->places[i].was_tried = false;
+	hunt_resume(a, h);
+}
+
+void hunt_start_spread(struct agent *a, enum hunt h, uint64_t n_agents)
+{
+	int64_t ms = first_dial_delay_ms(&a->p.first_dial, n_agents, &a->world->rng);
+
+	if (ms > 0) {
+		a->hunt.first_dial_at = mono_add_ms(world_now(a->world), ms);
+		a->hunt.first_dial_wait_ms = ms;
+		a->hunt.first_dial_agents = n_agents;
+		log_info(a->log, "waiting before the first dial", KV_I("ms", ms),
+			 KV_I("most_ms", first_dial_window_ms(&a->p.first_dial, n_agents)),
+			 KV_U("agents_of_the_server", n_agents));
+	}
+	hunt_start(a, h);
+}
+
 void hunt_stop(struct agent *a)
 {
 	a->hunt.purpose = HUNT_NONE;
+	a->hunt.first_dial_at = (struct mono){0};
 	timer_stop(a->world, &a->hunt.timer);
-	list_for (at, &a->hunt.attempts, struct attempt, in)
+	list_for (at, &a->hunt.attempts, struct attempt, in) {
+		size_t i = candidates_find(a, at->entry);
+
+		/* It had no answer yet: nobody can say that it was tried. */
+		if (i != CHOICE_NONE)
+			a->places[i].was_tried = false;
 		attempt_free(at);
-	for (size_t i = 0; i < a->n_candidates; i++)
-		a->places[i].was_tried = false;
+	}
 }

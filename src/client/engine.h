@@ -6,9 +6,10 @@
  *   session.c       one link from its startup on: startup, pings, what comes in
  *   move.c          from one session to the next: make before break, promotion, loss
  *   liveness.c      is the other side still there?
- *   check.c         am I on my preferred server?
+ *   check.c         am I on my preferred server, and may I go there now?
  *   list.c          a received list, avoid list and interval
  *   own_commands.c  the commands that the engine answers itself
+ *   news.c          what a server says without being asked
  *   requests.c      batches of commands and their answers, across links
  *   cron.c          commands that are repeated
  *   trust.c         may this be my server?
@@ -33,8 +34,11 @@ struct place {
 	bool is_fallback;      /* not of the list in force */
 	bool is_compat;        /* a TLS handshake as muster's failed: the next one is as CloudStack's */
 	bool was_tried;        /* in the current hunt */
+	bool is_sent;          /* another server has named it: dialled first */
+	unsigned put_off;      /* how often it has asked to come back later, in a row */
 	int64_t handshake_ms;  /* of the last one that worked; 0: none yet */
 	char last_ip[IP_TEXT]; /* where the name led to when it last worked; "": not known */
+	char said[160];        /* why the last attempt failed; "": it didn't */
 };
 
 struct attempt {
@@ -44,6 +48,7 @@ struct attempt {
 	char *entry;       /* owned */
 	enum tls_profile profile;
 	bool by_last_ip;
+	bool is_sent;
 	struct mono next_at; /* when another server may be dialled beside it */
 };
 
@@ -57,22 +62,48 @@ enum hunt {
 	HUNT_RENEW,     /* the same server with a new certificate */
 };
 const char *hunt_name(enum hunt h);
+/* As a startup says it: "seek", "preferred", ... */
+const char *hunt_purpose(enum hunt h);
+/* What has completed TLS. */
+struct arrival {
+	struct link *link;
+	const char *entry;
+	enum hunt purpose;
+	bool is_sent;
+};
 
 enum err candidates_rebuild(struct agent *a) MUST_CHECK;
 /* Writes avoided, connected and dialing into the candidates. */
 void candidates_refresh(struct agent *a);
 size_t candidates_find(const struct agent *a, const char *entry); /* CHOICE_NONE: not there */
 void candidates_deinit(struct agent *a);
-void candidate_failed(struct agent *a, const char *entry, enum err why);
+void candidate_failed(struct agent *a, const char *entry, enum err why, const char *sentence);
 void candidate_worked(struct agent *a, const char *entry);
+/* The server has asked us to come back then, and may have named another one (NULL: none) to try at once. */
+void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, const char *sentence);
+void candidate_send_to(struct agent *a, const char *from, const char *entry);
 void hunt_start(struct agent *a, enum hunt h);
+/* Goes on with those that were not tried yet. */
+void hunt_resume(struct agent *a, enum hunt h);
+/* Its first dial waits for a part of the time that so many agents need to be taken (docs/failover.md, "First dial"). */
+void hunt_start_spread(struct agent *a, enum hunt h, uint64_t n_agents);
 void hunt_stop(struct agent *a); /* closes what is being dialled */
 void hunt_step(struct agent *a); /* looks again now */
 void hunt_fired(struct timer *t);
 
 /* ---- sessions ---- */
 
-enum session_state { SESSION_STARTING, SESSION_ANSWERED, SESSION_READY, SESSION_RETIRING, SESSION_ENDED };
+enum session_state {
+	SESSION_PROVING,
+	SESSION_STARTING,
+	SESSION_ANSWERED,
+	SESSION_READY,
+	SESSION_RETIRING,
+	SESSION_ENDED
+};
+
+/* Before Ready both sides send heartbeats this often: long enough for a link that proves itself, not for ever. */
+#define PROVING_MS 500
 
 struct session {
 	struct list in; /* agent.sessions, agent.ended at the end */
@@ -81,6 +112,8 @@ struct session {
 	char *entry;       /* owned */
 	enum session_state state;
 	enum hunt purpose;
+	bool is_told; /* a return that wasn't the agent's own idea */
+	bool is_sent; /* another server has named this one */
 	bool is_muster;
 	bool is_transferred;       /* the next startup says so */
 	unsigned creds_generation; /* of the certificate it was made with */
@@ -89,6 +122,12 @@ struct session {
 	struct timer ping_timer;
 	struct timer retire_timer;
 	struct timer liveness_timer;
+	struct timer prove_timer;
+	unsigned heartbeats;     /* seen */
+	struct mono started_at;  /* the first startup; {0}: not yet */
+	struct mono asked_at;    /* without heartbeats: the oldest ping that is not answered; {0}: none */
+	uint64_t n_agents;       /* on this server, as it says; 0: not told */
+	struct failback_word word; /* what it says of the preferred server */
 	int64_t ping_ms;      /* 0: not known yet */
 	struct mono ping_at;  /* the next one, valid while ping_ms is set */
 	int64_t heartbeat_ms; /* 0: none */
@@ -100,10 +139,13 @@ struct session {
 	struct list crons;
 };
 
-enum err session_new(struct session **out, struct agent *a, struct link *take_link, const char *entry,
-		     enum hunt purpose) MUST_CHECK;
+/* PROVING; session_begin() introduces us. */
+enum err session_new(struct session **out, struct agent *a, const struct arrival *take_link) MUST_CHECK;
+enum err session_begin(struct session *s) MUST_CHECK;
 enum err session_send_startup(struct session *s) MUST_CHECK;
 void session_ready(struct session *s, const msg_i64 *heartbeat_ms);
+/* What the server asks for, within bounds. */
+void session_set_heartbeat(struct session *s, int64_t ms);
 /* Takes no part in anything any more but finishes what came on it; closes after a moment. */
 void session_retire(struct session *s);
 /* Closes the link and puts the session aside. Nobody is told. */
@@ -116,9 +158,12 @@ bool session_is_alive(const struct session *s);
 void sessions_free_ended(struct agent *a);
 
 void liveness_start(struct session *s);
-void liveness_stop(struct session *s);
-bool liveness_is_silent(const struct session *s);
+/* Is it worth having another link beside this one? */
+bool liveness_is_suspect(const struct session *s);
 void liveness_look(struct timer *t);
+/* A server without heartbeats was asked, or has answered. */
+void liveness_asked(struct session *s);
+void liveness_answered(struct session *s);
 
 bool trust_server(const struct tls_peer *p, bool is_muster, bool trust_all, struct why *why);
 
@@ -131,17 +176,26 @@ enum err move_plan_migration(struct session *s, struct why *why) MUST_CHECK;
 /* Begins what had to wait for another move to end. */
 void move_due(struct agent *a);
 void move_abandon(struct agent *a, const char *reason);
-/* A dialled link has completed TLS with a server that we trust. */
-void move_arrived(struct agent *a, struct link *take_link, const char *entry, enum hunt purpose);
-void move_session_ready(struct session *s);
+/* A dialled link has completed TLS with a server that we trust. Takes the link. */
+void move_arrived(struct agent *a, const struct arrival *arrival);
+/* The link to the preferred server has proven itself and takes over. */
+void move_proven(struct session *s);
+/* It doesn't: closed, and nothing was lost. */
+void move_unproven(struct session *s, const char *reason);
+/* `is_first`: the first Ready on this link. */
+void move_session_ready(struct session *s, bool is_first);
 /* The session's link is gone or is given up; `s` must not be used afterwards. */
 void move_session_lost(struct session *s, enum err why, const char *sentence);
 /* The server turned us away on this session. */
 void move_session_refused(struct session *s, const char *sentence);
+/* It asked us to come back after that time, and may have named another server; NULL: none. */
+void move_session_put_off(struct session *s, int64_t retry_ms, const char *server, const char *sentence);
 void move_migrate_fired(struct timer *t);
 /* No reconnects any more, no moves: the host was deleted, or the agent stops. */
 void move_forbid(struct agent *a);
 bool hunt_has_target(struct agent *a, enum hunt h);
+/* Is there a server that is in use for nothing yet and could be dialled now? */
+bool hunt_has_other(struct agent *a);
 
 /* ---- lists ---- */
 
@@ -160,9 +214,32 @@ void list_set_avoid(struct agent *a, const struct opt_texts *avoid);
 bool list_avoids(const struct agent *a, const struct place *p);
 
 void check_plan(struct agent *a, bool has_new_list); /* (re)starts or stops the timer */
-void check_now(struct agent *a);
+/* Looks now, because somebody says so. */
+void check_told(struct agent *a);
 void check_fired(struct timer *t);
 bool check_is_on_preferred(const struct agent *a);
+/* What the question is made of has changed: the verdict, a link that proves itself, one who was told and waits. */
+void check_changed(struct agent *a);
+/* The link to the preferred server is there, has seen a heartbeat, or its time is up. */
+void check_prove(struct session *s);
+/* An attempt to return has come to nothing. */
+void check_failed(struct agent *a);
+/* The preferred server has asked to come back then. */
+void check_put_off(struct agent *a, struct mono until);
+/* This session takes the place of the one in use: the flap damper's business. */
+void check_moved(struct agent *a, const struct session *s);
+/* It is Ready for the first time, and about to be the current one. */
+void check_arrived(struct agent *a, const struct session *s);
+/* The agent is up on it. */
+void check_ready(struct agent *a);
+/* The link in use is lost. */
+void check_lost(struct agent *a);
+/* For agent_look(). */
+void check_view(const struct agent *a, struct agent_view *out);
+
+/* ---- news ---- */
+
+void news_received(struct session *s, const struct msg_news *m);
 
 /* ---- commands ---- */
 
@@ -229,6 +306,7 @@ struct agent {
 	bool is_started;
 	bool no_reconnect; /* the host was deleted */
 	char boot[UUID_TEXT];
+	int64_t boot_number; /* 0: none */
 	uint64_t links;
 	int64_t next_seq;
 	int64_t host_id;
@@ -253,6 +331,10 @@ struct agent {
 		struct timer timer;
 		struct mono seeking_since; /* without a Ready link; valid while not UP */
 		unsigned fallback;         /* 0: the list alone, 1: with lastgood, 2: with bootstrap too */
+		/* Before the first dial after a loss; {0}: it doesn't wait. */
+		struct mono first_dial_at;
+		int64_t first_dial_wait_ms;
+		uint64_t first_dial_agents;
 	} hunt;
 
 	/* sessions */
@@ -270,6 +352,12 @@ struct agent {
 	struct timer check_timer;
 	bool check_is_once;
 	int64_t check_interval; /* that the timer was set for, seconds */
+	enum { TOLD_NOT, TOLD_BY_LIST, TOLD_TO_LOOK } told;
+	struct mono told_at; /* the first look after it was told; {0}: none yet */
+	struct failback failback;
+	struct backoff home_backoff;       /* of attempts to return: those to dial are another matter */
+	enum failback_verdict failback_verdict; /* of the last look */
+	struct mono failback_again;
 
 	struct requests requests;
 

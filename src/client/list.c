@@ -46,8 +46,9 @@ void list_set_avoid(struct agent *a, const struct opt_texts *avoid)
 	if (str_list_copy(&a->avoid, list) != ERR_OK)
 		log_warn(a->log, "the list of servers to avoid is not updated", KV_S("error", err_name(ERR_NOMEM)));
 	agent_changed(a);
-	/* A hunt that was waiting may have somewhere to go now. */
+	/* A hunt that was waiting may have somewhere to go now, and the preferred server may be left alone or not. */
 	hunt_step(a);
+	check_changed(a);
 }
 
 /* Avoid lists often hold addresses where the list holds names, which the reference never matches. */
@@ -178,7 +179,9 @@ enum err list_received(struct agent *a, const struct received_list *r, struct wh
 	if (r->interval)
 		a->received_interval = has_interval && r->interval->value > 0 ? r->interval->value : 0;
 	check_plan(a, is_new);
+	if (is_new)
+		check_changed(a);
 	if (r->trigger)
-		check_now(a);
+		check_told(a);
 	return ERR_OK;
 }

@@ -17,14 +17,39 @@
 
 /* ---- begin and end of a move ---- */
 
-static bool move_is_possible(const struct agent *a)
+static bool move_is_possible(const struct agent *a, enum hunt h)
 {
-	return a->state == AGENT_UP && !a->next && !a->no_reconnect && !a->gone;
+	/* A server that hangs in the middle of our startup is got off like one that we are Ready on. */
+	bool has_link = a->state == AGENT_UP || (a->state == AGENT_STARTING && h == HUNT_SUSPECT && a->current);
+
+	return has_link && !a->next && !a->no_reconnect && !a->gone;
+}
+
+/*
+ * A return that only proves itself yet gives way. To one who wants off a silent link it is more than a dial: TLS is
+ * complete, so it takes over as it is. Returns whether that is so.
+ */
+static bool proving_gives_way(struct agent *a, enum hunt h)
+{
+	struct session *s = a->next;
+
+	if (!s || s->state != SESSION_PROVING)
+		return false;
+	if (h == HUNT_SUSPECT) {
+		s->purpose = HUNT_SUSPECT;
+		move_proven(s);
+		return true;
+	}
+	if (h == HUNT_MIGRATE)
+		move_unproven(s, "a server asks this agent to move");
+	return false;
 }
 
 bool move_begin(struct agent *a, enum hunt h)
 {
-	if (!move_is_possible(a) || a->hunt.purpose == h)
+	if (!a->no_reconnect && !a->gone && proving_gives_way(a, h))
+		return true;
+	if (!move_is_possible(a, h) || a->hunt.purpose == h)
 		return false;
 	if (a->hunt.purpose != HUNT_NONE) {
 		/* Getting off a silent link, and off a server that asks for it, go before what is merely better. */
@@ -33,14 +58,18 @@ bool move_begin(struct agent *a, enum hunt h)
 		hunt_stop(a);
 	}
 	log_info(a->log, "looking for another server", KV_S("server", a->current->entry), KV_S("for", hunt_name(h)));
-	hunt_start(a, h);
+	/* A server that has fallen silent is so for all of its agents. */
+	if (h == HUNT_SUSPECT)
+		hunt_start_spread(a, h, a->current->n_agents);
+	else
+		hunt_start(a, h);
 	agent_changed(a);
 	return true;
 }
 
 void move_due(struct agent *a)
 {
-	if (!move_is_possible(a) || a->hunt.purpose != HUNT_NONE)
+	if (!move_is_possible(a, HUNT_NONE) || a->hunt.purpose != HUNT_NONE)
 		return;
 	if (a->migrate_due) {
 		a->migrate_due = false;
@@ -114,7 +143,7 @@ static bool move_is_wanted(struct agent *a, enum hunt purpose)
 {
 	if (agent_is_stopped(a) || a->no_reconnect || a->next)
 		return false;
-	return purpose != HUNT_SUSPECT || !a->current || liveness_is_silent(a->current);
+	return purpose != HUNT_SUSPECT || !a->current || liveness_is_suspect(a->current);
 }
 
 static void move_take(struct agent *a, struct session *s)
@@ -125,36 +154,67 @@ static void move_take(struct agent *a, struct session *s)
 	if (old && old->is_muster && s->is_muster) {
 		a->next = s;
 	} else {
+		a->next = NULL;
 		a->current = s;
-		if (old)
+		if (old) {
+			if (s->purpose == HUNT_SUSPECT)
+				candidate_failed(a, old->entry, ERR_TIMEOUT, "the server does not answer any more");
+			check_moved(a, s);
 			session_close(old);
+		}
 		agent_move(a, AGENT_STARTING, hunt_name(s->purpose));
 	}
 	agent_changed(a);
-	e = session_send_startup(s);
+	e = session_begin(s);
 	if (e)
 		move_session_lost(s, e, "the startup can't be sent");
 }
 
-void move_arrived(struct agent *a, struct link *take_link, const char *entry, enum hunt purpose)
+void move_arrived(struct agent *a, const struct arrival *arrival)
 {
 	struct session *s;
 	enum err e;
 
-	if (!move_is_wanted(a, purpose)) {
-		link_close(take_link);
-		log_info(a->log, "staying on this server", KV_S("looked_for", hunt_name(purpose)));
+	if (!move_is_wanted(a, arrival->purpose)) {
+		link_close(arrival->link);
+		log_info(a->log, "staying on this server", KV_S("looked_for", hunt_name(arrival->purpose)));
 		move_due(a);
 		return;
 	}
-	e = session_new(&s, a, take_link, entry, purpose);
-	if (!e) {
+	e = session_new(&s, a, arrival);
+	if (e) {
+		candidate_failed(a, arrival->entry, e, NULL);
+		if (!a->current)
+			hunt_start(a, HUNT_SEEK);
+	} else if (s->purpose == HUNT_PREFERRED) {
+		/* Home has to show first that it is alive. */
+		a->next = s;
+		agent_changed(a);
+		check_prove(s);
+	} else {
 		move_take(a, s);
-		return;
 	}
-	candidate_failed(a, entry, e);
-	if (!a->current)
-		hunt_start(a, HUNT_SEEK);
+}
+
+void move_proven(struct session *s)
+{
+	struct agent *a = s->agent;
+
+	assert(s == a->next && s->state == SESSION_PROVING);
+	move_take(a, s);
+}
+
+void move_unproven(struct session *s, const char *reason)
+{
+	struct agent *a = s->agent;
+
+	assert(s == a->next && s->state == SESSION_PROVING);
+	a->next = NULL;
+	log_info(a->log, "staying on this server", KV_S("server", a->current ? a->current->entry : "-"),
+		 KV_S("looked_for", hunt_name(s->purpose)), KV_S("reason", reason));
+	session_close(s);
+	agent_changed(a);
+	move_due(a);
 }
 
 /* ---- Ready ---- */
@@ -225,17 +285,58 @@ static void promote(struct agent *a)
 	a->next = NULL;
 	log_info(a->log, "moved to another link", KV_S("from", old->entry), KV_S("to", a->current->entry),
 		 KV_S("for", hunt_name(a->current->purpose)));
-	session_retire(old);
+	if (a->current->purpose == HUNT_SUSPECT)
+		candidate_failed(a, old->entry, ERR_TIMEOUT, "the server does not answer any more");
+	if (old->state == SESSION_READY)
+		session_retire(old);
+	else
+		session_close(old); /* it hangs in its startup */
 	agent_changed(a);
 }
 
-void move_session_ready(struct session *s)
+/* The startup may have made the other server our owner: the one we stay on has to hear that we are still here. */
+static void claim_back(struct agent *a)
+{
+	if (a->current->state == SESSION_READY && session_send_startup(a->current) != ERR_OK)
+		log_warn(a->log, "startup not sent again", KV_S("server", a->current->entry));
+}
+
+/* The first server got done after all, while a second link was being made because it didn't. */
+static void second_is_not_needed(struct agent *a)
+{
+	if (a->hunt.purpose == HUNT_SUSPECT)
+		move_abandon(a, "the link in use is alive after all");
+	if (!a->next)
+		return;
+	log_info(a->log, "staying on this server", KV_S("server", a->current->entry),
+		 KV_S("looked_for", hunt_name(a->next->purpose)));
+	session_close(a->next);
+	a->next = NULL;
+	claim_back(a);
+}
+
+static void forget_put_off(struct agent *a, const char *entry)
+{
+	size_t i = candidates_find(a, entry);
+
+	if (i == CHOICE_NONE)
+		return;
+	a->places[i].put_off = 0;
+	a->candidates[i].is_put_off = false;
+}
+
+void move_session_ready(struct session *s, bool is_first)
 {
 	struct agent *a = s->agent;
 
+	if (is_first && s == a->next)
+		check_arrived(a, s);
 	if (s == a->next)
 		promote(a);
+	else if (is_first)
+		check_arrived(a, s), second_is_not_needed(a);
 	assert(s == a->current);
+	forget_put_off(a, s->entry);
 	if (a->state != AGENT_UP)
 		agent_move(a, AGENT_UP, "ready");
 	if (str_list_has(&a->list, s->entry))
@@ -244,6 +345,8 @@ void move_session_ready(struct session *s)
 		known_muster_add(a, s->entry);
 	addresses_save(a);
 	requests_flush(a);
+	if (is_first)
+		check_ready(a);
 	move_due(a);
 }
 
@@ -254,36 +357,44 @@ static bool is_proven(const struct session *s)
 	return s->ready_at.us && mono_reached(world_now(s->agent->world), mono_add_ms(s->ready_at, PROVEN_MS));
 }
 
-/* The startup may have made the other server our owner: the one we stay on has to hear that we are still here. */
-static void claim_back(struct agent *a)
+/* What the move was for goes on without that link. */
+static void next_gone(struct agent *a, const struct session *s)
 {
-	if (a->current->state == SESSION_READY && session_send_startup(a->current) != ERR_OK)
-		log_warn(a->log, "startup not sent again", KV_S("server", a->current->entry));
-}
-
-static void next_lost(struct agent *a, struct session *s, enum err why, bool claims)
-{
-	a->next = NULL;
-	candidate_failed(a, s->entry, why);
-	if (claims)
-		claim_back(a);
+	/* The server that wants us to go has not been obeyed as long as another candidate is left. */
+	if (s->purpose == HUNT_MIGRATE && move_is_possible(a, HUNT_MIGRATE) && a->hunt.purpose == HUNT_NONE)
+		hunt_resume(a, HUNT_MIGRATE);
 	move_due(a);
 }
 
-static void current_lost(struct agent *a, struct session *s, enum err why, const char *sentence)
+static void next_lost(struct agent *a, struct session *s, enum err why, const char *sentence, bool claims)
 {
-	bool worked = is_proven(s);
+	a->next = NULL;
+	candidate_failed(a, s->entry, why, sentence);
+	if (claims)
+		claim_back(a);
+	if (s->purpose == HUNT_PREFERRED)
+		check_failed(a);
+	next_gone(a, s);
+}
+
+/* The link in use is gone; the next one takes its place, or one is looked for. */
+static void current_gone(struct agent *a, const struct session *s, const char *sentence)
+{
+	enum err e;
 
 	a->current = a->next;
 	a->next = NULL;
 	timer_stop(a->world, &a->migrate_timer);
 	a->migrate_due = false;
-	if (worked)
-		candidate_worked(a, s->entry);
-	if (!worked || why != ERR_CLOSED)
-		candidate_failed(a, s->entry, why);
+	check_lost(a);
 	if (a->current) {
 		agent_move(a, AGENT_STARTING, sentence);
+		if (a->current->state != SESSION_PROVING)
+			return;
+		/* There is nothing to lose any more by trying it as it is. */
+		e = session_begin(a->current);
+		if (e)
+			move_session_lost(a->current, e, "the startup can't be sent");
 		return;
 	}
 	agent_move(a, AGENT_SEEKING, sentence);
@@ -298,21 +409,33 @@ static void current_lost(struct agent *a, struct session *s, enum err why, const
 		a->hunt.purpose = HUNT_SEEK;
 		hunt_step(a);
 	} else {
-		hunt_start(a, HUNT_SEEK);
+		hunt_start_spread(a, HUNT_SEEK, s->n_agents);
 	}
+}
+
+static void current_lost(struct agent *a, struct session *s, enum err why, const char *sentence)
+{
+	bool worked = is_proven(s);
+
+	if (worked)
+		candidate_worked(a, s->entry);
+	if (!worked || why != ERR_CLOSED)
+		candidate_failed(a, s->entry, why, sentence);
+	current_gone(a, s, sentence);
 }
 
 void move_session_lost(struct session *s, enum err why, const char *sentence)
 {
 	struct agent *a = s->agent;
 	bool was_retiring = s->state == SESSION_RETIRING;
+	bool was_started = s->started_at.us != 0;
 
 	if (!was_retiring)
 		log_warn(a->log, "link lost", KV_S("server", s->entry), KV_S("error", err_name(why)),
 			 KV_S("reason", sentence));
 	session_close(s);
 	if (s == a->next)
-		next_lost(a, s, why, true);
+		next_lost(a, s, why, sentence, was_started);
 	else if (s == a->current)
 		current_lost(a, s, why, sentence);
 }
@@ -328,5 +451,29 @@ void move_session_refused(struct session *s, const char *sentence)
 	log_warn(a->log, "refused by the server", KV_S("server", s->entry), KV_S("reason", sentence));
 	session_close(s);
 	if (s == a->next)
-		next_lost(a, s, ERR_REFUSED, false);
+		next_lost(a, s, ERR_REFUSED, sentence, false);
+}
+
+void move_session_put_off(struct session *s, int64_t retry_ms, const char *server, const char *sentence)
+{
+	struct agent *a = s->agent;
+	bool is_sent_on = server && !s->is_sent && (s->purpose == HUNT_SEEK || s->purpose == HUNT_SUSPECT);
+
+	if (s != a->current && s != a->next)
+		return;
+	log_info(a->log, "asked to come back", KV_S("server", s->entry), KV_I("in_ms", retry_ms),
+		 KV_S("reason", sentence), KV_S("try", server ? server : "-"));
+	session_close(s);
+	candidate_put_off(a, s->entry, retry_ms, sentence);
+	/* Who was sent isn't sent on: two full servers would play ball with us. */
+	if (is_sent_on)
+		candidate_send_to(a, s->entry, server);
+	if (s == a->current) {
+		current_gone(a, s, sentence);
+		return;
+	}
+	a->next = NULL;
+	if (s->purpose == HUNT_PREFERRED)
+		check_put_off(a, mono_add_ms(world_now(a->world), retry_ms));
+	next_gone(a, s);
 }

@@ -95,13 +95,15 @@ static enum err do_ready(struct session *s, const struct element *e, struct batc
 	};
 	struct why why = WHY_NONE;
 	enum err result;
+	bool is_first;
 
 	/* What a server that we are leaving still says doesn't count any more. */
 	if (s->state == SESSION_RETIRING)
 		return answer_put(answer, MSG_READY_ANSWER, true, NULL);
+	is_first = s->state != SESSION_READY;
 	identity_take(s->agent, m);
 	session_ready(s, &m->musterHeartbeatMs);
-	move_session_ready(s);
+	move_session_ready(s, is_first);
 	result = list_received(s->agent, &r, &why);
 	return answer_put_outcome(answer, MSG_READY_ANSWER, result, &why);
 }
@@ -184,6 +186,7 @@ static const struct {
 	{MSG_MIGRATE, do_migrate},     {MSG_MAINTAIN, do_maintain},
 	{MSG_SHUTDOWN, do_shutdown},   {MSG_AGENT_CONTROL, do_agent_control},
 	{MSG_UNKNOWN, do_unsupported}, {MSG_BAD, do_unsupported},
+	{MSG_NEWS, do_unsupported},
 };
 
 static size_t row_of(const struct element *e)
@@ -214,6 +217,11 @@ enum own_outcome own_command(struct session *s, const struct element *e, struct 
 
 	if (i == ARRAY_SIZE(rows) && !is_no_command(e))
 		return OWN_NOT_OURS;
+	/* One-way. To a server that isn't muster's it is a command that nobody knows. */
+	if (e->type == MSG_NEWS && s->is_muster) {
+		news_received(s, e->fields);
+		return OWN_SILENT;
+	}
 	if (ready && ready->_details) {
 		move_session_refused(s, ready->_details);
 		return OWN_SILENT;

@@ -2,8 +2,10 @@
  * One link from its startup on. TLS is complete and the server trusted; here the agent introduces itself, pings, and
  * hands on what comes in. Which session is the agent's current one, and when it changes, is move.c's.
  *
- *   STARTING --StartupAnswer--> ANSWERED --Ready--> READY --another took over--> RETIRING --moment--> ENDED
+ *   PROVING --startup--> STARTING --StartupAnswer--> ANSWERED --Ready--> READY --another took over--> RETIRING --> ENDED
  *   (a Ready may come before the StartupAnswer; every state can go to ENDED)
+ *
+ * Only a return to the preferred server stays in PROVING for a while, until the link has seen heartbeats (check.c).
  */
 #include <assert.h>
 
@@ -12,6 +14,7 @@
 
 #define PING_DEFAULT_S 60
 #define PING_MOST_S 86400
+#define PUT_OFF_MOST_MS 600000
 #define RETIRE_MS 2000
 #define HEARTBEAT_LEAST_MS 100
 #define HEARTBEAT_MOST_MS 60000
@@ -22,6 +25,7 @@ static const struct {
 	const char *name;
 	unsigned next; /* states that may follow */
 } states[] = {
+	[SESSION_PROVING]  = { "proving",  TO(STARTING) | TO(ENDED) },
 	[SESSION_STARTING] = { "starting", TO(ANSWERED) | TO(READY) | TO(ENDED) },
 	[SESSION_ANSWERED] = { "answered", TO(READY)    | TO(ENDED) },
 	[SESSION_READY]    = { "ready",    TO(RETIRING) | TO(ENDED) },
@@ -108,7 +112,7 @@ static enum err startup_list(struct session *s, struct msg_startup_common *m)
 	return host ? msg_set_text(&m->msHostList, host) : ERR_OK;
 }
 
-/* Which of several links of this process is the newest (decision 13). */
+/* Which of several links of this process is the newest (decision 13), and which process. */
 static enum err startup_number(struct session *s, struct msg_startup_common *m)
 {
 	struct agent *a = s->agent;
@@ -117,7 +121,24 @@ static enum err startup_number(struct session *s, struct msg_startup_common *m)
 	if (!s->is_muster)
 		return ERR_OK;
 	msg_set_i64(&m->musterLink, (int64_t)a->links);
+	if (a->boot_number)
+		msg_set_i64(&m->musterBootNumber, a->boot_number);
 	return msg_set_text(&m->musterBoot, a->boot);
+}
+
+/* What a server that has more of us than it can take decides by. */
+static enum err startup_reason(const struct session *s, struct msg_startup_common *m)
+{
+	const struct agent *a = s->agent;
+	size_t i = candidates_find(a, s->entry);
+
+	if (!s->is_muster)
+		return ERR_OK;
+	if (i != CHOICE_NONE && a->places[i].put_off)
+		msg_set_i64(&m->musterPutOff, a->places[i].put_off);
+	if (s->is_sent)
+		msg_set_bool(&m->musterSent, true);
+	return msg_set_text(&m->musterPurpose, hunt_purpose(s->purpose));
 }
 
 static enum err startup_build(struct session *s, struct batch *b)
@@ -139,6 +160,8 @@ static enum err startup_build(struct session *s, struct batch *b)
 		e = startup_list(s, &m->startup);
 	if (!e)
 		e = startup_number(s, &m->startup);
+	if (!e)
+		e = startup_reason(s, &m->startup);
 	return e;
 }
 
@@ -160,10 +183,33 @@ enum err session_send_startup(struct session *s)
 	return ERR_OK;
 }
 
+enum err session_begin(struct session *s)
+{
+	timer_stop(s->agent->world, &s->prove_timer);
+	session_move(s, SESSION_STARTING);
+	s->started_at = world_now(s->agent->world);
+	/* The server sends them before it knows who we are: one that falls silent now is noticed as fast as later. */
+	if (s->is_muster)
+		session_set_heartbeat(s, PROVING_MS);
+	return session_send_startup(s);
+}
+
 static void startup_late(struct timer *t)
 {
 	move_session_lost(container_of(t, struct session, startup_timer), ERR_TIMEOUT,
 			  "the server does not answer the startup");
+}
+
+static void startup_refused(struct session *s, const struct msg_startup_answer *m, const char *details)
+{
+	int64_t ms = m->musterRetryMs.value;
+
+	if (!s->is_muster || !m->musterRetryMs.has) {
+		move_session_refused(s, details ? details : "the server refused the startup");
+		return;
+	}
+	ms = ms < 1 ? 1 : ms > PUT_OFF_MOST_MS ? PUT_OFF_MOST_MS : ms;
+	move_session_put_off(s, ms, m->musterServer, details ? details : "the server has no room now");
 }
 
 static void startup_answered(struct session *s, const struct msg_startup_answer *m, const struct element *e)
@@ -178,7 +224,7 @@ static void startup_answered(struct session *s, const struct msg_startup_answer 
 		return;
 	}
 	if (!element_result(e)) {
-		move_session_refused(s, details ? details : "the server refused the startup");
+		startup_refused(s, m, details);
 		return;
 	}
 	/*
@@ -252,6 +298,8 @@ void session_ping(struct session *s, bool out_of_band)
 		h = request_header(a, FLAG_STOP_ON_ERROR);
 		e = session_send(s, &h, &b);
 	}
+	if (!e)
+		liveness_asked(s);
 	/* A link that doesn't take it any more says so itself. */
 	if (e)
 		log_warn(a->log, "ping not sent", KV_S("server", s->entry), KV_S("error", err_name(e)));
@@ -282,6 +330,7 @@ static void ping_answered(struct session *s, const struct msg_ping_answer *m)
 	bool was_asked = s->pings_unanswered > 0;
 
 	s->pings_unanswered = 0;
+	liveness_answered(s);
 	if (s != a->current || a->gone)
 		return;
 	list_set_avoid(a, &m->avoidMsList);
@@ -316,8 +365,8 @@ static void session_message(struct link *l, void *user, const struct header *h, 
 {
 	struct session *s = user;
 
-	/* Control messages are for servers among themselves. */
-	if (!session_is_alive(s) || h->flags & FLAG_CONTROL)
+	/* Control messages are for servers among themselves. Whom we have not introduced ourselves to has no say. */
+	if (!session_is_alive(s) || s->state == SESSION_PROVING || h->flags & FLAG_CONTROL)
 		return;
 	if (h->flags & FLAG_REQUEST)
 		requests_received(s, h, body, n);
@@ -336,8 +385,18 @@ static void session_closed(struct link *l, void *user, enum err why, const char 
 	move_session_lost(s, why, said.text);
 }
 
+static void session_heartbeat(struct link *l, void *user)
+{
+	struct session *s = user;
+
+	s->heartbeats++;
+	if (s->state == SESSION_PROVING)
+		check_prove(s);
+}
+
 static const struct link_events session_events = {
 	.message = session_message,
+	.heartbeat = session_heartbeat,
 	.closed = session_closed,
 };
 
@@ -348,31 +407,40 @@ static void retire_over(struct timer *t)
 	session_close(container_of(t, struct session, retire_timer));
 }
 
-enum err session_new(struct session **out, struct agent *a, struct link *take_link, const char *entry,
-		     enum hunt purpose)
+static void prove_over(struct timer *t)
+{
+	check_prove(container_of(t, struct session, prove_timer));
+}
+
+enum err session_new(struct session **out, struct agent *a, const struct arrival *take_link)
 {
 	struct session *s = mem_zalloc(sizeof(*s));
+	struct link *l = take_link->link;
 
-	if (!s || !(s->entry = mem_strdup(entry))) {
-		link_close(take_link);
+	if (!s || !(s->entry = mem_strdup(take_link->entry))) {
+		link_close(l);
 		mem_free(s);
 		return ERR_NOMEM;
 	}
 	s->agent = a;
-	s->link = take_link;
-	s->purpose = purpose;
-	s->state = SESSION_STARTING;
-	s->is_muster = link_is_muster(take_link);
-	s->is_transferred = purpose == HUNT_MIGRATE;
+	s->link = l;
+	s->purpose = take_link->purpose;
+	s->is_sent = take_link->is_sent;
+	s->state = SESSION_PROVING;
+	s->is_muster = link_is_muster(l);
+	s->is_transferred = s->purpose == HUNT_MIGRATE;
 	s->creds_generation = a->creds_generation;
 	list_init(&s->crons);
 	timer_init(&s->startup_timer, startup_late);
 	timer_init(&s->ping_timer, ping_due);
 	timer_init(&s->retire_timer, retire_over);
 	timer_init(&s->liveness_timer, liveness_look);
+	timer_init(&s->prove_timer, prove_over);
 	list_append(&a->sessions, &s->in);
-	link_set_events(take_link, &session_events, s);
-	link_set_message_limit(take_link, LINK_MESSAGE_LIMIT);
+	link_set_events(l, &session_events, s);
+	link_set_message_limit(l, LINK_MESSAGE_LIMIT);
+	if (s->is_muster)
+		link_set_heartbeat(l, PROVING_MS);
 
 	*out = s;
 	return ERR_OK;
@@ -386,18 +454,25 @@ static int64_t heartbeat_clamp(int64_t ms)
 	return ms < HEARTBEAT_LEAST_MS ? HEARTBEAT_LEAST_MS : ms > HEARTBEAT_MOST_MS ? HEARTBEAT_MOST_MS : ms;
 }
 
+void session_set_heartbeat(struct session *s, int64_t ms)
+{
+	s->heartbeat_ms = heartbeat_clamp(ms);
+	link_set_heartbeat(s->link, s->heartbeat_ms);
+	liveness_start(s);
+}
+
 void session_ready(struct session *s, const msg_i64 *heartbeat_ms)
 {
-	if (s->is_muster && heartbeat_ms->has) {
-		s->heartbeat_ms = heartbeat_clamp(heartbeat_ms->value);
-		link_set_heartbeat(s->link, s->heartbeat_ms);
-		liveness_start(s);
+	bool is_first = s->state != SESSION_READY;
+
+	if (is_first) {
+		timer_stop(s->agent->world, &s->startup_timer);
+		s->ready_at = world_now(s->agent->world);
+		session_move(s, SESSION_READY);
 	}
-	if (s->state == SESSION_READY)
-		return;
-	timer_stop(s->agent->world, &s->startup_timer);
-	s->ready_at = world_now(s->agent->world);
-	session_move(s, SESSION_READY);
+	/* A server that names no interval sends none from now on. */
+	if (s->is_muster && (heartbeat_ms->has || is_first))
+		session_set_heartbeat(s, heartbeat_ms->has ? heartbeat_ms->value : 0);
 }
 
 void session_stop_tasks(struct session *s)
@@ -405,6 +480,7 @@ void session_stop_tasks(struct session *s)
 	timer_stop(s->agent->world, &s->startup_timer);
 	timer_stop(s->agent->world, &s->ping_timer);
 	timer_stop(s->agent->world, &s->liveness_timer);
+	timer_stop(s->agent->world, &s->prove_timer);
 	crons_stop(s);
 }
 

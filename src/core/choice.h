@@ -32,6 +32,8 @@ struct candidate {
 	bool dialing;
 	struct backoff backoff;
 	enum err last_error;         /* why the last attempt failed; ERR_OK: none or it worked */
+	const char *sentence;        /* borrowed; the same in words; NULL: none */
+	bool is_put_off;             /* it was no failure: the server named retry_at as the time to come back */
 	enum choice_verdict verdict; /* out */
 };
 

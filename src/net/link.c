@@ -329,8 +329,14 @@ static void deliver(struct link *l)
 	enum err e;
 
 	/* The reference survives an empty message too. */
-	if (l->message.len == 0 || is_heartbeat(l)) {
+	if (l->message.len == 0) {
 		buf_deinit(&l->message);
+		return;
+	}
+	if (is_heartbeat(l)) {
+		buf_deinit(&l->message);
+		if (l->events && l->events->heartbeat)
+			l->events->heartbeat(l, l->user);
 		return;
 	}
 	buf_move(&plain, &l->message);

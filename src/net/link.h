@@ -34,6 +34,7 @@ struct link_events {
 	void (*up)(struct link *l, void *user); /* TLS is complete, link_peer() is valid */
 	/* A whole message; header and body are valid during the call only. */
 	void (*message)(struct link *l, void *user, const struct header *h, const char *body, size_t n);
+	void (*heartbeat)(struct link *l, void *user); /* one came; may be NULL */
 	/* Ended by the peer or for a named reason; not called after link_close(). The pointer is dead after the return.
 	 */
 	void (*closed)(struct link *l, void *user, enum err why, const char *sentence);
@@ -80,7 +81,7 @@ void link_set_events(struct link *l, const struct link_events *events, void *use
 void link_set_message_limit(struct link *l, size_t limit);
 /*
  * Heartbeat (muster peers only, decision 26): when nothing was sent for `ms`, a message of the one byte 0xff is. 0:
- * off. A heartbeat received only moves link_heard().
+ * off. A heartbeat received moves link_heard() and is an event of its own.
  */
 void link_set_heartbeat(struct link *l, int64_t ms);
 
