@@ -244,11 +244,7 @@ static bool is_up_in(const struct truth *t, const struct sim_server *s)
 	return row && row->state == SERVER_UP;
 }
 
-/*
- * A server that would take this agent now, of the list that the agent has.
- * While the store lane of one of them hangs, nothing is promised: that server
- * answers startups and never says Ready, and each try costs the agent 30 s.
- */
+/* A server that would take this agent now, of the list that the agent has. */
 static bool can_reach_one(struct cluster *c, const struct truth *t, const struct sim_agent *a,
 			  const struct agent_view *v)
 {
@@ -257,10 +253,8 @@ static bool can_reach_one(struct cluster *c, const struct truth *t, const struct
 	for (size_t i = 0; i < v->list->n; i++) {
 		struct sim_server *s = server_at(c, v->list->items[i]);
 
-		if (!s)
+		if (!s || sim_lane_is_stalled(s->node, WORK_STORE))
 			continue;
-		if (sim_lane_is_stalled(s->node, WORK_STORE))
-			return false;
 		can = can ||
 		      (s->state == PROGRAM_UP && is_up_in(t, s) && !s->store_fails && !sim_node_is_frozen(s->node) &&
 		       !ledger_is_failing(s->server, NULL) && sim_can_talk(c->sim, a->node, s->node));

@@ -1067,10 +1067,9 @@ static void send_ready(struct fake_server *s, struct link *l)
 	MUST(msg_set_texts(&m->avoidMsHostList, &s->avoid) == ERR_OK);
 	if (s->interval >= 0)
 		msg_set_i64(&m->lbCheckInterval, s->interval);
-	if (s->heartbeat_ms) {
+	if (s->heartbeat_ms)
 		msg_set_i64(&m->musterHeartbeatMs, s->heartbeat_ms);
-		link_set_heartbeat(l, s->heartbeat_ms);
-	}
+	link_set_heartbeat(l, s->heartbeat_ms);
 	send_batch(l, &h, &b);
 	batch_deinit(&b);
 }
@@ -1083,9 +1082,17 @@ static void answer_startup(struct fake_server *s, struct link *l, const struct h
 
 	msg_set_i64(&m->hostId, 0);
 	msg_set_i64(&m->pingInterval, s->ping_s);
+	if (s->retry_ms || s->refuses) {
+		msg_set_bool(&m->result, false);
+		MUST(!s->says || msg_set_text(&m->details, s->says) == ERR_OK);
+	}
+	if (s->retry_ms) {
+		msg_set_i64(&m->musterRetryMs, s->retry_ms);
+		MUST(!s->sends_to || msg_set_text(&m->musterServer, s->sends_to) == ERR_OK);
+	}
 	send_batch(l, &h, &b);
 	batch_deinit(&b);
-	if (s->sends_ready)
+	if (s->sends_ready && !s->retry_ms && !s->refuses)
 		send_ready(s, l);
 }
 
@@ -1138,6 +1145,8 @@ static void server_up(struct link *l, void *user)
 
 	sl->number = ++sl->server->n_links;
 	sl->server->link = l;
+	if (link_is_muster(l))
+		link_set_heartbeat(l, sl->server->proving_ms);
 }
 
 static void server_closed(struct link *l, void *user, enum err why, const char *sentence)
@@ -1226,6 +1235,7 @@ struct fake_server *fake_server_new(struct fake_world *f, const char *ip, enum f
 	s->kind = kind;
 	s->answers_startup = s->sends_ready = s->answers_pings = true;
 	s->ping_s = 60;
+	s->proving_ms = 500;
 	s->host_id = 7;
 	s->algorithm = "static";
 	s->interval = 0;
