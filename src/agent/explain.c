@@ -43,13 +43,42 @@ static json_t *seconds_until(struct mono at, struct mono now)
 
 static json_t *candidate_json(const struct candidate *c, struct mono now)
 {
-	bool is_waiting = c->backoff.failures && !mono_reached(now, c->backoff.retry_at);
+	bool is_waiting = (c->backoff.failures || c->is_put_off) && !mono_reached(now, c->backoff.retry_at);
+	bool is_put_off = is_waiting && c->is_put_off;
 
-	return json_pack("{s:o,s:s,s:s,s:I,s:o,s:o}", "server", text_or_null(c->entry), "verdict",
+	return json_pack("{s:o,s:s,s:s,s:I,s:o,s:o,s:o,s:b}", "server", text_or_null(c->entry), "verdict",
 			 choice_verdict_name(c->verdict), "why", choice_verdict_text(c->verdict), "failures",
 			 (json_int_t)c->backoff.failures, "last_error",
-			 text_or_null(c->last_error ? err_text(c->last_error) : NULL), "retry_in_s",
-			 is_waiting ? seconds_until(c->backoff.retry_at, now) : json_null());
+			 text_or_null(c->last_error ? err_text(c->last_error) : NULL), "said",
+			 text_or_null(c->last_error ? c->sentence : NULL), "retry_in_s",
+			 is_waiting ? seconds_until(c->backoff.retry_at, now) : json_null(), "put_off",
+			 (int)is_put_off);
+}
+
+/* Why it is not on its preferred server, with what that was made of. */
+static json_t *failback_json(const struct explain_question *q)
+{
+	const struct agent_view *v = q->view;
+	int64_t said_ago = mono_ms_between(v->word.said_at, q->now);
+
+	return json_pack("{s:s,s:s,s:o,s:I,s:I,s:I,s:o}", "verdict", failback_verdict_name(v->failback), "why",
+			 failback_verdict_text(v->failback), "uptime_s",
+			 v->word.is_known ? json_integer((v->word.uptime_ms + said_ago) / 1000) : json_null(),
+			 "uptime_needed_s", (json_int_t)((v->uptime_needed_ms + 999) / 1000), "heartbeats",
+			 (json_int_t)v->heartbeats, "heartbeats_needed", (json_int_t)v->heartbeats_needed, "again_in_s",
+			 seconds_until(v->failback_again, q->now));
+}
+
+/* null: it doesn't wait. */
+static json_t *first_dial_json(const struct explain_question *q)
+{
+	const struct agent_view *v = q->view;
+
+	if (!v->first_dial_at.us || mono_reached(q->now, v->first_dial_at))
+		return json_null();
+	return json_pack("{s:I,s:I,s:I,s:I}", "in_ms", (json_int_t)mono_ms_between(q->now, v->first_dial_at), "wait_ms",
+			 (json_int_t)v->first_dial_wait_ms, "most_ms", (json_int_t)v->first_dial_most_ms, "agents",
+			 (json_int_t)v->first_dial_agents);
 }
 
 static json_t *candidates_json(const struct explain_question *q)
@@ -70,18 +99,20 @@ static json_t *answer_json(const struct explain_question *q)
 	const struct agent_view *v = q->view;
 
 	return json_pack(
-		"{s:o,s:o,s:o,s:I,s:o,s:s,s:I,s:o,s:o,s:b,s:o,s:b,s:b,s:o,s:s,s:o,s:o,s:I,s:b,s:o,s:b,s:I,s:I,s:o,s:o}",
+		"{s:o,s:o,s:o,s:I,s:o,s:s,s:I,s:o,s:o,s:b,s:o,s:b,s:o,s:o,s:b,s:o,s:s,s:o,s:o,s:I,s:b,s:o,s:b,s:I,s:I,"
+		"s:I,s:I,s:I,s:o,s:o}",
 		"name", text_or_null(q->name), "guid", text_or_null(q->guid), "version", text_or_null(q->version),
 		"host_id", (json_int_t)v->host_id, "host_uuid", text_or_null(v->host_uuid), "state",
 		agent_state_name(v->state), "state_for_s", (json_int_t)(mono_ms_between(v->since, q->now) / 1000),
 		"connected", text_or_null(v->connected), "connected_ip", text_or_null(v->connected_ip), "muster",
 		(int)v->is_muster, "preferred", text_or_null(v->preferred), "on_preferred",
 		(int)(v->connected && v->preferred && server_entry_same(v->connected, v->preferred, q->port)),
-		"certificate", (int)q->has_certificate, "list", texts_json(v->list), "algorithm",
+		"failback", failback_json(q), "first_dial", first_dial_json(q), "certificate", (int)q->has_certificate, "list", texts_json(v->list), "algorithm",
 		v->algorithm ? v->algorithm : "", "avoid", texts_json(v->avoid), "candidates", candidates_json(q),
 		"check_interval_s", (json_int_t)v->interval_s, "check_interval_is_own", (int)v->interval_is_own,
 		"next_check_in_s", seconds_until(v->next_check, q->now), "on_fallback", (int)v->on_fallback, "links",
-		(json_int_t)v->links, "commands", (json_int_t)v->commands, "health", text_or_null(q->health),
+		(json_int_t)v->links, "boot", (json_int_t)v->boot_number, "server_agents",
+		(json_int_t)v->server_agents, "heartbeat_ms", (json_int_t)v->heartbeat_ms, "commands", (json_int_t)v->commands, "health", text_or_null(q->health),
 		"host_params", texts_json(q->params));
 }
 
@@ -175,6 +206,24 @@ static void say_who(struct story *s)
 	say(s, ") is %s, for %s\n\n", state ? state : "?", duration(since, number_of(s->j, "state_for_s")));
 }
 
+/* "1.2 s" */
+static const char *tenths(char out[32], int64_t ms)
+{
+	snprintf(out, 32, "%" PRId64 ".%" PRId64 " s", ms / 1000, ms % 1000 / 100);
+	return out;
+}
+
+static void say_first_dial(struct story *s)
+{
+	const json_t *d = json_object_get(s->j, "first_dial");
+	char wait[32], most[32];
+
+	if (!json_is_object(d))
+		return;
+	say(s, "; waiting %s of at most %s because its server had %" PRId64 " agents",
+	    tenths(wait, number_of(d, "wait_ms")), tenths(most, number_of(d, "most_ms")), number_of(d, "agents"));
+}
+
 static void say_connected(struct story *s)
 {
 	const char *entry = text_of(s->j, "connected");
@@ -185,7 +234,33 @@ static void say_connected(struct story *s)
 		say(s, "%s", is_set(s->j, "on_fallback") ? "; older lists are tried too" : "");
 	else if (ip && !str_equal(ip, entry))
 		say(s, " (%s)", ip);
-	say(s, "%s\n", entry && !is_set(s->j, "muster") ? ", not a muster server" : "");
+	say(s, "%s", entry && !is_set(s->j, "muster") ? ", not a muster server" : "");
+	say_first_dial(s);
+	say(s, "\n");
+}
+
+/* ": too young, up for 12 s of 30 s" */
+static void say_failback(struct story *s)
+{
+	const json_t *f = json_object_get(s->j, "failback");
+	const json_t *again = json_object_get(f, "again_in_s"), *uptime = json_object_get(f, "uptime_s");
+	const char *verdict = text_of(f, "verdict"), *why = text_of(f, "why");
+	char a[32], b[32];
+
+	if (!verdict)
+		return;
+	say(s, " because: %s, ", verdict);
+	if (str_equal(verdict, failback_verdict_name(FAILBACK_TOO_YOUNG)) && json_is_integer(uptime))
+		say(s, "up for %s of %s", duration(a, json_integer_value(uptime)),
+		    duration(b, number_of(f, "uptime_needed_s")));
+	else if (str_equal(verdict, failback_verdict_name(FAILBACK_PROVING)))
+		say(s, "%" PRId64 " of %" PRId64 " heartbeats seen", number_of(f, "heartbeats"),
+		    number_of(f, "heartbeats_needed"));
+	else
+		say(s, "%s", why ? why : "?");
+	if (json_is_integer(again) && (str_equal(verdict, failback_verdict_name(FAILBACK_PUT_OFF)) ||
+				       str_equal(verdict, failback_verdict_name(FAILBACK_DAMPED))))
+		say(s, "; for %s", duration(a, json_integer_value(again)));
 }
 
 /* Is it where it should be, and if not, when does it look again? */
@@ -195,10 +270,13 @@ static void say_preferred(struct story *s)
 	const char *preferred = text_of(s->j, "preferred");
 	char in[32], every[32];
 
-	say(s, "preferred      %s%s\n", preferred ? preferred : "none",
+	say(s, "preferred      %s%s", preferred ? preferred : "none",
 	    !preferred || !text_of(s->j, "connected") ? ""
 	    : is_set(s->j, "on_preferred")            ? ", it is there"
 						      : ", it is not there");
+	if (preferred && text_of(s->j, "connected") && !is_set(s->j, "on_preferred"))
+		say_failback(s);
+	say(s, "\n");
 	say(s, "next look      ");
 	if (json_is_integer(next))
 		say(s, "in %s", duration(in, json_integer_value(next)));
@@ -235,16 +313,24 @@ static void say_rest(struct story *s)
 static void say_candidate(struct story *s, const json_t *c, int width)
 {
 	const char *server = text_of(c, "server"), *verdict = text_of(c, "verdict"), *why = text_of(c, "why");
-	const char *error = text_of(c, "last_error");
+	const char *error = text_of(c, "last_error"), *said = text_of(c, "said");
 	const json_t *retry = json_object_get(c, "retry_in_s");
 	char in[32];
 
-	say(s, "%-*s  %-12s  %s", width, server ? server : "?", verdict ? verdict : "?", why ? why : "");
+	say(s, "%-*s  %-12s  ", width, server ? server : "?", verdict ? verdict : "?");
+	if (is_set(c, "put_off")) {
+		say(s, "asked to come back in %s: %s\n", duration(in, json_integer_value(retry)),
+		    said ? said : error ? error : "?");
+		return;
+	}
+	say(s, "%s", why ? why : "");
 	if (number_of(c, "failures"))
 		say(s, "; failed %" PRId64 " %s", number_of(c, "failures"),
 		    number_of(c, "failures") == 1 ? "time" : "times");
 	if (error)
 		say(s, "; last time: %s", error);
+	if (error && said && !str_equal(error, said))
+		say(s, " (%s)", said);
 	if (json_is_integer(retry))
 		say(s, "; again in %s", duration(in, json_integer_value(retry)));
 	say(s, "\n");

@@ -400,6 +400,9 @@ static enum err make_agent(struct daemon *d, struct why *why)
 	p.source_ip = s->source_ip;
 	p.version = MUSTER_VERSION;
 	p.ping_retries = s->ping_retries;
+	p.ping_deadline_ms = s->ping_deadline_s * 1000;
+	p.failback = agent_settings_failback(s);
+	p.first_dial = agent_settings_first_dial(s);
 	p.handshake_ms = s->handshake_s * 1000;
 	p.backoff = (struct backoff_rule){
 		.floor_ms = s->backoff_s * 100, .base_ms = s->backoff_s * 100, .cap_ms = s->backoff_s * 6000};

@@ -36,6 +36,8 @@ static const struct setting rows[] = {
 	  .help = "Seconds between two looks at the preferred server; 0: never. Set by hand it overrides what the servers say" },
 	{ .name = "ping.retries", .type = SETTING_NUMBER, .offset = AT(ping_retries), .fallback = "5", .min = 1, .max = 1000,
 	  .help = "Pings without an answer after which a link is given up" },
+	{ .name = "muster.ping.deadline", .type = SETTING_NUMBER, .offset = AT(ping_deadline_s), .fallback = "10", .min = 0, .max = 3600,
+	  .help = "Seconds in which a server without heartbeats has to answer a ping; after them another one is looked for beside it. 0: only ping.retries counts" },
 	{ .name = "ssl.handshake.timeout", .type = SETTING_NUMBER, .offset = AT(handshake_s), .fallback = "10", .min = 1, .max = 600,
 	  .help = "Seconds for a TLS handshake; CloudStack's own default is 30" },
 	{ .name = "backoff.seconds", .type = SETTING_NUMBER, .offset = AT(backoff_s), .fallback = "5", .min = 1, .max = 3600,
@@ -65,6 +67,28 @@ static const struct setting rows[] = {
 	{ .name = "muster.source.ip", .type = SETTING_TEXT, .offset = AT(source_ip),
 	  .help = "Address to connect from; default: the system's choice" },
 	TCP_TIMER_ROWS("muster.", AT(tcp)),
+	{ .name = "muster.failback.uptime", .type = SETTING_NUMBER, .offset = AT(failback_uptime_s), .fallback = "30", .min = 0, .max = 86400,
+	  .help = "Seconds that the preferred server has to be up before the agent returns to it by itself. 0: at once" },
+	{ .name = "muster.failback.uptime.intervals", .type = SETTING_NUMBER, .offset = AT(failback_intervals), .fallback = "2", .min = 0, .max = 1000,
+	  .help = "So many check intervals are enough too, whichever is less. 0: at once" },
+	{ .name = "muster.failback.heartbeats", .type = SETTING_NUMBER, .offset = AT(failback_heartbeats), .fallback = "3", .min = 0, .max = 100,
+	  .help = "Heartbeats that the link to the preferred server has to see before it is used; they come every half second. 0: TLS is enough" },
+	{ .name = "muster.failback.prove", .type = SETTING_NUMBER, .offset = AT(failback_prove_s), .fallback = "6", .min = 1, .max = 600,
+	  .help = "Seconds in which they have to come" },
+	{ .name = "muster.failback.unknown", .type = SETTING_NUMBER, .offset = AT(failback_unknown_s), .fallback = "3", .min = 0, .max = 600,
+	  .help = "Seconds on a server that says nothing about the preferred one, after which only the link to that decides" },
+	{ .name = "muster.failback.flap", .type = SETTING_NUMBER, .offset = AT(failback_flap_s), .fallback = "300", .min = 0, .max = 86400,
+	  .help = "Losing the preferred server within so many seconds of a return is a flap. 0: never" },
+	{ .name = "muster.failback.damper", .type = SETTING_NUMBER, .offset = AT(failback_damper_s), .fallback = "300", .min = 0, .max = 86400,
+	  .help = "Seconds after a flap before the agent returns by itself again. 0: no damper" },
+	{ .name = "muster.failback.jitter", .type = SETTING_NUMBER, .offset = AT(failback_jitter), .fallback = "20", .min = 0, .max = 99,
+	  .help = "Percent by which a look at the preferred server may come earlier than its interval" },
+	{ .name = "muster.first.dial.few", .type = SETTING_NUMBER, .offset = AT(first_dial_few), .fallback = "100", .min = 0, .max = 1000000000,
+	  .help = "Agents on a lost server up to which nobody waits before dialling another one" },
+	{ .name = "muster.first.dial.per.agent.us", .type = SETTING_NUMBER, .offset = AT(first_dial_us), .fallback = "200", .min = 0, .max = 1000000,
+	  .help = "Microseconds by which each agent more makes the time longer over which they spread. 0: nobody waits" },
+	{ .name = "muster.first.dial.most.ms", .type = SETTING_NUMBER, .offset = AT(first_dial_most_ms), .fallback = "5000", .min = 0, .max = 600000,
+	  .help = "Milliseconds that this time has at most" },
 	{ .name = "muster.log.level", .type = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = "error,warn,info,debug",
 	  .help = "What is logged: error, warn, info, debug" },
 	{ .name = "muster.socket", .type = SETTING_TEXT, .offset = AT(socket), .fallback = "agent.sock",
@@ -77,6 +101,8 @@ static const struct setting rows[] = {
 	  .help = "Written by the agent: servers known to be muster's, which get no other TLS than muster's any more" },
 	{ .name = KEY_ADDRESSES, .type = SETTING_TEXT, .offset = AT(addresses),
 	  .help = "Written by the agent: where names led to when they last worked" },
+	{ .name = KEY_BOOT, .type = SETTING_TEXT, .offset = AT(boot),
+	  .help = "Written by the agent: how often it has started from this file; servers tell an old start from a new one by it" },
 	{ .name = KEY_CHECK_INTERVAL_RECEIVED, .type = SETTING_TEXT, .offset = AT(interval_received),
 	  .help = "Written by the agent: the interval that the servers sent; host.lb.check.interval is the operator's own where the two differ" },
 };
@@ -189,6 +215,7 @@ static bool is_kept_by_engine(const char *key)
 		KEY_CHECK_INTERVAL, KEY_CHECK_INTERVAL_RECEIVED,
 		KEY_HOST_LASTGOOD,  KEY_HOST_BOOTSTRAP,
 		KEY_KNOWN_MUSTER,   KEY_ADDRESSES,
+		KEY_BOOT,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -258,6 +285,29 @@ int64_t agent_settings_interval(const struct agent_settings *s)
 	if (!s->check_interval)
 		return -1;
 	return str_to_i64(s->check_interval, &interval) && interval > 0 ? interval : 0;
+}
+
+struct failback_rule agent_settings_failback(const struct agent_settings *s)
+{
+	return (struct failback_rule){
+		.uptime_ms = s->failback_uptime_s * 1000,
+		.uptime_intervals = (unsigned)s->failback_intervals,
+		.heartbeats = (unsigned)s->failback_heartbeats,
+		.prove_ms = s->failback_prove_s * 1000,
+		.unknown_ms = s->failback_unknown_s * 1000,
+		.flap_ms = s->failback_flap_s * 1000,
+		.damper_ms = s->failback_damper_s * 1000,
+		.jitter_percent = (unsigned)s->failback_jitter,
+	};
+}
+
+struct first_dial_rule agent_settings_first_dial(const struct agent_settings *s)
+{
+	return (struct first_dial_rule){
+		.few = (uint64_t)s->first_dial_few,
+		.us_per_agent = s->first_dial_us,
+		.most_ms = s->first_dial_most_ms,
+	};
 }
 
 enum err agent_settings_tags(struct str_list *out, const struct agent_settings *s)

@@ -6,6 +6,8 @@
 #pragma once
 
 #include "base/settings.h"
+#include "core/failback.h"
+#include "core/first_dial.h"
 #include "net/tcp_timers.h"
 
 struct agent_settings {
@@ -17,6 +19,7 @@ struct agent_settings {
 	int64_t port;
 	char *zone, *pod, *cluster;
 	int64_t ping_retries;
+	int64_t ping_deadline_s;
 	int64_t handshake_s;
 	int64_t backoff_s;
 	char *passphrase;
@@ -33,6 +36,13 @@ struct agent_settings {
 	struct tcp_timers tcp;
 	char *lastgood, *bootstrap, *known, *addresses;
 	char *interval_received;
+	char *boot;
+	int64_t failback_uptime_s, failback_intervals;
+	int64_t failback_heartbeats, failback_prove_s;
+	int64_t failback_unknown_s;
+	int64_t failback_flap_s, failback_damper_s;
+	int64_t failback_jitter;
+	int64_t first_dial_few, first_dial_us, first_dial_most_ms;
 };
 
 extern const struct settings_table agent_settings_table;
@@ -54,6 +64,9 @@ enum err agent_settings_load(struct agent_settings *out, const struct props *p, 
  * One from the command line. What the engine keeps in the file itself can't be set for one run only: ERR_INVALID.
  */
 enum err agent_settings_set(struct agent_settings *s, const char *key, const char *value, struct why *why) MUST_CHECK;
+/* The rules that it makes. */
+struct failback_rule agent_settings_failback(const struct agent_settings *s);
+struct first_dial_rule agent_settings_first_dial(const struct agent_settings *s);
 /* Ready to run? A guid, and a list without a placeholder. */
 enum err agent_settings_check(const struct agent_settings *s, struct why *why) MUST_CHECK;
 void agent_settings_deinit(struct agent_settings *s);

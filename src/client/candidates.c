@@ -481,34 +481,40 @@ static void attempt_start(struct agent *a, size_t i)
 
 /* ---- the hunt ---- */
 
-/* Which candidates a hunt is for. A planned move is not held up by a back-off: it has one try of each. */
-static bool hunt_allows(const struct agent *a, enum hunt h, size_t i)
+/* Which candidates a hunt is for. */
+static bool hunt_is_for(const struct agent *a, enum hunt h, size_t i)
 {
 	const struct candidate *c = &a->candidates[i];
 	size_t current = a->current ? candidates_find(a, a->current->entry) : CHOICE_NONE;
 
 	switch (h) {
 	case HUNT_PREFERRED:
-		return !a->places[i].was_tried && a->list.n && !strcmp(c->entry, a->list.items[0]);
+		return a->list.n && !strcmp(c->entry, a->list.items[0]);
 	case HUNT_MIGRATE:
-		if (a->places[i].was_tried || c->avoided || c->connected || a->places[i].is_fallback)
+		if (c->avoided || c->connected || a->places[i].is_fallback)
 			return false;
 		/* Not to a server that stands behind the one we are on, unless we are to leave that. */
 		return current == CHOICE_NONE || a->candidates[current].avoided || i < current;
 	case HUNT_SUSPECT:
 		return !c->connected;
 	case HUNT_RENEW:
-		return !a->places[i].was_tried && c->connected;
+		return c->connected;
 	default:
 		return true;
 	}
+}
+
+/* A planned move is not held up by a back-off: it has one try of each. */
+static bool hunt_allows(const struct agent *a, enum hunt h, size_t i)
+{
+	return hunt_is_for(a, h, i) && !(hunt_is_move(h) && a->places[i].was_tried);
 }
 
 bool hunt_has_target(struct agent *a, enum hunt h)
 {
 	candidates_refresh(a);
 	for (size_t i = 0; i < a->n_candidates; i++) {
-		if (!a->candidates[i].unusable && hunt_allows(a, h, i))
+		if (!a->candidates[i].unusable && hunt_is_for(a, h, i))
 			return true;
 	}
 	return false;

@@ -45,10 +45,19 @@ static void scene_make(struct scene *s)
 			 .links = 4,
 			 .commands = 1,
 			 .next_check = S(1040),
-			 .since = S(1000 - 11520)},
+			 .since = S(1000 - 11520),
+			 .failback = FAILBACK_TOO_YOUNG,
+			 .failback_again = S(1018),
+			 .word = {.is_known = true, .is_up = true, .uptime_ms = 2000, .said_at = S(990)},
+			 .uptime_needed_ms = 30000,
+			 .heartbeats_needed = 3,
+			 .server_agents = 10000,
+			 .heartbeat_ms = 1000,
+			 .boot_number = 7},
 		.candidates = {{.entry = "10.0.0.2",
 				.verdict = CHOICE_BACKING_OFF,
 				.last_error = ERR_UNREACHABLE,
+				.sentence = "connection refused",
 				.backoff = {.failures = 3, .retry_at = S(1008)}},
 			       {.entry = "m3", .verdict = CHOICE_CONNECTED},
 			       {.entry = "10.0.0.1", .verdict = CHOICE_AVOIDED}},
@@ -86,14 +95,16 @@ static void the_line_has_everything(void **state)
 		buf_str(&out),
 		"{\"name\":\"H2\",\"guid\":\"g-2\",\"version\":\"1.0\",\"host_id\":2,\"host_uuid\":\"u\",\"state\":\"up\","
 		"\"state_for_s\":11520,\"connected\":\"m3\",\"connected_ip\":\"10.0.0.3\",\"muster\":true,\"preferred\":"
-		"\"10.0.0.2\",\"on_preferred\":false,\"certificate\":true,\"list\":[\"10.0.0.2\",\"m3\",\"10.0.0.1\"],"
+		"\"10.0.0.2\",\"on_preferred\":false,\"failback\":{\"verdict\":\"too young\",\"why\":\"the preferred "
+		"server has not been up for long enough\",\"uptime_s\":12,\"uptime_needed_s\":30,\"heartbeats\":0,"
+		"\"heartbeats_needed\":3,\"again_in_s\":18},\"first_dial\":null,\"certificate\":true,\"list\":[\"10.0.0.2\",\"m3\",\"10.0.0.1\"],"
 		"\"algorithm\":\"roundrobin\",\"avoid\":[\"10.0.0.1\"],\"candidates\":[{\"server\":\"10.0.0.2\",\"verdict\":"
 		"\"backing off\",\"why\":\"the last attempt failed, it is tried again after a pause\",\"failures\":3,"
-		"\"last_error\":\"not reachable\",\"retry_in_s\":8},{\"server\":\"m3\",\"verdict\":\"connected\",\"why\":"
-		"\"the agent is on this server\",\"failures\":0,\"last_error\":null,\"retry_in_s\":null},{\"server\":"
+		"\"last_error\":\"not reachable\",\"said\":\"connection refused\",\"retry_in_s\":8,\"put_off\":false},{\"server\":\"m3\",\"verdict\":\"connected\",\"why\":"
+		"\"the agent is on this server\",\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false},{\"server\":"
 		"\"10.0.0.1\",\"verdict\":\"avoided\",\"why\":\"the servers say that it should not be used now, it is tried last\","
-		"\"failures\":0,\"last_error\":null,\"retry_in_s\":null}],\"check_interval_s\":60,\"check_interval_is_own\":"
-		"false,\"next_check_in_s\":40,\"on_fallback\":false,\"links\":4,\"commands\":1,\"health\":\"good\","
+		"\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false}],\"check_interval_s\":60,\"check_interval_is_own\":"
+		"false,\"next_check_in_s\":40,\"on_fallback\":false,\"links\":4,\"boot\":7,\"server_agents\":10000,\"heartbeat_ms\":1000,\"commands\":1,\"health\":\"good\","
 		"\"host_params\":[\"migratewait=5\"]}");
 }
 
@@ -111,7 +122,7 @@ static void people_read_sentences(void **state)
 		"H2 (guid g-2, host 2) is up, for 3 h 12 min\n"
 		"\n"
 		"connected to   m3 (10.0.0.3)\n"
-		"preferred      10.0.0.2, it is not there\n"
+		"preferred      10.0.0.2, it is not there because: too young, up for 12 s of 30 s\n"
 		"next look      in 40 s; every 60 s, as the servers say\n"
 		"list           10.0.0.2, m3, 10.0.0.1 (roundrobin)\n"
 		"to avoid       10.0.0.1\n"
@@ -120,9 +131,75 @@ static void people_read_sentences(void **state)
 		"\n"
 		"SERVER    VERDICT       WHY\n"
 		"10.0.0.2  backing off   the last attempt failed, it is tried again after a pause; failed 3 times; last time: not "
-		"reachable; again in 8 s\n"
+		"reachable (connection refused); again in 8 s\n"
 		"m3        connected     the agent is on this server\n"
 		"10.0.0.1  avoided       the servers say that it should not be used now, it is tried last\n");
+}
+
+/* What else the gate says, and how a server is shown that asked to come back. */
+static void verdicts_are_said_in_words(void **state)
+{
+	static const struct {
+		const char *what;
+		enum failback_verdict verdict;
+		const char *text;
+	} rows[] = {
+		{"too young, without a word", FAILBACK_TOO_YOUNG,
+		 "because: too young, the preferred server has not been up for long enough\n"},
+		{"proving", FAILBACK_PROVING, "because: proving, 2 of 3 heartbeats seen\n"},
+		{"put off", FAILBACK_PUT_OFF,
+		 "because: put off, the last attempt failed or the preferred server named a time, it is tried again then; "
+		 "for 18 s\n"},
+		{"damped", FAILBACK_DAMPED, "the agent waits before the next; for 18 s\n"},
+		{"off", FAILBACK_OFF, "because: off, the check interval is 0: the agent stays where it is"},
+		{"not up", FAILBACK_NOT_UP, "because: not up, the preferred server's state is not Up\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(scene_deinit) struct scene s;
+		CLEAN(buf_deinit) struct buf json = {0};
+		CLEAN(buf_deinit) struct buf out = {0};
+
+		scene_make(&s);
+		s.view.failback = rows[i].verdict;
+		s.view.heartbeats = 2;
+		s.view.word.is_known = false;
+		s.candidates[0].is_put_off = true;
+		s.candidates[0].backoff.failures = 0;
+		s.candidates[0].last_error = ERR_BUSY;
+		s.candidates[0].sentence = "too many come at once";
+		check_row(&rows[i], explain_json(&json, &s.q) == ERR_OK);
+		check_row(&rows[i], explain_text(&out, buf_str(&json), NULL) == ERR_OK);
+		check_row(&rows[i], strstr(buf_str(&out), rows[i].text));
+		check_row(&rows[i], strstr(buf_str(&out), "asked to come back in 8 s: too many come at once\n"));
+		/* When that time is over it was no failure either. */
+		s.q.now = S(1009);
+		buf_clear(&json);
+		buf_clear(&out);
+		check_row(&rows[i], explain_json(&json, &s.q) == ERR_OK);
+		check_row(&rows[i], explain_text(&out, buf_str(&json), NULL) == ERR_OK);
+		check_row(&rows[i], !strstr(buf_str(&out), "asked to come back"));
+	}
+}
+
+static void the_wait_before_the_first_dial_is_shown(void **state)
+{
+	CLEAN(scene_deinit) struct scene s;
+	CLEAN(buf_deinit) struct buf json = {0};
+	CLEAN(buf_deinit) struct buf out = {0};
+
+	scene_make(&s);
+	s.view.connected = NULL;
+	s.view.state = AGENT_SEEKING;
+	s.view.first_dial_at = mono_add_ms(S(1000), 700);
+	s.view.first_dial_wait_ms = 1234;
+	s.view.first_dial_most_ms = 1980;
+	s.view.first_dial_agents = 10000;
+	assert_int_equal(explain_json(&json, &s.q), ERR_OK);
+	assert_int_equal(explain_text(&out, buf_str(&json), NULL), ERR_OK);
+	assert_non_null(strstr(buf_str(&out), "connected to   no server; waiting 1.2 s of at most 1.9 s because its server "
+					      "had 10000 agents\n"));
+	assert_non_null(strstr(buf_str(&out), "preferred      10.0.0.2\n"));
 }
 
 static void an_agent_without_anything(void **state)
@@ -291,6 +368,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_line_has_everything),
 		cmocka_unit_test(people_read_sentences),
+		cmocka_unit_test(verdicts_are_said_in_words),
+		cmocka_unit_test(the_wait_before_the_first_dial_is_shown),
 		cmocka_unit_test(an_agent_without_anything),
 		cmocka_unit_test(what_a_peer_chose_does_not_paint_the_terminal),
 		cmocka_unit_test(other_answers_are_refused),

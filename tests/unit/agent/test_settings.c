@@ -266,6 +266,45 @@ static void the_manual_has_every_setting(void **state)
 			"docs/man/agent.properties.5.scd: put what `muster-agent --settings=scdoc` prints between its marks");
 }
 
+/* The defaults are written twice: here as people read them, in core as the rules have them. */
+static void the_rules_of_failover_can_be_set(void **state)
+{
+	CLEAN(said_deinit) struct said said = {0};
+	struct agent_settings s = {0};
+	struct failback_rule r;
+	struct first_dial_rule d;
+
+	assert_int_equal(load(&s, "", &said), ERR_OK);
+	r = agent_settings_failback(&s);
+	d = agent_settings_first_dial(&s);
+	assert_int_equal(r.uptime_ms, failback_rule_default.uptime_ms);
+	assert_int_equal(r.uptime_intervals, failback_rule_default.uptime_intervals);
+	assert_int_equal(r.heartbeats, failback_rule_default.heartbeats);
+	assert_int_equal(r.prove_ms, failback_rule_default.prove_ms);
+	assert_int_equal(r.unknown_ms, failback_rule_default.unknown_ms);
+	assert_int_equal(r.flap_ms, failback_rule_default.flap_ms);
+	assert_int_equal(r.damper_ms, failback_rule_default.damper_ms);
+	assert_int_equal(r.jitter_percent, failback_rule_default.jitter_percent);
+	assert_int_equal(d.few, first_dial_rule_default.few);
+	assert_int_equal(d.us_per_agent, first_dial_rule_default.us_per_agent);
+	assert_int_equal(d.most_ms, first_dial_rule_default.most_ms);
+	agent_settings_deinit(&s);
+
+	assert_int_equal(load(&s,
+			      "muster.failback.uptime=4\nmuster.failback.uptime.intervals=1\nmuster.failback.heartbeats=5\n"
+			      "muster.failback.prove=7\nmuster.failback.unknown=8\nmuster.failback.flap=9\n"
+			      "muster.failback.damper=10\nmuster.failback.jitter=11\nmuster.first.dial.few=12\n"
+			      "muster.first.dial.per.agent.us=13\nmuster.first.dial.most.ms=14\n",
+			      &said),
+			 ERR_OK);
+	r = agent_settings_failback(&s);
+	d = agent_settings_first_dial(&s);
+	assert_true(r.uptime_ms == 4000 && r.uptime_intervals == 1 && r.heartbeats == 5 && r.prove_ms == 7000);
+	assert_true(r.unknown_ms == 8000 && r.flap_ms == 9000 && r.damper_ms == 10000 && r.jitter_percent == 11);
+	assert_true(d.few == 12 && d.us_per_agent == 13 && d.most_ms == 14);
+	agent_settings_deinit(&s);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -276,6 +315,7 @@ int main(void)
 		cmocka_unit_test(resource_names_and_tags),
 		cmocka_unit_test(the_dump_is_a_valid_file_that_says_the_same),
 		cmocka_unit_test(the_manual_has_every_setting),
+		cmocka_unit_test(the_rules_of_failover_can_be_set),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

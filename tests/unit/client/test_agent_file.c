@@ -234,6 +234,61 @@ static void what_could_not_be_read_again_is_not_written(void **state)
 	end(&x);
 }
 
+static void starts_are_counted(void **state)
+{
+	static const struct {
+		const char *what;
+		const char *before;
+		enum err err;
+		int64_t number;
+		const char *after;
+	} rows[] = {
+		{"the first", "a=1\n", ERR_OK, 1, "a=1\nmuster.boot=1\n"},
+		{"the next", "muster.boot=41\na=1\n", ERR_OK, 42, "muster.boot=42\na=1\n"},
+		{"blanks at the end", "muster.boot=41  \n", ERR_OK, 42, "muster.boot=42\n"},
+		{"blank is none", "muster.boot=\n", ERR_OK, 1, "muster.boot=1\n"},
+		{"what is no number is left alone", "muster.boot=4x\n", ERR_INVALID, 0, "muster.boot=4x\n"},
+		{"a negative one too", "muster.boot=-4\n", ERR_INVALID, 0, "muster.boot=-4\n"},
+		{"at the end of the numbers", "muster.boot=9223372036854775807\n", ERR_INVALID, 0,
+		 "muster.boot=9223372036854775807\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct why why = WHY_NONE;
+		struct fixture x;
+		int64_t number = -1;
+
+		begin(&x, rows[i].before);
+		check_row(&rows[i], agent_file_next_boot(x.file, &number, &why) == rows[i].err);
+		check_row(&rows[i], number == rows[i].number);
+		check_row(&rows[i], str_equal(fake_file_get(x.f, PATH), rows[i].after));
+		check_row(&rows[i], !rows[i].err || strstr(why.text, KEY_BOOT));
+		end(&x);
+	}
+}
+
+/* Dying at any operation, and starting again: no number is given twice. */
+static void no_number_is_given_twice(void **state)
+{
+	bool was_killed = true;
+
+	for (size_t n = 0; was_killed; n++) {
+		struct agent_file *again;
+		int64_t number, next;
+		struct fixture x;
+
+		begin(&x, "muster.boot=7\n");
+		fake_fs_kill_at(x.f, n);
+		(void)!agent_file_next_boot(x.file, &number, NULL);
+		was_killed = fake_fs_revive(x.f);
+		assert_int_equal(agent_file_open(&again, fake_world_of(x.f)->fs, PATH, NULL), ERR_OK);
+		assert_int_equal(agent_file_next_boot(again, &next, NULL), ERR_OK);
+		assert_true(next > number && next >= 8);
+		agent_file_free(again);
+		end(&x);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +300,8 @@ int main(void)
 		cmocka_unit_test(a_damaged_file_is_reported_and_left_alone),
 		cmocka_unit_test(a_kill_leaves_the_old_or_the_new_file),
 		cmocka_unit_test(what_could_not_be_read_again_is_not_written),
+		cmocka_unit_test(starts_are_counted),
+		cmocka_unit_test(no_number_is_given_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -283,6 +283,64 @@ static void migration_takes_the_next_when_the_first_is_dead(void **state)
 	bench_teardown(&b);
 }
 
+/* Each kind of failure, before the startup and after it: the next one has its turn. */
+static void migration_tries_all_one_after_the_other(void **state)
+{
+	static const struct {
+		const char *what;
+		enum fake_kind kind;
+		bool refuses;
+		int64_t retry_ms;
+		bool dies;
+	} rows[] = {
+		{"takes TCP only", FAKE_MUTE, false, 0, false},
+		{"is no server", FAKE_AGENT, false, 0, false},
+		{"refuses for good", FAKE_MUSTER, true, 0, false},
+		{"has no room now", FAKE_MUSTER, false, 60000, false},
+		{"dies in the middle of the startup", FAKE_MUSTER, false, 0, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct bench b;
+
+		bench_up(&b, M1 "," M2 "," M3, NULL);
+		b.m2->kind = rows[i].kind;
+		b.m2->refuses = rows[i].refuses;
+		b.m2->retry_ms = rows[i].retry_ms;
+		b.m2->answers_startup = !rows[i].dies;
+		bench_migrate(b.m1, M1);
+		bench_run(&b, 100);
+		if (rows[i].dies)
+			fake_server_stop(b.m2);
+		bench_run(&b, 2000);
+		check_row(&rows[i], str_equal(bench_connected(&b), M3));
+		check_row(&rows[i], b.n_stopped == 0 && !bench_look(&b).moving);
+		bench_teardown(&b);
+	}
+}
+
+static void migration_that_finds_nobody_stays_and_can_be_repeated(void **state)
+{
+	struct bench b;
+	int64_t seq;
+
+	bench_up(&b, M1 "," M2 "," M3, NULL);
+	b.m2->refuses = true;
+	fake_server_stop(b.m3);
+	seq = bench_migrate(b.m1, M1);
+	bench_run(&b, 1000);
+	assert_true(bench_answer_result(b.m1, seq));
+	assert_string_equal(bench_connected(&b), M1);
+	assert_false(bench_look(&b).moving);
+	assert_int_equal(b.m1->n_links, 1);
+	fake_server_start(b.m3);
+	seq = bench_migrate(b.m1, M1);
+	bench_run(&b, 1000);
+	assert_true(bench_answer_result(b.m1, seq));
+	assert_string_equal(bench_connected(&b), M3);
+	bench_teardown(&b);
+}
+
 static void migration_to_nowhere_is_answered_false(void **state)
 {
 	struct bench b;
@@ -419,6 +477,8 @@ int main(void)
 		cmocka_unit_test(a_dial_for_a_move_serves_when_the_link_is_lost),
 		cmocka_unit_test(migration_goes_at_once_between_muster_servers),
 		cmocka_unit_test(migration_takes_the_next_when_the_first_is_dead),
+		cmocka_unit_test(migration_tries_all_one_after_the_other),
+		cmocka_unit_test(migration_that_finds_nobody_stays_and_can_be_repeated),
 		cmocka_unit_test(migration_to_nowhere_is_answered_false),
 		cmocka_unit_test(migration_to_where_it_is_moves_nothing),
 		cmocka_unit_test(towards_cloudstack_the_old_link_closes_first),
