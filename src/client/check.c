@@ -174,6 +174,8 @@ static void look(struct agent *a)
 	}
 	v = judge(a, &q, &look_again);
 	look_is_spent(a, v);
+	if (v == FAILBACK_HOME)
+		told_over(a);
 	look_at(a, next_look(a, q, v, look_again));
 	if (v == FAILBACK_OPEN && !move_begin(a, HUNT_PREFERRED))
 		look_sooner(a, mono_add_ms(now, BUSY_MS));
@@ -205,7 +207,7 @@ void check_plan(struct agent *a, bool has_new_list)
 		backoff_worked(&a->home_backoff);
 		if (a->current)
 			a->current->word = (struct failback_word){0};
-		a->told = TOLD_BY_LIST;
+		a->told = is_ready(a) && check_is_on_preferred(a) ? TOLD_NOT : TOLD_BY_LIST;
 		a->told_at = (struct mono){0};
 	}
 	/* Lists that come more often than the interval must not put the look off for ever. */

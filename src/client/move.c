@@ -315,28 +315,30 @@ static void second_is_not_needed(struct agent *a)
 	claim_back(a);
 }
 
+/* It has been taken: wherever it had to wait for that, it starts anew. Times that were named for later hold. */
 static void forget_put_off(struct agent *a, const char *entry)
 {
-	size_t i = candidates_find(a, entry);
+	size_t here = candidates_find(a, entry);
 
-	if (i == CHOICE_NONE)
-		return;
-	a->places[i].put_off = 0;
-	a->candidates[i].is_put_off = false;
+	for (size_t i = 0; i < a->n_candidates; i++)
+		a->places[i].put_off = 0;
+	if (here != CHOICE_NONE)
+		a->candidates[here].is_put_off = false;
 }
 
 void move_session_ready(struct session *s, bool is_first)
 {
 	struct agent *a = s->agent;
 
-	if (is_first && s == a->next)
+	if (is_first)
 		check_arrived(a, s);
 	if (s == a->next)
 		promote(a);
 	else if (is_first)
-		check_arrived(a, s), second_is_not_needed(a);
+		second_is_not_needed(a);
 	assert(s == a->current);
-	forget_put_off(a, s->entry);
+	if (is_first)
+		forget_put_off(a, s->entry);
 	if (a->state != AGENT_UP)
 		agent_move(a, AGENT_UP, "ready");
 	if (str_list_has(&a->list, s->entry))

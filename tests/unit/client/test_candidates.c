@@ -100,6 +100,42 @@ static void one_that_has_tcp_gets_a_second(void **state)
 	bench_teardown(&b);
 }
 
+/* Each has a verdict of its own, in words, and a time when it is tried again. */
+static void why_a_server_is_not_reached_is_said(void **state)
+{
+	static const struct {
+		const char *what;
+		const char *entry;
+		int kind; /* -1: nobody listens */
+		enum err error;
+		int64_t after_ms;
+	} rows[] = {
+		{"a name that doesn't resolve", "nowhere", -1, ERR_NO_NAME, 100},
+		{"a refused port", M2, -1, ERR_UNREACHABLE, 100},
+		{"TCP and no TLS", M2, FAKE_MUTE, ERR_TIMEOUT, 10100},
+		{"no server's certificate", M2, FAKE_AGENT, ERR_UNTRUSTED, 100},
+		{"another CA's certificate", M2, FAKE_STRANGER, ERR_UNTRUSTED, 100},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct candidate *c;
+		struct bench b;
+
+		bench_setup(&b, rows[i].entry, NULL);
+		if (rows[i].kind >= 0)
+			b.m2 = fake_server_new(b.f, M2, (enum fake_kind)rows[i].kind);
+		bench_start(&b);
+		bench_run(&b, rows[i].after_ms);
+		check_row(&rows[i], agent_explain(b.agent, &c) == 1);
+		check_row(&rows[i], c->verdict == CHOICE_BACKING_OFF);
+		check_row(&rows[i], c->last_error == rows[i].error);
+		check_row(&rows[i], c->sentence && c->sentence[0]);
+		check_row(&rows[i], c->backoff.failures >= 1 && !c->is_put_off);
+		check_row(&rows[i], mono_before(world_now(b.world), c->backoff.retry_at));
+		bench_teardown(&b);
+	}
+}
+
 static void losers_never_send_a_startup(void **state)
 {
 	struct bench b;
@@ -343,6 +379,7 @@ int main(void)
 		cmocka_unit_test(a_silent_address_costs_a_quarter_of_a_second),
 		cmocka_unit_test(at_most_three_are_dialled_at_a_time),
 		cmocka_unit_test(one_that_has_tcp_gets_a_second),
+		cmocka_unit_test(why_a_server_is_not_reached_is_said),
 		cmocka_unit_test(losers_never_send_a_startup),
 		cmocka_unit_test(a_killed_server_is_left_at_once),
 		cmocka_unit_test(all_gone_is_waited_out_with_back_off),
