@@ -107,12 +107,13 @@ static json_t *answer_json(const struct explain_question *q)
 		"connected", text_or_null(v->connected), "connected_ip", text_or_null(v->connected_ip), "muster",
 		(int)v->is_muster, "preferred", text_or_null(v->preferred), "on_preferred",
 		(int)(v->connected && v->preferred && server_entry_same(v->connected, v->preferred, q->port)),
-		"failback", failback_json(q), "first_dial", first_dial_json(q), "certificate", (int)q->has_certificate, "list", texts_json(v->list), "algorithm",
-		v->algorithm ? v->algorithm : "", "avoid", texts_json(v->avoid), "candidates", candidates_json(q),
-		"check_interval_s", (json_int_t)v->interval_s, "check_interval_is_own", (int)v->interval_is_own,
-		"next_check_in_s", seconds_until(v->next_check, q->now), "on_fallback", (int)v->on_fallback, "links",
-		(json_int_t)v->links, "boot", (json_int_t)v->boot_number, "server_agents",
-		(json_int_t)v->server_agents, "heartbeat_ms", (json_int_t)v->heartbeat_ms, "commands", (json_int_t)v->commands, "health", text_or_null(q->health),
+		"failback", failback_json(q), "first_dial", first_dial_json(q), "certificate", (int)q->has_certificate,
+		"list", texts_json(v->list), "algorithm", v->algorithm ? v->algorithm : "", "avoid",
+		texts_json(v->avoid), "candidates", candidates_json(q), "check_interval_s", (json_int_t)v->interval_s,
+		"check_interval_is_own", (int)v->interval_is_own, "next_check_in_s",
+		seconds_until(v->next_check, q->now), "on_fallback", (int)v->on_fallback, "links", (json_int_t)v->links,
+		"boot", (json_int_t)v->boot_number, "server_agents", (json_int_t)v->server_agents, "heartbeat_ms",
+		(json_int_t)v->heartbeat_ms, "commands", (json_int_t)v->commands, "health", text_or_null(q->health),
 		"host_params", texts_json(q->params));
 }
 
@@ -320,7 +321,9 @@ static void say_candidate(struct story *s, const json_t *c, int width)
 	say(s, "%-*s  %-12s  ", width, server ? server : "?", verdict ? verdict : "?");
 	if (is_set(c, "put_off")) {
 		say(s, "asked to come back in %s: %s\n", duration(in, json_integer_value(retry)),
-		    said ? said : error ? error : "?");
+		    said    ? said
+		    : error ? error
+			    : "?");
 		return;
 	}
 	say(s, "%s", why ? why : "");

@@ -78,21 +78,21 @@ struct agent_params {
 	const char *resource_name; /* "LibvirtComputingResource" */
 	const char *name;          /* host name */
 	const char *zone, *pod, *cluster;
-	uint16_t port;                 /* for entries without one; 8250 */
-	const char *source_ip;         /* NULL: any */
-	const char *version;           /* sent in the startup */
-	int64_t ping_retries;          /* 5 */
-	int64_t connect_ms;            /* per dial; 5000 */
-	int64_t handshake_ms;          /* 10000; agent-protocol: 30 s */
-	int64_t startup_ms;            /* to a StartupAnswer; 30000 */
-	int64_t next_dial_ms;          /* 250 (decision 27) */
-	unsigned max_dials;            /* 3 */
-	int64_t fallback_ms;           /* nothing of the list answers: 30000 (decision 23) */
-	int64_t answer_hold_ms;        /* how long finished answers wait for a link; 300000 */
-	size_t commands_max;           /* in progress at one time; 256 */
-	struct backoff_rule backoff;   /* 500 .. 30000 ms */
-	int64_t ping_deadline_ms;      /* servers without heartbeats: a ping has to be answered within; 10000, 0: never */
-	struct failback_rule failback; /* when it may go home (docs/failover.md) */
+	uint16_t port;               /* for entries without one; 8250 */
+	const char *source_ip;       /* NULL: any */
+	const char *version;         /* sent in the startup */
+	int64_t ping_retries;        /* 5 */
+	int64_t connect_ms;          /* per dial; 5000 */
+	int64_t handshake_ms;        /* 10000; agent-protocol: 30 s */
+	int64_t startup_ms;          /* to a StartupAnswer; 30000 */
+	int64_t next_dial_ms;        /* 250 (decision 27) */
+	unsigned max_dials;          /* 3 */
+	int64_t fallback_ms;         /* nothing of the list answers: 30000 (decision 23) */
+	int64_t answer_hold_ms;      /* how long finished answers wait for a link; 300000 */
+	size_t commands_max;         /* in progress at one time; 256 */
+	struct backoff_rule backoff; /* 500 .. 30000 ms */
+	int64_t ping_deadline_ms;    /* servers without heartbeats: a ping has to be answered within; 10000, 0: never */
+	struct failback_rule failback;     /* when it may go home (docs/failover.md) */
 	struct first_dial_rule first_dial; /* how long it waits after losing a server with many agents */
 	const struct agent_host *host;
 	void *host_user;
@@ -150,19 +150,19 @@ struct agent_view {
 	struct mono since;      /* of the state */
 	/* Whether it may go home: the last look's verdict, and what that was made of. */
 	enum failback_verdict failback;
-	struct failback_word word;   /* what its server says of the preferred one */
-	int64_t uptime_needed_ms;    /* by then the preferred server is old enough */
-	struct mono failback_again;  /* when the verdict may change by itself; MONO_NEVER: it can't */
-	unsigned heartbeats;         /* seen on the link that proves itself */
+	struct failback_word word;  /* what its server says of the preferred one */
+	int64_t uptime_needed_ms;   /* by then the preferred server is old enough */
+	struct mono failback_again; /* when the verdict may change by itself; MONO_NEVER: it can't */
+	unsigned heartbeats;        /* seen on the link that proves itself */
 	unsigned heartbeats_needed;
 	/* The first dial after a loss. */
-	struct mono first_dial_at;   /* {0}: nothing is waited for */
-	int64_t first_dial_wait_ms;  /* drawn */
-	int64_t first_dial_most_ms;  /* of at most */
-	uint64_t first_dial_agents;  /* because its server had so many */
-	uint64_t server_agents;      /* on the server it is on, as that says; 0: not told */
-	int64_t heartbeat_ms;        /* of the link in use; 0: none */
-	int64_t boot_number;         /* 0: none */
+	struct mono first_dial_at;  /* {0}: nothing is waited for */
+	int64_t first_dial_wait_ms; /* drawn */
+	int64_t first_dial_most_ms; /* of at most */
+	uint64_t first_dial_agents; /* because its server had so many */
+	uint64_t server_agents;     /* on the server it is on, as that says; 0: not told */
+	int64_t heartbeat_ms;       /* of the link in use; 0: none */
+	int64_t boot_number;        /* 0: none */
 };
 void agent_look(const struct agent *a, struct agent_view *out); /* pointers are valid until the next turn */
 /* The verdict for every candidate right now; `candidates` belongs to the agent. */

@@ -358,8 +358,7 @@ static void attempt_failed(struct attempt *at, enum err error, const char *sente
 		candidate_failed(a, at->entry, error, sentence);
 		log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(error)),
 			 KV_S("reason", sentence),
-			 KV_I("again_in_ms",
-			      mono_ms_between(world_now(a->world), a->candidates[i].backoff.retry_at)));
+			 KV_I("again_in_ms", mono_ms_between(world_now(a->world), a->candidates[i].backoff.retry_at)));
 	}
 	attempt_free(at);
 	hunt_step(a);

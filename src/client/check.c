@@ -13,9 +13,9 @@
 
 #define INTERVAL_MOST_S (366 * 86400)
 #define ALGORITHM_ONCE "shuffle"
-#define TOLD_MS 300000      /* for so long who was told tries on; then it is on its own initiative again */
+#define TOLD_MS 300000       /* for so long who was told tries on; then it is on its own initiative again */
 #define TOLD_SPREAD_MS 10000 /* who waits for word hears it together with many others */
-#define BUSY_MS 1000        /* another move is under way */
+#define BUSY_MS 1000         /* another move is under way */
 
 bool check_is_on_preferred(const struct agent *a)
 {
@@ -93,8 +93,7 @@ static void verdict_keep(struct agent *a, enum failback_verdict v, struct mono l
 
 static enum failback_verdict judge(struct agent *a, const struct failback_question *q, struct mono *look_again)
 {
-	enum failback_verdict v =
-		failback_judge(&a->failback, &a->p.failback, q, world_now(a->world), look_again);
+	enum failback_verdict v = failback_judge(&a->failback, &a->p.failback, q, world_now(a->world), look_again);
 
 	verdict_keep(a, v, *look_again);
 	return v;

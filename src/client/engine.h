@@ -123,16 +123,16 @@ struct session {
 	struct timer retire_timer;
 	struct timer liveness_timer;
 	struct timer prove_timer;
-	unsigned heartbeats;     /* seen */
-	struct mono started_at;  /* the first startup; {0}: not yet */
-	struct mono asked_at;    /* without heartbeats: the oldest ping that is not answered; {0}: none */
-	uint64_t n_agents;       /* on this server, as it says; 0: not told */
+	unsigned heartbeats;       /* seen */
+	struct mono started_at;    /* the first startup; {0}: not yet */
+	struct mono asked_at;      /* without heartbeats: the oldest ping that is not answered; {0}: none */
+	uint64_t n_agents;         /* on this server, as it says; 0: not told */
 	struct failback_word word; /* what it says of the preferred server */
-	int64_t ping_ms;      /* 0: not known yet */
-	struct mono ping_at;  /* the next one, valid while ping_ms is set */
-	int64_t heartbeat_ms; /* 0: none */
-	struct mono excused;  /* silence before this doesn't count: we were not listening ourselves */
-	struct mono look_at;  /* when liveness_timer was meant to fire */
+	int64_t ping_ms;           /* 0: not known yet */
+	struct mono ping_at;       /* the next one, valid while ping_ms is set */
+	int64_t heartbeat_ms;      /* 0: none */
+	struct mono excused;       /* silence before this doesn't count: we were not listening ourselves */
+	struct mono look_at;       /* when liveness_timer was meant to fire */
 	unsigned pings_unanswered;
 	struct mono ready_at;
 	struct mono heard; /* valid when the link has closed */
@@ -355,7 +355,7 @@ struct agent {
 	enum { TOLD_NOT, TOLD_BY_LIST, TOLD_TO_LOOK } told;
 	struct mono told_at; /* the first look after it was told; {0}: none yet */
 	struct failback failback;
-	struct backoff home_backoff;       /* of attempts to return: those to dial are another matter */
+	struct backoff home_backoff;            /* of attempts to return: those to dial are another matter */
 	enum failback_verdict failback_verdict; /* of the last look */
 	struct mono failback_again;
 

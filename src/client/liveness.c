@@ -6,8 +6,8 @@
  * Until it is Ready a link has short heartbeats, so a server that hangs in the middle of a startup is suspect too, and
  * so is one that goes on beating but never gets done with us: its store hangs.
  *
- * Towards CloudStack there are no heartbeats. A ping that isn't answered in time makes the link suspect; it is dead when
- * so many in a row were not answered, or when the kernel's timers say so.
+ * Towards CloudStack there are no heartbeats. A ping that isn't answered in time makes the link suspect; it is dead
+ * when so many in a row were not answered, or when the kernel's timers say so.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -119,7 +119,7 @@ static void becomes_suspect(struct session *s)
 	s->is_suspect = true;
 	log_warn(s->agent->log, "the server is silent, looking for another one", KV_S("server", s->entry),
 		 KV_I("heartbeat_ms", s->heartbeat_ms),
-		 KV_S("reason", s->heartbeat_ms	 ? "no heartbeat"
+		 KV_S("reason", s->heartbeat_ms  ? "no heartbeat"
 				: is_starting(s) ? "the startup is not answered"
 						 : "a ping is not answered"));
 	/* Perhaps it was that one ping. */
@@ -181,8 +181,8 @@ void liveness_look(struct timer *t)
 		becomes_suspect(s);
 		if (next_is_given_up(s))
 			return;
-		look_again_at(s, mono_min(dead_at(s),
-					  mono_add_ms(now, s->heartbeat_ms ? s->heartbeat_ms : ASKED_AGAIN_MS)));
+		look_again_at(
+			s, mono_min(dead_at(s), mono_add_ms(now, s->heartbeat_ms ? s->heartbeat_ms : ASKED_AGAIN_MS)));
 		if (s == s->agent->current)
 			move_begin(s->agent, HUNT_SUSPECT);
 	}

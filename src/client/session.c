@@ -2,8 +2,8 @@
  * One link from its startup on. TLS is complete and the server trusted; here the agent introduces itself, pings, and
  * hands on what comes in. Which session is the agent's current one, and when it changes, is move.c's.
  *
- *   PROVING --startup--> STARTING --StartupAnswer--> ANSWERED --Ready--> READY --another took over--> RETIRING --> ENDED
- *   (a Ready may come before the StartupAnswer; every state can go to ENDED)
+ *   PROVING --startup--> STARTING --StartupAnswer--> ANSWERED --Ready--> READY --another took over--> RETIRING -->
+ * ENDED (a Ready may come before the StartupAnswer; every state can go to ENDED)
  *
  * Only a return to the preferred server stays in PROVING for a while, until the link has seen heartbeats (check.c).
  */

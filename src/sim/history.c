@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "sim/scenario.h"
 
-/* An agent whose last return was a flap waits 5 minutes, then up to an interval of 30 s and the time to prove the link. */
+/* An agent whose last return was a flap waits 5 minutes, then up to an interval of 30 s and the time to prove the link.
+ */
 #define CALM_US (360 * SECOND_US)
 
 static const char *const names[SERVERS_MAX] = {"a", "b", "c", "d", "e", "f", "g", "h",

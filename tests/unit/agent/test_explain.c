@@ -197,8 +197,9 @@ static void the_wait_before_the_first_dial_is_shown(void **state)
 	s.view.first_dial_agents = 10000;
 	assert_int_equal(explain_json(&json, &s.q), ERR_OK);
 	assert_int_equal(explain_text(&out, buf_str(&json), NULL), ERR_OK);
-	assert_non_null(strstr(buf_str(&out), "connected to   no server; waiting 1.2 s of at most 1.9 s because its server "
-					      "had 10000 agents\n"));
+	assert_non_null(strstr(buf_str(&out),
+			       "connected to   no server; waiting 1.2 s of at most 1.9 s because its server "
+			       "had 10000 agents\n"));
 	assert_non_null(strstr(buf_str(&out), "preferred      10.0.0.2\n"));
 }
 

@@ -290,13 +290,14 @@ static void the_rules_of_failover_can_be_set(void **state)
 	assert_int_equal(d.most_ms, first_dial_rule_default.most_ms);
 	agent_settings_deinit(&s);
 
-	assert_int_equal(load(&s,
-			      "muster.failback.uptime=4\nmuster.failback.uptime.intervals=1\nmuster.failback.heartbeats=5\n"
-			      "muster.failback.prove=7\nmuster.failback.unknown=8\nmuster.failback.flap=9\n"
-			      "muster.failback.damper=10\nmuster.failback.jitter=11\nmuster.first.dial.few=12\n"
-			      "muster.first.dial.per.agent.us=13\nmuster.first.dial.most.ms=14\n",
-			      &said),
-			 ERR_OK);
+	assert_int_equal(
+		load(&s,
+		     "muster.failback.uptime=4\nmuster.failback.uptime.intervals=1\nmuster.failback.heartbeats=5\n"
+		     "muster.failback.prove=7\nmuster.failback.unknown=8\nmuster.failback.flap=9\n"
+		     "muster.failback.damper=10\nmuster.failback.jitter=11\nmuster.first.dial.few=12\n"
+		     "muster.first.dial.per.agent.us=13\nmuster.first.dial.most.ms=14\n",
+		     &said),
+		ERR_OK);
 	r = agent_settings_failback(&s);
 	d = agent_settings_first_dial(&s);
 	assert_true(r.uptime_ms == 4000 && r.uptime_intervals == 1 && r.heartbeats == 5 && r.prove_ms == 7000);

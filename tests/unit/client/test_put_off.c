@@ -138,12 +138,9 @@ static void whom_a_server_may_name(void **state)
 		const char *first; /* whom it is on afterwards */
 		bool is_sent;
 	} rows[] = {
-		{"one of the list", M3, NULL, M3, true},
-		{"a stranger is passed over", "10.9.9.9", NULL, M2, false},
-		{"itself is no other", M1, NULL, M2, false},
-		{"nobody", NULL, NULL, M2, false},
-		{"nonsense", "[::", NULL, M2, false},
-		{"one that is to be avoided", M3, M3, M2, false},
+		{"one of the list", M3, NULL, M3, true},     {"a stranger is passed over", "10.9.9.9", NULL, M2, false},
+		{"itself is no other", M1, NULL, M2, false}, {"nobody", NULL, NULL, M2, false},
+		{"nonsense", "[::", NULL, M2, false},        {"one that is to be avoided", M3, M3, M2, false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
