@@ -110,9 +110,6 @@ enum err move_plan_migration(struct session *s, struct why *why)
 	struct agent *a = s->agent;
 	size_t here;
 
-	/* A server that we have left already has what it asked for. */
-	if (s->state == SESSION_RETIRING)
-		return ERR_OK;
 	here = a->current ? candidates_find(a, a->current->entry) : CHOICE_NONE;
 	if (!hunt_has_target(a, HUNT_MIGRATE)) {
 		if (here != CHOICE_NONE && !a->candidates[here].avoided)

@@ -108,6 +108,18 @@ static enum err do_ready(struct session *s, const struct element *e, struct batc
 	return answer_put_outcome(answer, MSG_READY_ANSWER, result, &why);
 }
 
+/*
+ * What a server that we are leaving still says about lists doesn't count any more: it may have been on its way for long,
+ * and the server that we are on has compared ours with the newest.
+ */
+static bool is_left(const struct session *s, struct why *why)
+{
+	if (s->state != SESSION_RETIRING)
+		return false;
+	why_set(why, "this agent is on another server");
+	return true;
+}
+
 static enum err do_setup_ms_list(struct session *s, const struct element *e, struct batch *answer)
 {
 	const struct msg_setup_ms_list *m = e->fields;
@@ -119,7 +131,7 @@ static enum err do_setup_ms_list(struct session *s, const struct element *e, str
 		.trigger = m->triggerHostLb.has && m->triggerHostLb.value,
 	};
 	struct why why = WHY_NONE;
-	enum err result = list_received(s->agent, &r, &why);
+	enum err result = is_left(s, &why) ? ERR_STATE : list_received(s->agent, &r, &why);
 
 	return answer_put_outcome(answer, MSG_SETUP_MS_LIST_ANSWER, result, &why);
 }
@@ -135,9 +147,11 @@ static enum err do_migrate(struct session *s, const struct element *e, struct ba
 		.interval = has_list ? &m->lbCheckInterval : NULL, /* without a list it says nothing about it */
 	};
 	struct why why = WHY_NONE;
-	enum err result = list_received(s->agent, &r, &why);
+	/* A server that we have left already has what it asked for. */
+	bool is_done = is_left(s, NULL);
+	enum err result = is_done ? ERR_OK : list_received(s->agent, &r, &why);
 
-	if (!result)
+	if (!result && !is_done)
 		result = move_plan_migration(s, &why);
 	return answer_put_outcome(answer, MSG_MIGRATE_ANSWER, result, &why);
 }

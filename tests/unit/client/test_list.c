@@ -200,9 +200,35 @@ static void endless_avoid_lists_are_not_used(void **state)
 	bench_teardown(&b);
 }
 
+/* Seed 20198: a list that had been held up by the network came on the link that was being left, over a newer one. */
+static void a_server_that_is_being_left_changes_no_list(void **state)
+{
+	struct bench b;
+	int64_t seq;
+
+	bench_up(&b, M1 "," M2 "@static", NULL);
+	bench_migrate(b.m1, M1);
+	bench_run(&b, 100);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_int_equal(b.m1->n_open, 1);
+	seq = bench_send_list(b.m1, &(struct list_fill){.servers = M3, .avoid = M2, .algorithm = "static"});
+	bench_run(&b, 100);
+	assert_false(bench_answer_result(b.m1, seq));
+	assert_string_equal(bench_answer_details(b.m1, seq), "this agent is on another server");
+	assert_string_equal(bench_get(&b, "host"), M1 "," M2 "@static");
+	/* Of two requests to go the second is done already. */
+	seq = bench_migrate(b.m1, M1 "," M2);
+	bench_run(&b, 100);
+	assert_true(bench_answer_result(b.m1, seq));
+	assert_int_equal(bench_look(&b).avoid->n, 0);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_server_that_is_being_left_changes_no_list),
 		cmocka_unit_test(a_list_is_kept_before_it_is_answered),
 		cmocka_unit_test(the_same_list_again_writes_nothing),
 		cmocka_unit_test(unusable_lists_keep_the_last_good_one),
