@@ -303,6 +303,10 @@ class ChaosServer(Server):
         self.cluster.frozen.discard(self)
 
 
+# Servers go away here again and again within minutes; an agent would wait 5 of them before it trusts one again.
+SHORT_DAMPER = "muster.failback.damper=3"
+
+
 class ChaosAgent(Agent):
     def __init__(self, cluster, name):
         super().__init__(cluster, name)
@@ -366,6 +370,7 @@ class ChaosCluster(Cluster):
             agent.prefix = self.network.machines["agents"].prefix()
             agent.argv = agent.prefix + agent.argv
         agent.join(token)
+        agent.set(SHORT_DAMPER)
         self.agents.append(agent)
         return agent
 
@@ -376,6 +381,7 @@ class ChaosCluster(Cluster):
         agent.argv = agent.prefix + agent.argv
         agent.properties = os.path.join(disk.path, "agent.properties")
         agent.join(self.token())
+        agent.set(SHORT_DAMPER)
         self.agents.append(agent)
         return agent.start()
 

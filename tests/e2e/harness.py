@@ -177,13 +177,15 @@ class Cluster:
     def token(self, **params):
         return self.up()[0].api("createJoinToken", role="agent", **params)["jointoken"]["token"]
 
-    def add_agents(self, n):
+    def add_agents(self, n, settings=""):
         first = len(self.agents) + 1
         token = self.token(uses=n)
         new = []
         for number in range(first, first + n):
             agent = Agent(self, f"H{number}")
             agent.join(token)
+            with open(agent.properties, "a", encoding="ascii") as f:
+                f.write(settings)
             agent.start()
             self.agents.append(agent)
             new.append(agent)

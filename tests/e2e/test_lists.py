@@ -78,7 +78,8 @@ class Lists(unittest.TestCase):
             cluster.config("host", ",".join(cluster.addresses()))
             cluster.config("indirect.agent.lb.check.interval", "1")
             cluster.config("indirect.agent.lb.algorithm", "roundrobin")
-            cluster.add_agents(5)
+            # Servers go away here several times a minute; an agent would wait 5 before it trusts one again.
+            cluster.add_agents(5, "muster.failback.damper=3\n")
             until(lambda: self.at_home(cluster), what="all at home")
             seed = int(os.environ.get("MUSTER_SEED", random.randrange(1 << 30)))
             print(f"MUSTER_SEED={seed}")
