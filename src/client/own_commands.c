@@ -109,8 +109,8 @@ static enum err do_ready(struct session *s, const struct element *e, struct batc
 }
 
 /*
- * What a server that we are leaving still says about lists doesn't count any more: it may have been on its way for long,
- * and the server that we are on has compared ours with the newest.
+ * What a server that we are leaving still says about lists doesn't count any more: it may have been on its way for
+ * long, and the server that we are on has compared ours with the newest.
  */
 static bool is_left(const struct session *s, struct why *why)
 {
