@@ -218,11 +218,6 @@ static void startup_answered(struct session *s, const struct msg_startup_answer 
 	int64_t ping_s = m->pingInterval.has && m->pingInterval.value > 0 ? m->pingInterval.value : PING_DEFAULT_S;
 	const char *details = element_details(e);
 
-	/* Not now, and not for good: another one may take us, this one later. */
-	if (!element_result(e) && m->musterRetryMs.has) {
-		move_session_lost(s, ERR_BUSY, details ? details : "the server takes no agents now");
-		return;
-	}
 	if (!element_result(e)) {
 		startup_refused(s, m, details);
 		return;
