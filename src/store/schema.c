@@ -60,14 +60,22 @@ static enum err run(struct store *s, const char *text, struct why *why)
 	return rc == SQLITE_OK ? ERR_OK : sql_error(s, rc, why);
 }
 
+/*
+ * The three belong together: read one by one, a store that another process is just making would look like somebody
+ * else's database, with tables and without our mark.
+ */
 static enum err header_read(struct store *s, struct header *h, struct why *why)
 {
-	enum err e = ask(s, "PRAGMA application_id", &h->application_id, NULL, 0, why);
+	enum err e = run(s, "BEGIN", why);
 
+	if (!e)
+		e = ask(s, "PRAGMA application_id", &h->application_id, NULL, 0, why);
 	if (!e)
 		e = ask(s, "PRAGMA user_version", &h->schema, NULL, 0, why);
 	if (!e)
 		e = ask(s, "SELECT count(*) FROM sqlite_schema", &h->n_tables, NULL, 0, why);
+	if (!sqlite3_get_autocommit(s->db))
+		(void)run(s, "ROLLBACK", NULL); /* it has only read */
 	return e;
 }
 

@@ -384,6 +384,49 @@ static void several_processes_share_one_file(void **state)
 	folder_remove();
 }
 
+static const char *being_opened; /* by the test below; NULL: nobody is watched */
+
+/* Another process makes the store while this one has read the first half of what says whose it is. */
+static int in_between(unsigned what, void *user, void *statement, void *text)
+{
+	sqlite3 *other = NULL;
+	const char *path = being_opened;
+
+	if (!path || strcmp(text, "PRAGMA user_version") != 0)
+		return 0;
+	being_opened = NULL;
+	assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+	/* Not waiting: whoever reads may hold the lock. */
+	(void)sqlite3_exec(other, "BEGIN IMMEDIATE; PRAGMA application_id=0x6d737472; CREATE TABLE t (x); COMMIT", NULL,
+			   NULL, NULL);
+	sqlite3_close(other);
+	return 0;
+}
+
+static int watch(sqlite3 *db, const char **error, const struct sqlite3_api_routines *api)
+{
+	return sqlite3_trace_v2(db, SQLITE_TRACE_STMT, in_between, NULL);
+}
+
+/* It may not take what another one is just making for somebody else's database. */
+static void a_store_in_the_making_is_no_stranger(void **state)
+{
+	struct store *s = NULL;
+	struct why why = WHY_NONE;
+	enum err e;
+
+	folder_make();
+	being_opened = folder_path("muster.db");
+	assert_int_equal(sqlite3_auto_extension((void (*)(void))watch), SQLITE_OK);
+	e = store_open(&s, being_opened, &why);
+	sqlite3_cancel_auto_extension((void (*)(void))watch);
+	assert_null(being_opened);
+	if (e)
+		fail_msg("%s", why_text(&why, e));
+	store_close(s);
+	folder_remove();
+}
+
 /* ---- files that are not what they should be ---- */
 
 /* A closed store of some pages. */
@@ -736,6 +779,7 @@ int main(void)
 		cmocka_unit_test(what_was_acknowledged_survives_kill_9),
 		cmocka_unit_test_setup_teardown(what_was_acknowledged_survives_power_loss, loss_begin, loss_end),
 		cmocka_unit_test(several_processes_share_one_file),
+		cmocka_unit_test(a_store_in_the_making_is_no_stranger),
 		cmocka_unit_test(damaged_files_are_refused_and_not_touched),
 		cmocka_unit_test(a_log_without_its_file_is_refused),
 		cmocka_unit_test(an_empty_file_becomes_a_store),
