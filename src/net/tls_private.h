@@ -23,10 +23,22 @@ struct creds {
 	gnutls_certificate_credentials_t none;  /* no certificate */
 	gnutls_priority_t priorities[N_PRIORITIES];
 	struct trust trust;
+	struct tls_ticket_keys tickets; /* wiped in the end */
 };
 
 enum err tls_session_new(struct tls_creds *base, struct tls **out, const struct tls_params *p, struct why *why)
 	MUST_CHECK;
+
+/* ---- tls_ticket.c ---- */
+
+/* How long GnuTLS takes tickets, its longest: the keys' lives are what ends them. */
+#define TICKET_LIFE_S 604800
+
+/*
+ * Which of the keys made the first ticket in a hello's pre_shared_key extension (empty: there is none)? The newest when
+ * none of them did. now_s is GnuTLS's time.
+ */
+unsigned ticket_key_choose(const struct tls_ticket_keys *keys, struct bytes extension, int64_t now_s);
 
 /* A text, borrowed, as GnuTLS wants it. */
 static inline gnutls_datum_t text_datum(const char *text)
