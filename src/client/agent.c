@@ -184,6 +184,7 @@ static enum err creds_take(struct agent *a, struct tls_creds *creds, struct why 
 	if (a->creds)
 		tls_creds_unref(a->creds);
 	a->creds = own;
+	tickets_drop(a, "there are new credentials");
 	a->trust_all = !creds;
 	a->creds_generation++;
 	return ERR_OK;
@@ -246,6 +247,7 @@ enum err agent_new(struct agent **out, const struct agent_params *p, struct why 
 	timer_init(&a->migrate_timer, move_migrate_fired);
 	timer_init(&a->check_timer, check_fired);
 	timer_init(&a->stop_timer, stop_look);
+	tickets_init(a);
 	requests_init(a);
 	a->since = world_now(a->world);
 	world_uuid(a->world, a->boot);
@@ -287,6 +289,7 @@ static void agent_halt(struct agent *a)
 	hunt_stop(a);
 	timer_stop(a->world, &a->migrate_timer);
 	timer_stop(a->world, &a->check_timer);
+	tickets_stop(a);
 	list_for (s, &a->sessions, struct session, in)
 		session_close(s);
 	a->current = NULL;

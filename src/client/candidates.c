@@ -242,6 +242,7 @@ void candidate_worked(struct agent *a, const char *entry)
 		return;
 	/* Behind the same entry there may be a muster server next time. */
 	a->places[i].is_compat = false;
+	a->places[i].no_ticket = false;
 	a->candidates[i].last_error = ERR_OK;
 	backoff_worked(&a->candidates[i].backoff);
 }
@@ -309,6 +310,7 @@ static void attempt_connected(struct link *l, void *user)
 	size_t i = candidates_find(a, at->entry);
 	int64_t patience = i == CHOICE_NONE ? 0 : a->places[i].handshake_ms * TLS_PATIENCE_TIMES;
 
+	at->has_tcp = true;
 	at->next_at = mono_add_ms(world_now(a->world), patience > TLS_PATIENCE_MS ? patience : TLS_PATIENCE_MS);
 	hunt_step(a);
 }
@@ -344,6 +346,27 @@ static void attempt_up(struct link *l, void *user)
 	mem_free(entry);
 }
 
+/*
+ * A handshake with a ticket has failed, which may be the ticket's fault: once more with a full one, at once. Not after
+ * a silence, which a server that hangs is just as likely the reason for; then it is the next dial that goes without.
+ */
+static bool attempt_without_ticket(struct attempt *at, enum err why, const char *sentence)
+{
+	struct agent *a = at->agent;
+	size_t i = candidates_find(a, at->entry);
+	struct why said;
+
+	if (!at->resumes || !at->has_tcp || i == CHOICE_NONE)
+		return false;
+	a->places[i].no_ticket = true;
+	if (why == ERR_TIMEOUT)
+		return false;
+	log_info(a->log, "a handshake with a session ticket failed, trying without", KV_S("server", at->entry),
+		 KV_S("error", err_name(why)), KV_S("reason", sentence));
+	tickets_drop(a, sentence);
+	return attempt_dial(at, &a->places[i], &said) == ERR_OK;
+}
+
 static void attempt_closed(struct link *l, void *user, enum err why, const char *sentence)
 {
 	struct attempt *at = user;
@@ -358,6 +381,8 @@ static void attempt_closed(struct link *l, void *user, enum err why, const char 
 		if (attempt_dial(at, &at->agent->places[i], &said) == ERR_OK)
 			return;
 	}
+	if (attempt_without_ticket(at, why, said.text))
+		return;
 	attempt_failed(at, why, said.text, true);
 }
 
@@ -376,7 +401,8 @@ static enum err attempt_dial(struct attempt *at, const struct place *p, struct w
 		.tls = {.profile = at->profile,
 			.creds = a->creds,
 			.trust_all = a->trust_all,
-			.wall_s = world_wall_ms(a->world) / 1000},
+			.wall_s = world_wall_ms(a->world) / 1000,
+			.resume = p->no_ticket ? (struct bytes){0} : tickets_offer(a, at->profile)},
 		.connect_ms = a->p.connect_ms,
 		.handshake_ms = a->p.handshake_ms,
 		.offload = true,
@@ -385,6 +411,8 @@ static enum err attempt_dial(struct attempt *at, const struct place *p, struct w
 		.user = at,
 	};
 
+	at->has_tcp = false;
+	at->resumes = params.tls.resume.len > 0;
 	at->next_at = mono_add_ms(world_now(a->world), a->p.next_dial_ms);
 	return link_dial(&at->link, &params, at->by_last_ip ? p->last_ip : p->address.host,
 			 p->address.port ? p->address.port : a->p.port, a->p.source_ip, why);

@@ -33,6 +33,7 @@ struct place {
 	bool is_fallback;      /* not of the list in force */
 	bool is_compat;        /* a TLS handshake as muster's failed: the next one is as CloudStack's */
 	bool was_tried;        /* in the current hunt */
+	bool no_ticket;        /* a handshake with a ticket failed: none is offered until it has worked without */
 	int64_t handshake_ms;  /* of the last one that worked; 0: none yet */
 	char last_ip[IP_TEXT]; /* where the name led to when it last worked; "": not known */
 };
@@ -44,6 +45,8 @@ struct attempt {
 	char *entry;       /* owned */
 	enum tls_profile profile;
 	bool by_last_ip;
+	bool has_tcp;
+	bool resumes;        /* offers a ticket */
 	struct mono next_at; /* when another server may be dialled beside it */
 };
 
@@ -121,6 +124,24 @@ bool liveness_is_silent(const struct session *s);
 void liveness_look(struct timer *t);
 
 bool trust_server(const struct tls_peer *p, bool is_muster, bool trust_all, struct why *why);
+
+/* ---- session tickets ---- */
+
+struct tickets {
+	struct buf data; /* the newest one, secret; empty: none */
+	struct mono got_at;
+	struct timer refresh; /* when one is fetched; during a visit its deadline */
+	struct link *visit;   /* owned; NULL: none */
+	unsigned visit_generation;
+};
+
+void tickets_init(struct agent *a);
+void tickets_stop(struct agent *a);
+void tickets_got(struct agent *a, unsigned creds_generation, const void *data, size_t n);
+void tickets_drop(struct agent *a, const char *reason);
+/* Borrowed until the next call; empty: none for such a server. */
+struct bytes tickets_offer(const struct agent *a, enum tls_profile profile);
+void tickets_ready(struct agent *a, const struct session *s);
 
 /* ---- from one session to the next ---- */
 
@@ -271,6 +292,7 @@ struct agent {
 	bool check_is_once;
 	int64_t check_interval; /* that the timer was set for, seconds */
 
+	struct tickets tickets;
 	struct requests requests;
 
 	/* what the host program is told at the end of the turn */

@@ -336,8 +336,16 @@ static void session_closed(struct link *l, void *user, enum err why, const char 
 	move_session_lost(s, why, said.text);
 }
 
+static void session_ticket(struct link *l, void *user, const void *data, size_t n)
+{
+	struct session *s = user;
+
+	tickets_got(s->agent, s->creds_generation, data, n);
+}
+
 static const struct link_events session_events = {
 	.message = session_message,
+	.ticket = session_ticket,
 	.closed = session_closed,
 };
 
@@ -398,6 +406,7 @@ void session_ready(struct session *s, const msg_i64 *heartbeat_ms)
 	timer_stop(s->agent->world, &s->startup_timer);
 	s->ready_at = world_now(s->agent->world);
 	session_move(s, SESSION_READY);
+	tickets_ready(s->agent, s);
 }
 
 void session_stop_tasks(struct session *s)
