@@ -130,8 +130,9 @@ bool trust_server(const struct tls_peer *p, bool is_muster, bool trust_all, stru
 struct tickets {
 	struct buf data; /* the newest one, secret; empty: none */
 	struct mono got_at;
-	struct timer refresh; /* when one is fetched; during a visit its deadline */
-	struct link *visit;   /* owned; NULL: none */
+	struct timer refresh;     /* when one is fetched; during a visit its deadline */
+	struct link *visit;       /* owned; NULL: none */
+	struct mono barren_until; /* no visit before its time: the last brought nothing */
 	unsigned visit_generation;
 };
 

@@ -18,9 +18,9 @@
 
 #define REFRESH_MS INT64_C(21600000) /* half of the shortest life of a ticket under the default key lifetime */
 #define REFRESH_JITTER 20            /* percent, shorter only */
-#define SOON_LEAST_MS 60000          /* to replace one whose key is an older one already */
+#define SOON_LEAST_MS 60000          /* where none came with a link: the last was of an older key, or there is none */
 #define SOON_MOST_MS 600000
-#define AGAIN_MS 1800000 /* after a visit that brought nothing */
+#define AGAIN_MS 1800000 /* after a visit that failed */
 #define VISIT_MS 10000   /* from the dial to the ticket */
 
 static void refresh_in(struct agent *a, int64_t ms)
@@ -66,20 +66,12 @@ struct bytes tickets_offer(const struct agent *a, enum tls_profile profile)
 
 /* ---- visits ---- */
 
-static void visit_end(struct agent *a)
-{
-	a->tickets.visit = link_close(a->tickets.visit);
-	/* Not when a ticket has come: that has set the time of the next. */
-	if (!timer_is_set(&a->tickets.refresh))
-		refresh_in(a, AGAIN_MS);
-}
-
 static void visit_ticket(struct link *l, void *user, const void *data, size_t n)
 {
 	struct agent *a = user;
 
+	a->tickets.visit = link_close(l);
 	tickets_got(a, a->tickets.visit_generation, data, n);
-	visit_end(a);
 }
 
 static void visit_closed(struct link *l, void *user, enum err why, const char *sentence)
@@ -88,8 +80,7 @@ static void visit_closed(struct link *l, void *user, enum err why, const char *s
 
 	log_debug(a->log, "no new session ticket", KV_S("error", err_name(why)), KV_S("reason", sentence));
 	a->tickets.visit = NULL;
-	timer_stop(a->world, &a->tickets.refresh);
-	visit_end(a);
+	refresh_in(a, AGAIN_MS);
 }
 
 static const struct link_events visit_events = {.ticket = visit_ticket, .closed = visit_closed};
@@ -130,21 +121,24 @@ static void refresh_fired(struct timer *t)
 {
 	struct agent *a = container_of(t, struct agent, tickets.refresh);
 
-	if (a->tickets.visit) /* a server without ticket keys gives none */
-		visit_end(a);
-	else
+	if (!a->tickets.visit) {
 		visit_begin(a);
+		return;
+	}
+	/* These servers give none. */
+	a->tickets.visit = link_close(a->tickets.visit);
+	a->tickets.barren_until = mono_add_ms(world_now(a->world), REFRESH_MS);
+	refresh_in(a, REFRESH_MS);
 }
 
 void tickets_ready(struct agent *a, const struct session *s)
 {
-	bool is_old;
+	bool came;
 
 	if (!s->is_muster || a->tickets.visit)
 		return;
-	/* Resumed, and nothing came with it: its key isn't the newest. */
-	is_old = link_was_resumed(s->link) && mono_before(a->tickets.got_at, link_since(s->link));
-	if (is_old)
+	came = a->tickets.data.len > 0 && !mono_before(a->tickets.got_at, link_since(s->link));
+	if (!came && mono_reached(world_now(a->world), a->tickets.barren_until))
 		timer_set_in(a->world, &a->tickets.refresh, rng_between(&a->world->rng, SOON_LEAST_MS, SOON_MOST_MS));
 	else if (!timer_is_set(&a->tickets.refresh))
 		refresh_in(a, REFRESH_MS);
