@@ -269,9 +269,19 @@ static bool profile_switch(struct place *p, enum tls_profile used, enum err why)
 	return p->is_compat;
 }
 
+/*
+ * Never met, but in the list of those that gave us a ticket, so most likely of the same cluster, and then the ticket is
+ * worth most: these are the servers that take over from the one that has died. If it is not so, it is asked as an
+ * unknown server at once.
+ */
+static bool is_guessed(const struct agent *a, const struct place *p)
+{
+	return !p->is_fallback && !p->is_compat && !p->no_ticket && tickets_offer(a, TLS_CLIENT_MUSTER).len > 0;
+}
+
 static enum tls_profile profile_of(const struct agent *a, const struct place *p)
 {
-	if (str_list_has(&a->known_muster, p->entry))
+	if (str_list_has(&a->known_muster, p->entry) || is_guessed(a, p))
 		return TLS_CLIENT_MUSTER;
 	return p->is_compat ? TLS_CLIENT_COMPAT : TLS_CLIENT_UNKNOWN;
 }
@@ -363,7 +373,10 @@ static bool attempt_without_ticket(struct attempt *at, enum err why, const char 
 		return false;
 	log_info(a->log, "a handshake with a session ticket failed, trying without", KV_S("server", at->entry),
 		 KV_S("error", err_name(why)), KV_S("reason", sentence));
-	tickets_drop(a, sentence);
+	/* A server that isn't muster says nothing about the ticket. */
+	if (str_list_has(&a->known_muster, at->entry))
+		tickets_drop(a, sentence);
+	at->profile = profile_of(a, &a->places[i]);
 	return attempt_dial(at, &a->places[i], &said) == ERR_OK;
 }
 

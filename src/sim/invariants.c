@@ -571,6 +571,20 @@ enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s
 	return row ? row->state : SERVER_DOWN;
 }
 
+size_t cluster_resumed(struct cluster *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_servers; i++) {
+		struct server_view v = {0};
+
+		if (c->servers[i]->server)
+			server_look(c->servers[i]->server, &v);
+		n += v.resumed;
+	}
+	return n;
+}
+
 size_t cluster_with_status(struct cluster *c, enum host_status status)
 {
 	const struct truth *t = truth_now(c);
