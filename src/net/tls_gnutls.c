@@ -149,6 +149,10 @@ enum err tls_gnutls_creds_new(struct tls_creds **out, const struct tls_material 
 	if (e == ERR_OK)
 		e = trust_init(&c->trust, m->ca, m->crl, why);
 	if (e == ERR_OK)
+		e = trust_id_of(c->trust_id, m->ca, m->crl);
+	if (e == ERR_OK)
+		e = ticket_keys_bind(&c->tickets, c->trust_id);
+	if (e == ERR_OK)
 		e = add_pairs(c, m, why);
 	if (e != ERR_OK) {
 		creds_free(&c->base);

@@ -15,8 +15,9 @@
  * tickets.
  *
  * A resumed handshake carries no certificate, so GnuTLS asks nobody to verify one; but it keeps the one from when the
- * ticket was made. judge_resumed() judges that as if it had come now, before our answer leaves: whoever doesn't pass is
- * cut off in the handshake, comes again without a ticket, and hears there what is wrong with him.
+ * ticket was made. What both ends had verified then holds as long as they trust the same CAs (tickets are bound to
+ * them); what time changes judge_resumed() judges now, before our answer leaves: whoever doesn't pass is cut off in the
+ * handshake, comes again without a ticket, and hears there what is wrong with him.
  */
 #include <assert.h>
 #include <errno.h>
@@ -120,11 +121,16 @@ static enum err need_server_role(struct session *s)
 	return ERR_UNTRUSTED;
 }
 
+static enum err judge_chain(struct session *s, const struct presented *p, int64_t grace_s, struct why *why)
+{
+	return (s->peer.resumed ? trust_judge_again : trust_judge)(&s->creds->trust, p, s->params.wall_s, grace_s,
+								   &s->peer.is_ca_itself, why);
+}
+
 static enum err judge_client(struct session *s, const struct presented *p)
 {
 	struct why problem = WHY_NONE;
-	enum err e = trust_judge(&s->creds->trust, p, s->params.wall_s, s->params.expired_grace_s,
-				 &s->peer.is_ca_itself, &problem);
+	enum err e = judge_chain(s, p, s->params.expired_grace_s, &problem);
 
 	s->peer.chain_ok = e == ERR_OK;
 	if (e == ERR_OK)
@@ -147,7 +153,7 @@ static enum err judge_server(struct session *s, const struct presented *p)
 	if (s->params.profile == TLS_CLIENT_JOIN)
 		e = trust_judge_pinned(p, s->pin, s->params.wall_s, s->why);
 	else
-		e = trust_judge(&s->creds->trust, p, s->params.wall_s, 0, &s->peer.is_ca_itself, s->why);
+		e = judge_chain(s, p, 0, s->why);
 	if (e != ERR_OK)
 		return e;
 	s->peer.chain_ok = true;
@@ -207,6 +213,7 @@ static enum err judge_resumed(struct session *s)
 
 	if (s->judged || !gnutls_session_is_resumed(s->gnutls))
 		return ERR_OK;
+	s->peer.resumed = true;
 	ders = gnutls_certificate_get_peers(s->gnutls, &n);
 	if (!ders || n == 0 || n > CHAIN_MAX) {
 		why_set(s->why, "a session ticket without a certificate");
@@ -361,6 +368,15 @@ static int prepare_server(struct session *s)
 	return status;
 }
 
+/* What tls_ticket_take() gave: whom we trusted then, and GnuTLS's data. */
+static void resume_from(struct session *s, struct bytes in)
+{
+	struct bytes id;
+
+	if (bytes_get(&in, TRUST_ID_SIZE, &id) && memcmp(id.data, s->creds->trust_id, TRUST_ID_SIZE) == 0 && in.len > 0)
+		(void)gnutls_session_set_data(s->gnutls, in.data, in.len);
+}
+
 static int prepare_client(struct session *s)
 {
 	static const struct {
@@ -381,8 +397,8 @@ static int prepare_client(struct session *s)
 		status = gnutls_credentials_set(s->gnutls, GNUTLS_CRD_CERTIFICATE,
 						profile == TLS_CLIENT_JOIN ? s->creds->none : s->creds->own);
 	/* What can't be used is not used: a full handshake is always possible. */
-	if (status >= 0 && profile == TLS_CLIENT_MUSTER && s->params.resume.len > 0)
-		(void)gnutls_session_set_data(s->gnutls, s->params.resume.data, s->params.resume.len);
+	if (status >= 0 && profile == TLS_CLIENT_MUSTER)
+		resume_from(s, s->params.resume);
 	return status;
 }
 
@@ -474,7 +490,6 @@ static void learn_peer(struct session *s)
 	learn_alpn(s);
 	str_copy(s->peer.version, sizeof(s->peer.version), version ? version : "?");
 	str_copy(s->peer.cipher, sizeof(s->peer.cipher), cipher ? cipher : "?");
-	s->peer.resumed = gnutls_session_is_resumed(s->gnutls);
 }
 
 static enum err finish_server(struct session *s)
@@ -727,7 +742,10 @@ static bool op_ticket_take(struct tls *t, struct buf *out)
 	s->has_ticket = false;
 	if (gnutls_session_get_data2(s->gnutls, &data) < 0)
 		return false;
-	taken = data.size <= TLS_TICKET_MAX && buf_put(out, data.data, data.size) == ERR_OK;
+	/* Memory first: of half a ticket nothing is left in `out`, and no copy by growing. */
+	taken = data.size <= TLS_TICKET_MAX - TRUST_ID_SIZE && buf_reserve(out, TRUST_ID_SIZE + data.size) == ERR_OK &&
+		buf_put(out, s->creds->trust_id, TRUST_ID_SIZE) == ERR_OK &&
+		buf_put(out, data.data, data.size) == ERR_OK;
 	gnutls_memset(data.data, 0, data.size);
 	gnutls_free(data.data);
 	return taken;

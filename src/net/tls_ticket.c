@@ -1,5 +1,5 @@
 /*
- * Which key made a ticket.
+ * What tickets are bound to, and which key made one.
  *
  * GnuTLS takes one ticket key a session, given before it reads the hello's tickets. While a key is being replaced there
  * are two; the name at the front of the ticket says which of them is meant. GnuTLS derives that name, and what really
@@ -14,6 +14,32 @@
 
 #define NAME_SIZE 16
 #define PERIOD_S (3 * TICKET_LIFE_S)
+
+enum err trust_id_of(uint8_t out[TRUST_ID_SIZE], const char *ca_pem, const char *crl_pem)
+{
+	const char *texts[] = {ca_pem ? ca_pem : "", crl_pem ? crl_pem : ""};
+	uint8_t each[2][32];
+
+	for (int i = 0; i < 2; i++)
+		if (gnutls_hash_fast(GNUTLS_DIG_SHA256, texts[i], strlen(texts[i]), each[i]) < 0)
+			return ERR_TLS;
+	return gnutls_hash_fast(GNUTLS_DIG_SHA256, each, sizeof(each), out) < 0 ? ERR_TLS : ERR_OK;
+}
+
+enum err ticket_keys_bind(struct tls_ticket_keys *keys, const uint8_t trust_id[TRUST_ID_SIZE])
+{
+	for (unsigned i = 0; i < keys->n && i < TLS_TICKET_KEYS; i++) {
+		uint8_t bound[TLS_TICKET_KEY_SIZE];
+		int status = gnutls_hmac_fast(GNUTLS_MAC_SHA512, keys->keys[i], TLS_TICKET_KEY_SIZE, trust_id,
+					      TRUST_ID_SIZE, bound);
+
+		memcpy(keys->keys[i], bound, sizeof(bound));
+		mem_wipe(bound, sizeof(bound));
+		if (status < 0)
+			return ERR_TLS;
+	}
+	return ERR_OK;
+}
 
 static bool made(const uint8_t key[TLS_TICKET_KEY_SIZE], uint64_t period, struct bytes name)
 {

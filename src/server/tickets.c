@@ -166,8 +166,9 @@ static void reading_done(struct server *s, struct entry *entry, enum err result,
 	s->tickets.known |= !s->tickets.stale;
 	mem_free(r->text);
 	mem_free(r);
-	/* The first key of a cluster is made before its first agents come, if that can be. */
-	tickets_tick(s);
+	/* The first key of a cluster is made before its first agents come, if that can be; what failed waits a second. */
+	if (!s->tickets.stale)
+		tickets_tick(s);
 }
 
 void tickets_reload(struct server *s)
