@@ -447,6 +447,7 @@ void agent_look(const struct agent *a, struct agent_view *out)
 		.interval_is_own = is_own,
 		.on_fallback = a->hunt.fallback > 0,
 		.moving = a->next || (a->current && a->hunt.purpose != HUNT_NONE),
+		.fetching_ticket = a->tickets.visit,
 		.is_muster = a->current && a->current->is_muster,
 		.commands = a->requests.n_running,
 		.links = a->links,

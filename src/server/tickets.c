@@ -160,13 +160,16 @@ static void reading_done(struct server *s, struct entry *entry, enum err result,
 	struct reading *r = container_of(entry, struct reading, entry);
 
 	s->tickets.reading = false;
-	s->tickets.stale = result && result != ERR_NOT_FOUND;
+	if (result && result != ERR_NOT_FOUND)
+		s->tickets.stale = true; /* it may be already: they have changed while this was on its way */
+	else
+		s->tickets.known = true;
 	if (!result && !s->freed && !s->stopping)
 		take(s, STEAL(r->text));
-	s->tickets.known |= !s->tickets.stale;
 	mem_free(r->text);
 	mem_free(r);
-	/* The first key of a cluster is made before its first agents come, if that can be; what failed waits a second. */
+	/* The first key of a cluster is made before its first agents come, if that can be; what failed waits a second.
+	 */
 	if (!s->tickets.stale)
 		tickets_tick(s);
 }
@@ -179,8 +182,7 @@ void tickets_reload(struct server *s)
 		return;
 	s->tickets.stale = true;
 	if (s->tickets.reading || !(r = mem_zalloc(sizeof(*r))))
-		return; /* the next tick asks again */
-	/* What is committed while this one is on its way is announced by a change of its own. */
+		return; /* a tick asks again */
 	s->tickets.stale = false;
 	s->tickets.reading = true;
 	r->entry.run = reading_run;
