@@ -35,7 +35,8 @@
 #define EXTENSION_PRE_SHARED_KEY 41
 #define EXTENSION_SUPPORTED_VERSIONS 43
 #define VERSION_13 0x0304
-#define TICKETS_MAX 64 /* a server sends one a link */
+#define TICKETS_MAX 64        /* a server sends one a link */
+#define TICKET_CHAIN_MAX 8192 /* certificates of the peer in a ticket, which has to fit into a packet */
 /* One is usual; 32 with records of 512 bytes. A packet of empty ones would keep us busy with nothing. */
 #define RECORDS_PER_PACKET 64
 
@@ -714,6 +715,17 @@ static enum err op_open(struct tls *t, struct bytes records, struct buf *plain, 
 
 /* ---- tickets ---- */
 
+static size_t presented_size(const struct session *s)
+{
+	unsigned n = 0;
+	const gnutls_datum_t *ders = gnutls_certificate_get_peers(s->gnutls, &n);
+	size_t size = 0;
+
+	for (unsigned i = 0; ders && i < n; i++)
+		size += ders[i].size;
+	return size;
+}
+
 static enum err op_ticket_put(struct tls *t, struct buf *out)
 {
 	struct session *s = session_of(t);
@@ -721,6 +733,8 @@ static enum err op_ticket_put(struct tls *t, struct buf *out)
 
 	/* A server that dials another has no use for one. */
 	if (!s->gives_ticket || !s->judged || !s->peer.chain_ok || s->peer.cert.role == CERT_ROLE_SERVER)
+		return ERR_OK;
+	if (presented_size(s) > TICKET_CHAIN_MAX)
 		return ERR_OK;
 	s->gives_ticket = false;
 	call_begins(s, (struct bytes){0}, out, NULL);
