@@ -76,12 +76,12 @@ static void print_handshakes(const json_t *servers)
 	json_t *s;
 
 	json_array_foreach (servers, i, s) {
-		if (!json_object_get(s, "handshakes"))
+		if (!json_object_get(s, "fullhandshakes"))
 			continue;
 		printf("%s has made %" JSON_INTEGER_FORMAT " full TLS handshakes with agents and %" JSON_INTEGER_FORMAT
 		       " with session tickets%s.\n",
-		       json_text(s, "name", "?"), (json_int_t)json_number(s, "handshakes", 0),
-		       (json_int_t)json_number(s, "resumed", 0),
+		       json_text(s, "name", "?"), (json_int_t)json_number(s, "fullhandshakes", 0),
+		       (json_int_t)json_number(s, "resumedhandshakes", 0),
 		       json_is_true(json_object_get(s, "tickets")) ? "" : "; it gives none now");
 	}
 }

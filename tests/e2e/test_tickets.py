@@ -8,8 +8,8 @@ from harness import Cluster, until
 class Tickets(unittest.TestCase):
     def counts(self, server):
         """As the server itself counts: full handshakes, resumed ones."""
-        own = next(s for s in server.api("getMusterStatus")["musterstatus"]["servers"] if "handshakes" in s)
-        return own["handshakes"], own["resumed"]
+        own = next(s for s in server.api("getMusterStatus")["musterstatus"]["servers"] if "fullhandshakes" in s)
+        return own["fullhandshakes"], own["resumedhandshakes"]
 
     def test_agents_of_a_dead_server_resume(self):
         with Cluster(2) as cluster:
@@ -53,7 +53,7 @@ class Tickets(unittest.TestCase):
             cluster.config("agent.ssl.ticket.key.lifetime", "0")
             cluster.config("host", ",".join(cluster.addresses()))
             until(lambda: not next(s for s in m1.api("getMusterStatus")["musterstatus"]["servers"]
-                                   if "handshakes" in s)["tickets"], what="tickets are off")
+                                   if "fullhandshakes" in s)["tickets"], what="tickets are off")
             cluster.add_agents(2)
             until(lambda: cluster.all_up() and set(cluster.connected().values()) == {m1.address}, what="all are on m1")
             m1.kill()
