@@ -69,6 +69,23 @@ static void print_absent(const json_t *servers)
 	}
 }
 
+/* What the server that we asked has done. */
+static void print_handshakes(const json_t *servers)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach (servers, i, s) {
+		if (!json_object_get(s, "fullhandshakes"))
+			continue;
+		printf("%s has made %" JSON_INTEGER_FORMAT " full TLS handshakes with agents and %" JSON_INTEGER_FORMAT
+		       " with session tickets%s.\n",
+		       json_text(s, "name", "?"), (json_int_t)json_number(s, "fullhandshakes", 0),
+		       (json_int_t)json_number(s, "resumedhandshakes", 0),
+		       json_is_true(json_object_get(s, "tickets")) ? "" : "; it gives none now");
+	}
+}
+
 static const char *view_of(const json_t *server, const char *name)
 {
 	const json_t *views = json_object_get(server, "views");
@@ -243,6 +260,7 @@ int cmd_status(struct cli *c, int argc, char **argv)
 		print_servers(c, servers);
 		print_absent(servers);
 		print_drains(servers);
+		print_handshakes(servers);
 		print_views(c, servers);
 		print_hosts(status);
 		print_lists(status);

@@ -186,6 +186,7 @@ static enum err creds_take(struct agent *a, struct tls_creds *creds, struct why 
 	if (a->creds)
 		tls_creds_unref(a->creds);
 	a->creds = own;
+	tickets_drop(a, "there are new credentials");
 	a->trust_all = !creds;
 	a->creds_generation++;
 	return ERR_OK;
@@ -248,6 +249,7 @@ enum err agent_new(struct agent **out, const struct agent_params *p, struct why 
 	timer_init(&a->migrate_timer, move_migrate_fired);
 	timer_init(&a->check_timer, check_fired);
 	timer_init(&a->stop_timer, stop_look);
+	tickets_init(a);
 	requests_init(a);
 	a->failback_again = MONO_NEVER;
 	a->since = world_now(a->world);
@@ -290,6 +292,7 @@ static void agent_halt(struct agent *a)
 	hunt_stop(a);
 	timer_stop(a->world, &a->migrate_timer);
 	timer_stop(a->world, &a->check_timer);
+	tickets_stop(a);
 	list_for (s, &a->sessions, struct session, in)
 		session_close(s);
 	a->current = NULL;
@@ -458,6 +461,7 @@ void agent_look(const struct agent *a, struct agent_view *out)
 		.interval_is_own = is_own,
 		.on_fallback = a->hunt.fallback > 0,
 		.moving = a->next || (a->current && a->hunt.purpose != HUNT_NONE),
+		.fetching_ticket = a->tickets.visit,
 		.is_muster = a->current && a->current->is_muster,
 		.commands = a->requests.n_running,
 		.links = a->links,

@@ -143,6 +143,7 @@ struct agent_view {
 	bool interval_is_own;
 	bool on_fallback;       /* using lastgood or bootstrap */
 	bool moving;            /* a second link is under way */
+	bool fetching_ticket;   /* and one of another kind: for a session ticket alone */
 	bool is_muster;         /* the server speaks muster/1 */
 	size_t commands;        /* in progress */
 	uint64_t links;         /* started so far: the link number */

@@ -301,6 +301,7 @@ void candidate_worked(struct agent *a, const char *entry)
 	a->places[i].is_compat = false;
 	a->places[i].said[0] = '\0';
 	a->candidates[i].is_put_off = false;
+	a->places[i].no_ticket = false;
 	a->candidates[i].last_error = ERR_OK;
 	backoff_worked(&a->candidates[i].backoff);
 }
@@ -327,9 +328,19 @@ static bool profile_switch(struct place *p, enum tls_profile used, enum err why)
 	return p->is_compat;
 }
 
+/*
+ * Never met, but in the list of those that gave us a ticket, so most likely of the same cluster, and then the ticket is
+ * worth most: these are the servers that take over from the one that has died. If it is not so, it is asked as an
+ * unknown server at once.
+ */
+static bool is_guessed(const struct agent *a, const struct place *p)
+{
+	return !p->is_fallback && !p->is_compat && !p->no_ticket && tickets_offer(a, TLS_CLIENT_MUSTER).len > 0;
+}
+
 static enum tls_profile profile_of(const struct agent *a, const struct place *p)
 {
-	if (str_list_has(&a->known_muster, p->entry))
+	if (str_list_has(&a->known_muster, p->entry) || is_guessed(a, p))
 		return TLS_CLIENT_MUSTER;
 	return p->is_compat ? TLS_CLIENT_COMPAT : TLS_CLIENT_UNKNOWN;
 }
@@ -371,6 +382,7 @@ static void attempt_connected(struct link *l, void *user)
 	size_t i = candidates_find(a, at->entry);
 	int64_t patience = i == CHOICE_NONE ? 0 : a->places[i].handshake_ms * TLS_PATIENCE_TIMES;
 
+	at->has_tcp = true;
 	at->next_at = mono_add_ms(world_now(a->world), patience > TLS_PATIENCE_MS ? patience : TLS_PATIENCE_MS);
 	hunt_step(a);
 }
@@ -403,6 +415,30 @@ static void attempt_up(struct link *l, void *user)
 	mem_free(entry);
 }
 
+/*
+ * A handshake with a ticket has failed, which may be the ticket's fault: once more with a full one, at once. Not after
+ * a silence, which a server that hangs is just as likely the reason for; then it is the next dial that goes without.
+ */
+static bool attempt_without_ticket(struct attempt *at, enum err why, const char *sentence)
+{
+	struct agent *a = at->agent;
+	size_t i = candidates_find(a, at->entry);
+	struct why said;
+
+	if (!at->resumes || !at->has_tcp || i == CHOICE_NONE)
+		return false;
+	a->places[i].no_ticket = true;
+	if (why == ERR_TIMEOUT)
+		return false;
+	log_info(a->log, "a handshake with a session ticket failed, trying without", KV_S("server", at->entry),
+		 KV_S("error", err_name(why)), KV_S("reason", sentence));
+	/* A server that isn't muster says nothing about the ticket. */
+	if (str_list_has(&a->known_muster, at->entry))
+		tickets_drop(a, sentence);
+	at->profile = profile_of(a, &a->places[i]);
+	return attempt_dial(at, &a->places[i], &said) == ERR_OK;
+}
+
 static void attempt_closed(struct link *l, void *user, enum err why, const char *sentence)
 {
 	struct attempt *at = user;
@@ -417,6 +453,8 @@ static void attempt_closed(struct link *l, void *user, enum err why, const char 
 		if (attempt_dial(at, &at->agent->places[i], &said) == ERR_OK)
 			return;
 	}
+	if (attempt_without_ticket(at, why, said.text))
+		return;
 	attempt_failed(at, why, said.text, true);
 }
 
@@ -435,7 +473,8 @@ static enum err attempt_dial(struct attempt *at, const struct place *p, struct w
 		.tls = {.profile = at->profile,
 			.creds = a->creds,
 			.trust_all = a->trust_all,
-			.wall_s = world_wall_ms(a->world) / 1000},
+			.wall_s = world_wall_ms(a->world) / 1000,
+			.resume = p->no_ticket ? (struct bytes){0} : tickets_offer(a, at->profile)},
 		.connect_ms = a->p.connect_ms,
 		.handshake_ms = a->p.handshake_ms,
 		.offload = true,
@@ -444,6 +483,8 @@ static enum err attempt_dial(struct attempt *at, const struct place *p, struct w
 		.user = at,
 	};
 
+	at->has_tcp = false;
+	at->resumes = params.tls.resume.len > 0;
 	at->next_at = mono_add_ms(world_now(a->world), a->p.next_dial_ms);
 	return link_dial(&at->link, &params, at->by_last_ip ? p->last_ip : p->address.host,
 			 p->address.port ? p->address.port : a->p.port, a->p.source_ip, why);

@@ -36,6 +36,7 @@ struct place {
 	bool was_tried;        /* in the current hunt */
 	bool is_sent;          /* another server has named it: dialled first */
 	unsigned put_off;      /* how often it has asked to come back later, in a row */
+	bool no_ticket;        /* a handshake with a ticket failed: none is offered until it has worked without */
 	int64_t handshake_ms;  /* of the last one that worked; 0: none yet */
 	char last_ip[IP_TEXT]; /* where the name led to when it last worked; "": not known */
 	char said[160];        /* why the last attempt failed; "": it didn't */
@@ -49,6 +50,8 @@ struct attempt {
 	enum tls_profile profile;
 	bool by_last_ip;
 	bool is_sent;
+	bool has_tcp;
+	bool resumes;        /* offers a ticket */
 	struct mono next_at; /* when another server may be dialled beside it */
 };
 
@@ -166,6 +169,25 @@ void liveness_asked(struct session *s);
 void liveness_answered(struct session *s);
 
 bool trust_server(const struct tls_peer *p, bool is_muster, bool trust_all, struct why *why);
+
+/* ---- session tickets ---- */
+
+struct tickets {
+	struct buf data; /* the newest one, secret; empty: none */
+	struct mono got_at;
+	struct timer refresh;     /* when one is fetched; during a visit its deadline */
+	struct link *visit;       /* owned; NULL: none */
+	struct mono barren_until; /* no visit before its time: the last brought nothing */
+	unsigned visit_generation;
+};
+
+void tickets_init(struct agent *a);
+void tickets_stop(struct agent *a);
+void tickets_got(struct agent *a, unsigned creds_generation, const void *data, size_t n);
+void tickets_drop(struct agent *a, const char *reason);
+/* Borrowed until the next call; empty: none for such a server. */
+struct bytes tickets_offer(const struct agent *a, enum tls_profile profile);
+void tickets_ready(struct agent *a, const struct session *s);
 
 /* ---- from one session to the next ---- */
 
@@ -359,6 +381,7 @@ struct agent {
 	enum failback_verdict failback_verdict; /* of the last look */
 	struct mono failback_again;
 
+	struct tickets tickets;
 	struct requests requests;
 
 	/* what the host program is told at the end of the turn */

@@ -389,9 +389,17 @@ static void session_heartbeat(struct link *l, void *user)
 		check_prove(s);
 }
 
+static void session_ticket(struct link *l, void *user, const void *data, size_t n)
+{
+	struct session *s = user;
+
+	tickets_got(s->agent, s->creds_generation, data, n);
+}
+
 static const struct link_events session_events = {
 	.message = session_message,
 	.heartbeat = session_heartbeat,
+	.ticket = session_ticket,
 	.closed = session_closed,
 };
 
@@ -468,6 +476,8 @@ void session_ready(struct session *s, const msg_i64 *heartbeat_ms)
 	/* A server that names no interval sends none from now on. */
 	if (s->is_muster && (heartbeat_ms->has || is_first))
 		session_set_heartbeat(s, heartbeat_ms->has ? heartbeat_ms->value : 0);
+	if (is_first)
+		tickets_ready(s->agent, s);
 }
 
 void session_stop_tasks(struct session *s)

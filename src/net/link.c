@@ -11,6 +11,7 @@
 #include "net/link.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -57,6 +58,7 @@ struct step {
 	bool is_moot;      /* the same for the work thread; atomic */
 	struct tls *tls;
 	struct buf in, out;
+	struct buf ticket; /* sealed, to be framed */
 	enum tls_outcome outcome;
 	enum err error;
 	struct why why;
@@ -126,6 +128,7 @@ static void step_free(struct step *s)
 	tls_free(s->tls);
 	buf_deinit(&s->in);
 	buf_deinit(&s->out);
+	buf_deinit(&s->ticket);
 	mem_free(s);
 }
 
@@ -355,6 +358,17 @@ static void deliver(struct link *l)
 	buf_deinit(&body);
 }
 
+static void take_ticket(struct link *l)
+{
+	struct buf ticket = {0};
+
+	if (tls_ticket_take(l->tls, &ticket) && l->events && l->events->ticket)
+		l->events->ticket(l, l->user, ticket.data, ticket.len);
+	if (ticket.data)
+		mem_wipe(ticket.data, ticket.cap);
+	buf_deinit(&ticket);
+}
+
 static void take_packet(struct link *l, const struct frame *f)
 {
 	struct why why = WHY_NONE;
@@ -364,6 +378,9 @@ static void take_packet(struct link *l, const struct frame *f)
 		link_fail_why(l, e, &why);
 		return;
 	}
+	take_ticket(l);
+	if (is_idle(l))
+		return;
 	if (l->message.len > l->message_limit + HEADER_SIZE) {
 		why_set(&why, "a message is over the limit of %zu bytes", l->message_limit);
 		link_fail_why(l, ERR_TOO_BIG, &why);
@@ -430,17 +447,22 @@ static enum err session_begin(struct link *l, struct why *why)
 
 	l->tls_params.creds = tls_creds_unref(l->tls_params.creds);
 	l->tls_params.pin = NULL;
+	l->tls_params.resume = (struct bytes){0};
 	return e;
 }
 
 static void link_up(struct link *l)
 {
+	char reason[32];
+
+	snprintf(reason, sizeof(reason), "%s%s", tls_peer(l->tls)->version,
+		 tls_peer(l->tls)->resumed ? " resumed" : "");
 	timer_stop(l->world, &l->deadline);
 	l->took_ms = mono_ms_between(l->since, world_now(l->world));
 	l->muster = str_equal(tls_peer(l->tls)->alpn, ALPN_MUSTER);
 	l->was_up = true;
 	l->sent = world_now(l->world);
-	link_move(l, LINK_UP, tls_peer(l->tls)->version);
+	link_move(l, LINK_UP, reason);
 	set_beat(l);
 	if (l->events->up)
 		l->events->up(l, l->user);
@@ -449,9 +471,39 @@ static void link_up(struct link *l)
 		read_framed(l, (struct bytes){.data = l->in.data, .len = l->in.len}, true);
 }
 
+/* One step of the handshake, on any thread. A ticket is made here too: it costs as much as a message of kilobytes. */
+static enum tls_outcome step_take(struct tls *tls, struct buf *in, struct buf *out, struct buf *ticket, enum err *e,
+				  struct why *why)
+{
+	enum tls_outcome outcome = tls_handshake(tls, in, out, e, why);
+
+	if (outcome == TLS_DONE && (*e = tls_ticket_put(tls, ticket)) != ERR_OK) {
+		why_set(why, "a session ticket could not be made");
+		outcome = TLS_FAILED;
+	}
+	return outcome;
+}
+
+/* Behind the handshake, in a packet without plaintext: to the other side's messages it is nothing. */
+static enum err send_ticket(struct link *l, const struct buf *ticket)
+{
+	struct buf wire = {0};
+	const uint8_t room[FRAME_HEADER] = {0};
+	enum err e = buf_put(&wire, room, sizeof(room));
+
+	if (e == ERR_OK)
+		e = buf_put(&wire, ticket->data, ticket->len);
+	if (e == ERR_OK) {
+		frame_put_header(wire.data, ticket->len, false);
+		e = stream_write(l->stream, wire.data, wire.len);
+	}
+	buf_deinit(&wire);
+	return e;
+}
+
 /* `out` is what the step wants to be sent, raw. */
 static void step_result(struct link *l, enum tls_outcome outcome, enum err e, const struct why *why,
-			const struct buf *out)
+			const struct buf *out, const struct buf *ticket)
 {
 	/* A failed handshake sends no alert: the reference sends none either, and we close. */
 	if (outcome == TLS_FAILED) {
@@ -459,6 +511,10 @@ static void step_result(struct link *l, enum tls_outcome outcome, enum err e, co
 		return;
 	}
 	if (out->len > 0 && (e = stream_write(l->stream, out->data, out->len)) != ERR_OK) {
+		link_fail(l, e, err_text(e));
+		return;
+	}
+	if (ticket->len > 0 && (e = send_ticket(l, ticket)) != ERR_OK) {
 		link_fail(l, e, err_text(e));
 		return;
 	}
@@ -473,7 +529,7 @@ static void step_run(struct work *work)
 	/* In a storm the queue is long: what timed out in it must not keep the others waiting until they do too. */
 	if (__atomic_load_n(&s->is_moot, __ATOMIC_RELAXED))
 		return;
-	s->outcome = tls_handshake(s->tls, &s->in, &s->out, &s->error, &s->why);
+	s->outcome = step_take(s->tls, &s->in, &s->out, &s->ticket, &s->error, &s->why);
 }
 
 static void step_dropped(struct work *work)
@@ -502,7 +558,7 @@ static void step_done(struct work *work)
 		if (l->failure == ERR_OK)
 			stream_pause(l->stream, false);
 		if (!is_idle(l))
-			step_result(l, s->outcome, s->error, &s->why, &s->out);
+			step_result(l, s->outcome, s->error, &s->why, &s->out, &s->ticket);
 		if (!is_idle(l) && l->state == LINK_HANDSHAKE)
 			turn_changed(l);
 	}
@@ -531,7 +587,7 @@ static bool step_start(struct link *l)
 static void handshake_step(struct link *l)
 {
 	struct why why = WHY_NONE;
-	struct buf out = {0};
+	struct buf out = {0}, ticket = {0};
 	enum tls_outcome outcome;
 	enum err e = ERR_OK;
 
@@ -551,11 +607,12 @@ static void handshake_step(struct link *l)
 			turn_changed(l);
 		return;
 	}
-	outcome = tls_handshake(l->tls, &l->in, &out, &e, &why);
+	outcome = step_take(l->tls, &l->in, &out, &ticket, &e, &why);
 	if (l->in.len == 0)
 		buf_deinit(&l->in);
-	step_result(l, outcome, e, &why, &out);
+	step_result(l, outcome, e, &why, &out, &ticket);
 	buf_deinit(&out);
+	buf_deinit(&ticket);
 }
 
 /* Enough for a step? A link of a client drives the handshake itself. */
@@ -891,6 +948,11 @@ const struct tls_peer *link_peer(const struct link *l)
 bool link_is_muster(const struct link *l)
 {
 	return l->muster;
+}
+
+bool link_was_resumed(const struct link *l)
+{
+	return l->was_up && tls_peer(l->tls)->resumed;
 }
 
 const char *link_peer_ip(const struct link *l)

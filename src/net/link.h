@@ -35,6 +35,8 @@ struct link_events {
 	/* A whole message; header and body are valid during the call only. */
 	void (*message)(struct link *l, void *user, const struct header *h, const char *body, size_t n);
 	void (*heartbeat)(struct link *l, void *user); /* one came; may be NULL */
+	/* A session ticket has come, for tls_params.resume of a later link; valid during the call. May be NULL. */
+	void (*ticket)(struct link *l, void *user, const void *data, size_t n);
 	/* Ended by the peer or for a named reason; not called after link_close(). The pointer is dead after the return.
 	 */
 	void (*closed)(struct link *l, void *user, enum err why, const char *sentence);
@@ -97,6 +99,7 @@ struct link_turn link_turn(const struct link *l);
 enum link_state link_state(const struct link *l);
 const struct tls_peer *link_peer(const struct link *l); /* NULL before LINK_UP */
 bool link_is_muster(const struct link *l);              /* both ends agreed on muster/1 */
+bool link_was_resumed(const struct link *l);            /* TLS was, with a ticket */
 const char *link_peer_ip(const struct link *l);
 uint16_t link_peer_port(const struct link *l);
 const char *link_local_ip(const struct link *l);

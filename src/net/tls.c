@@ -54,6 +54,16 @@ enum err tls_open(struct tls *t, struct bytes records, struct buf *plain, struct
 	return t->ops->open(t, records, plain, why);
 }
 
+enum err tls_ticket_put(struct tls *t, struct buf *out)
+{
+	return t->ops->ticket_put ? t->ops->ticket_put(t, out) : ERR_OK;
+}
+
+bool tls_ticket_take(struct tls *t, struct buf *out)
+{
+	return t->ops->ticket_take && t->ops->ticket_take(t, out);
+}
+
 const struct tls_peer *tls_peer(const struct tls *t)
 {
 	return t->ops->peer(t);

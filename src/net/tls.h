@@ -4,8 +4,10 @@
  * One policy for all of muster (decisions 1-3, 9-11; docs/protocol.md "TLS"):
  *   - a server reads the hello first: with our ALPN it may do TLS 1.3, without it TLS 1.2 as the reference does;
  *   - a client offers TLS 1.3 only to a server it knows as muster, and then insists on the ALPN;
- *   - no renegotiation, no compression, no unframed bytes after the handshake.
- * Two kinds: net/tls_gnutls.c, and the simulation's, whose handshake has the same round trips and costs.
+ *   - no renegotiation, no compression, no unframed bytes after the handshake;
+ *   - session tickets only over TLS 1.3 with muster/1, only for who has shown a good certificate, and whoever comes
+ * back with one is judged again by that certificate. No early data. Two kinds: net/tls_gnutls.c, and the simulation's,
+ * whose handshake has the same round trips and costs.
  *
  * Credentials are immutable and reference-counted (the count is atomic: handshakes run on work threads); a new
  * certificate or CRL is a new object. One session is used by one thread at a time.
@@ -24,7 +26,17 @@
 #define ALPN_MUSTER "muster/1"
 #define ALPN_JOIN "muster-join/1"
 
+#define TLS_TICKET_KEY_SIZE 64
+#define TLS_TICKET_KEYS 2
+#define TLS_TICKET_MAX (16u * 1024) /* what a client keeps of a ticket, certificates included */
+
 struct world;
+
+/* What session tickets are sealed with, the same on all servers of a cluster. Secret: wipe it. */
+struct tls_ticket_keys {
+	unsigned n;                                         /* 0: no tickets */
+	uint8_t keys[TLS_TICKET_KEYS][TLS_TICKET_KEY_SIZE]; /* newest first: it seals; all of them open */
+};
 
 /* PEM texts; all borrowed. In the simulation they are its own kind of certificate. */
 struct tls_material {
@@ -32,8 +44,9 @@ struct tls_material {
 	const char *key;
 	const char *rsa_chain; /* a second pair for peers that offer no ECDSA; may be NULL */
 	const char *rsa_key;
-	const char *ca;  /* trusted CA certificates; NULL: nothing is trusted */
-	const char *crl; /* may be NULL */
+	const char *ca;                        /* trusted CA certificates; NULL: nothing is trusted */
+	const char *crl;                       /* may be NULL */
+	const struct tls_ticket_keys *tickets; /* server; copied; NULL: no tickets */
 };
 
 struct tls_creds_ops;
@@ -66,6 +79,8 @@ struct tls_params {
 	int64_t wall_s; /* the time to judge certificates by */
 	int64_t expired_grace_s; /* server: a client certificate that expired at most this long ago passes (decision 8)
 				  */
+	struct bytes resume; /* TLS_CLIENT_MUSTER: what tls_ticket_take() gave, read by tls_new() only; empty: a full
+				handshake. A server that doesn't take it makes a full one too */
 };
 
 /* What is known of the other side once the handshake is done. */
@@ -73,6 +88,7 @@ struct tls_peer {
 	char alpn[32];    /* "" when none was agreed */
 	char version[16]; /* "TLS1.3" */
 	char cipher[64];
+	bool resumed; /* with a ticket; everything below was judged now all the same */
 	bool has_cert;
 	bool chain_ok;     /* the certificate chains to a CA of the credentials (server side: may be false only when
 			      the certificate isn't required; also true for a CA certificate itself) */
@@ -104,6 +120,9 @@ struct tls_ops {
 	enum err (*seal)(struct tls *t, const void *plain, size_t n, struct buf *out);
 	enum err (*open)(struct tls *t, struct bytes records, struct buf *plain, struct why *why);
 	const struct tls_peer *(*peer)(const struct tls *t);
+	/* Both may be NULL: no tickets. */
+	enum err (*ticket_put)(struct tls *t, struct buf *out);
+	bool (*ticket_take)(struct tls *t, struct buf *out);
 	void (*free)(struct tls *t);
 };
 
@@ -119,8 +138,16 @@ enum tls_outcome tls_handshake(struct tls *t, struct buf *in, struct buf *out, e
 enum err tls_seal(struct tls *t, const void *plain, size_t n, struct buf *out) MUST_CHECK;
 /*
  * Opens all records of a packet; the plaintext is appended. A record that is not whole, an alert, a handshake message
- * (but TLS 1.3's KeyUpdate): ERR_TLS with a sentence.
+ * (but TLS 1.3's KeyUpdate, and a client's tickets): ERR_TLS with a sentence.
  */
 enum err tls_open(struct tls *t, struct bytes records, struct buf *plain, struct why *why) MUST_CHECK;
+/*
+ * Server, once, after TLS_DONE and before anything is sealed: the records of a session ticket, for one packet of their
+ * own. Nothing is appended where the peer gets none.
+ */
+enum err tls_ticket_put(struct tls *t, struct buf *out) MUST_CHECK;
+/* Client: has tls_open() met a ticket since the last call? Appended to `out`, for tls_params.resume. Secret: wipe it.
+ */
+bool tls_ticket_take(struct tls *t, struct buf *out);
 /* Valid after TLS_DONE, as long as the session. */
 const struct tls_peer *tls_peer(const struct tls *t);

@@ -107,6 +107,7 @@ static void creds_free(struct tls_creds *base)
 	for (int i = 0; i < N_PRIORITIES; i++)
 		gnutls_priority_deinit(c->priorities[i]); /* NULL is fine */
 	trust_deinit(&c->trust);
+	mem_wipe(&c->tickets, sizeof(c->tickets));
 	mem_free(c);
 }
 
@@ -142,9 +143,15 @@ enum err tls_gnutls_creds_new(struct tls_creds **out, const struct tls_material 
 		return ERR_NOMEM;
 	c->base.ops = &creds_ops;
 	c->base.refs = 1;
+	if (m->tickets)
+		c->tickets = *m->tickets;
 	e = allocate(c, why);
 	if (e == ERR_OK)
 		e = trust_init(&c->trust, m->ca, m->crl, why);
+	if (e == ERR_OK)
+		e = trust_id_of(c->trust_id, m->ca, m->crl);
+	if (e == ERR_OK)
+		e = ticket_keys_bind(&c->tickets, c->trust_id);
 	if (e == ERR_OK)
 		e = add_pairs(c, m, why);
 	if (e != ERR_OK) {

@@ -16,6 +16,8 @@
 /* Parsed once for each set of credentials and shared: a session of its own would hold kilobytes. */
 enum priority { ONLY_12, ONLY_12_COMPAT, ONLY_13, BOTH, N_PRIORITIES };
 
+#define TRUST_ID_SIZE 32
+
 struct creds {
 	struct tls_creds base;
 	gnutls_certificate_credentials_t own;   /* with our certificates as given */
@@ -23,10 +25,29 @@ struct creds {
 	gnutls_certificate_credentials_t none;  /* no certificate */
 	gnutls_priority_t priorities[N_PRIORITIES];
 	struct trust trust;
+	uint8_t trust_id[TRUST_ID_SIZE]; /* of the CAs and revocations */
+	struct tls_ticket_keys tickets;  /* for these CAs and revocations only; wiped in the end */
 };
 
 enum err tls_session_new(struct tls_creds *base, struct tls **out, const struct tls_params *p, struct why *why)
 	MUST_CHECK;
+
+/* ---- tls_ticket.c ---- */
+
+/* How long GnuTLS takes tickets, its longest: the keys' lives are what ends them. */
+#define TICKET_LIFE_S 604800
+
+/*
+ * A ticket is proof that one of our servers has verified its owner's chain, by its CAs and revocations. So these become
+ * part of the keys: where they are different, or were, it doesn't open, and a full handshake verifies anew.
+ */
+enum err trust_id_of(uint8_t out[TRUST_ID_SIZE], const char *ca_pem, const char *crl_pem) MUST_CHECK;
+enum err ticket_keys_bind(struct tls_ticket_keys *keys, const uint8_t trust_id[TRUST_ID_SIZE]) MUST_CHECK;
+/*
+ * Which of the keys made the first ticket in a hello's pre_shared_key extension (empty: there is none)? The newest when
+ * none of them did. now_s is GnuTLS's time.
+ */
+unsigned ticket_key_choose(const struct tls_ticket_keys *keys, struct bytes extension, int64_t now_s);
 
 /* A text, borrowed, as GnuTLS wants it. */
 static inline gnutls_datum_t text_datum(const char *text)

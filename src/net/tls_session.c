@@ -10,13 +10,20 @@
  * the certificate request are set from a hook that reads the hello first. GnuTLS verifies nobody by itself; what a
  * peer presents is judged in judge_peer(), and a handshake in which that did not happen is a failed one.
  *
- * The only handshake message taken after the handshake is TLS 1.3's KeyUpdate: GnuTLS sends it in front of the data
- * when a key has sealed 2^24 records, inside the same packet, and a link between servers gets there.
+ * Handshake messages taken after the handshake are TLS 1.3's KeyUpdate (GnuTLS sends it in front of the data when a key
+ * has sealed 2^24 records, inside the same packet, and a link between servers gets there) and, by a muster client, the
+ * tickets.
+ *
+ * A resumed handshake carries no certificate, so GnuTLS asks nobody to verify one; but it keeps the one from when the
+ * ticket was made. What both ends had verified then holds as long as they trust the same CAs (tickets are bound to
+ * them); what time changes judge_resumed() judges now, before our answer leaves: whoever doesn't pass is cut off in the
+ * handshake, comes again without a ticket, and hears there what is wrong with him.
  */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "net/tls_private.h"
@@ -25,6 +32,11 @@
 #define RECORD_HEADER 5
 #define RECORD_APPLICATION_DATA 23
 #define EXTENSION_ALPN 16
+#define EXTENSION_PRE_SHARED_KEY 41
+#define EXTENSION_SUPPORTED_VERSIONS 43
+#define VERSION_13 0x0304
+#define TICKETS_MAX 64        /* a server sends one a link */
+#define TICKET_CHAIN_MAX 8192 /* certificates of the peer in a ticket, which has to fit into a packet */
 /* One is usual; 32 with records of 512 bytes. A packet of empty ones would keep us busy with nothing. */
 #define RECORDS_PER_PACKET 64
 
@@ -35,8 +47,11 @@ struct session {
 	struct tls_params params; /* `pin` owned, `creds` not used */
 	char *pin;
 	struct tls_peer peer;
-	bool judged;   /* judge_peer() has passed what the peer presented */
-	bool surprise; /* a handshake message other than KeyUpdate was read after the handshake */
+	bool judged;        /* judge_peer() has passed what the peer presented */
+	bool surprise;      /* a handshake message that we don't take was read after the handshake */
+	bool gives_ticket;  /* server: enabled for this session, with the newest key */
+	bool has_ticket;    /* client: one has come that nobody has taken yet */
+	unsigned n_tickets; /* client: that have come */
 	/* Valid during one call: */
 	struct bytes in;
 	struct buf *out; /* NULL: nothing may be sent */
@@ -107,11 +122,16 @@ static enum err need_server_role(struct session *s)
 	return ERR_UNTRUSTED;
 }
 
+static enum err judge_chain(struct session *s, const struct presented *p, int64_t grace_s, struct why *why)
+{
+	return (s->peer.resumed ? trust_judge_again : trust_judge)(&s->creds->trust, p, s->params.wall_s, grace_s,
+								   &s->peer.is_ca_itself, why);
+}
+
 static enum err judge_client(struct session *s, const struct presented *p)
 {
 	struct why problem = WHY_NONE;
-	enum err e = trust_judge(&s->creds->trust, p, s->params.wall_s, s->params.expired_grace_s,
-				 &s->peer.is_ca_itself, &problem);
+	enum err e = judge_chain(s, p, s->params.expired_grace_s, &problem);
 
 	s->peer.chain_ok = e == ERR_OK;
 	if (e == ERR_OK)
@@ -134,7 +154,7 @@ static enum err judge_server(struct session *s, const struct presented *p)
 	if (s->params.profile == TLS_CLIENT_JOIN)
 		e = trust_judge_pinned(p, s->pin, s->params.wall_s, s->why);
 	else
-		e = trust_judge(&s->creds->trust, p, s->params.wall_s, 0, &s->peer.is_ca_itself, s->why);
+		e = judge_chain(s, p, 0, s->why);
 	if (e != ERR_OK)
 		return e;
 	s->peer.chain_ok = true;
@@ -185,15 +205,55 @@ static int judge_peer(gnutls_session_t g)
 	return s->judged ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
+/* Nothing to do in a full handshake: there judge_peer() is called. */
+static enum err judge_resumed(struct session *s)
+{
+	const gnutls_datum_t *ders;
+	unsigned n = 0;
+	enum err e;
+
+	if (s->judged || !gnutls_session_is_resumed(s->gnutls))
+		return ERR_OK;
+	s->peer.resumed = true;
+	ders = gnutls_certificate_get_peers(s->gnutls, &n);
+	if (!ders || n == 0 || n > CHAIN_MAX) {
+		why_set(s->why, "a session ticket without a certificate");
+		return ERR_UNTRUSTED;
+	}
+	e = judge_presented(s, ders, n);
+	/* Where certificates aren't required the full handshake decides what somebody without a good one is. */
+	if (e == ERR_OK && is_server(s) && !s->peer.chain_ok) {
+		why_set(s->why, "%s", s->peer.chain_problem);
+		e = ERR_UNTRUSTED;
+	}
+	s->judged = e == ERR_OK;
+	return e;
+}
+
 /* ---- the server reads the hello first ---- */
 
 struct hello {
-	bool muster, join;
+	bool muster, join, tls13;
+	struct bytes psk; /* the extension, in the message; empty: none */
 };
 
 static bool names_alpn(struct bytes name, const char *alpn)
 {
 	return name.len == strlen(alpn) && memcmp(name.data, alpn, name.len) == 0;
+}
+
+static bool names_version(struct bytes in, uint16_t wanted)
+{
+	uint16_t version;
+	uint8_t n;
+
+	if (!bytes_get_u8(&in, &n))
+		return false;
+	while (bytes_get_u16(&in, &version)) {
+		if (version == wanted)
+			return true;
+	}
+	return false;
 }
 
 /* Called for each extension of the hello. A broken one is not ours to complain about: GnuTLS parses it again. */
@@ -204,6 +264,10 @@ static int read_extension(void *ctx, unsigned type, const unsigned char *data, u
 	uint16_t total;
 	uint8_t len;
 
+	if (type == EXTENSION_SUPPORTED_VERSIONS)
+		h->tls13 |= names_version(in, VERSION_13);
+	if (type == EXTENSION_PRE_SHARED_KEY)
+		h->psk = in;
 	if (type != EXTENSION_ALPN || !bytes_get_u16(&in, &total))
 		return 0;
 	while (bytes_get_u8(&in, &len) && bytes_get(&in, len, &name)) {
@@ -218,6 +282,26 @@ static int select_alpn(gnutls_session_t g, const char *alpn)
 	gnutls_datum_t name = text_datum(alpn);
 
 	return gnutls_alpn_set_protocols(g, &name, 1, 0);
+}
+
+/*
+ * TLS 1.3 alone: there a ticket's key opens no traffic of the session that is resumed, because keys are agreed on anew.
+ * (A client that offers TLS 1.3 gets it.)
+ */
+static int allow_tickets(struct session *s, const struct hello *h)
+{
+	const struct tls_ticket_keys *keys = &s->creds->tickets;
+	gnutls_datum_t key = {.size = TLS_TICKET_KEY_SIZE};
+	unsigned chosen;
+
+	if (keys->n == 0 || !h->muster || !h->tls13)
+		return 0;
+	chosen = ticket_key_choose(keys, h->psk, (int64_t)time(NULL)); /* as GnuTLS takes it */
+	/* With an older key one would be made that dies with that key. */
+	s->gives_ticket = chosen == 0;
+	key.data = (unsigned char *)(uintptr_t)keys->keys[chosen];
+	gnutls_db_set_cache_expiration(s->gnutls, TICKET_LIFE_S);
+	return gnutls_session_ticket_enable_server(s->gnutls, &key);
 }
 
 static int decide_by_hello(gnutls_session_t g, unsigned type, unsigned when, unsigned incoming,
@@ -239,6 +323,8 @@ static int decide_by_hello(gnutls_session_t g, unsigned type, unsigned when, uns
 	status = gnutls_priority_set(g, s->creds->priorities[BOTH]);
 	if (status >= 0)
 		status = select_alpn(g, h.muster ? ALPN_MUSTER : ALPN_JOIN);
+	if (status >= 0)
+		status = allow_tickets(s, &h);
 	if (status >= 0 && !h.muster) {
 		gnutls_certificate_server_set_request(g, GNUTLS_CERT_IGNORE);
 		status = gnutls_credentials_set(g, GNUTLS_CRD_CERTIFICATE, s->creds->whole);
@@ -252,8 +338,15 @@ static int note_late_message(gnutls_session_t g, unsigned type, unsigned when, u
 {
 	struct session *s = gnutls_session_get_ptr(g);
 
-	if (incoming && type != GNUTLS_HANDSHAKE_KEY_UPDATE)
+	if (!incoming || type == GNUTLS_HANDSHAKE_KEY_UPDATE)
+		return 0;
+	if (type == GNUTLS_HANDSHAKE_NEW_SESSION_TICKET && s->params.profile == TLS_CLIENT_MUSTER &&
+	    s->n_tickets < TICKETS_MAX) {
+		s->n_tickets++;
+		s->has_ticket = true;
+	} else {
 		s->surprise = true;
+	}
 	return 0;
 }
 
@@ -276,6 +369,15 @@ static int prepare_server(struct session *s)
 	return status;
 }
 
+/* What tls_ticket_take() gave: whom we trusted then, and GnuTLS's data. */
+static void resume_from(struct session *s, struct bytes in)
+{
+	struct bytes id;
+
+	if (bytes_get(&in, TRUST_ID_SIZE, &id) && memcmp(id.data, s->creds->trust_id, TRUST_ID_SIZE) == 0 && in.len > 0)
+		(void)gnutls_session_set_data(s->gnutls, in.data, in.len);
+}
+
 static int prepare_client(struct session *s)
 {
 	static const struct {
@@ -295,14 +397,17 @@ static int prepare_client(struct session *s)
 	if (status >= 0)
 		status = gnutls_credentials_set(s->gnutls, GNUTLS_CRD_CERTIFICATE,
 						profile == TLS_CLIENT_JOIN ? s->creds->none : s->creds->own);
+	/* What can't be used is not used: a full handshake is always possible. */
+	if (status >= 0 && profile == TLS_CLIENT_MUSTER)
+		resume_from(s, s->params.resume);
 	return status;
 }
 
 static int prepare(struct session *s)
 {
-	/* No tickets at all yet: an automatic one would leave unframed (docs/protocol.md "TLS"). */
-	const unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_AUTO_SEND_TICKET | GNUTLS_NO_TICKETS |
-			       GNUTLS_KEY_SHARE_TOP;
+	/* An automatic ticket would leave unframed (docs/protocol.md "TLS"); a server enables them by the hello. */
+	const unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_AUTO_SEND_TICKET | GNUTLS_KEY_SHARE_TOP |
+			       (s->params.profile == TLS_CLIENT_MUSTER ? 0 : GNUTLS_NO_TICKETS);
 	int status = gnutls_init(&s->gnutls, flags | (is_server(s) ? GNUTLS_SERVER : GNUTLS_CLIENT));
 
 	if (status < 0) {
@@ -356,6 +461,7 @@ enum err tls_session_new(struct tls_creds *base, struct tls **out, const struct 
 		return ERR_NOMEM;
 	}
 	status = prepare(s);
+	s->params.resume = (struct bytes){0}; /* the caller's */
 	if (status < 0) {
 		why_set(why, "TLS session: %s", gnutls_strerror(status));
 		op_free(&s->tls);
@@ -480,7 +586,12 @@ static enum tls_outcome op_handshake(struct tls *t, struct buf *in, struct buf *
 	while (status < 0 && !gnutls_error_is_fatal(status) && s->in.len > 0);
 	buf_consume(in, in->len - s->in.len);
 
-	if (status == GNUTLS_E_SUCCESS) {
+	/* In the server's first step already, so that nothing of an answer leaves to whom we don't let in. */
+	if (status == GNUTLS_E_SUCCESS || !gnutls_error_is_fatal(status))
+		*error = judge_resumed(s);
+	if (*error != ERR_OK) {
+		outcome = TLS_FAILED;
+	} else if (status == GNUTLS_E_SUCCESS) {
 		outcome = finish(s, error);
 	} else if (!gnutls_error_is_fatal(status)) {
 		outcome = TLS_WANT;
@@ -602,6 +713,58 @@ static enum err op_open(struct tls *t, struct bytes records, struct buf *plain, 
 	return e;
 }
 
+/* ---- tickets ---- */
+
+static size_t presented_size(const struct session *s)
+{
+	unsigned n = 0;
+	const gnutls_datum_t *ders = gnutls_certificate_get_peers(s->gnutls, &n);
+	size_t size = 0;
+
+	for (unsigned i = 0; ders && i < n; i++)
+		size += ders[i].size;
+	return size;
+}
+
+static enum err op_ticket_put(struct tls *t, struct buf *out)
+{
+	struct session *s = session_of(t);
+	int status;
+
+	/* A server that dials another has no use for one. */
+	if (!s->gives_ticket || !s->judged || !s->peer.chain_ok || s->peer.cert.role == CERT_ROLE_SERVER)
+		return ERR_OK;
+	if (presented_size(s) > TICKET_CHAIN_MAX)
+		return ERR_OK;
+	s->gives_ticket = false;
+	call_begins(s, (struct bytes){0}, out, NULL);
+	status = gnutls_session_ticket_send(s->gnutls, 1, 0);
+	call_ends(s);
+	if (status >= 0)
+		return ERR_OK;
+	return status == GNUTLS_E_MEMORY_ERROR ? ERR_NOMEM : ERR_TLS;
+}
+
+static bool op_ticket_take(struct tls *t, struct buf *out)
+{
+	struct session *s = session_of(t);
+	gnutls_datum_t data = {0};
+	bool taken;
+
+	if (!s->has_ticket)
+		return false;
+	s->has_ticket = false;
+	if (gnutls_session_get_data2(s->gnutls, &data) < 0)
+		return false;
+	/* Memory first: of half a ticket nothing is left in `out`, and no copy by growing. */
+	taken = data.size <= TLS_TICKET_MAX - TRUST_ID_SIZE && buf_reserve(out, TRUST_ID_SIZE + data.size) == ERR_OK &&
+		buf_put(out, s->creds->trust_id, TRUST_ID_SIZE) == ERR_OK &&
+		buf_put(out, data.data, data.size) == ERR_OK;
+	gnutls_memset(data.data, 0, data.size);
+	gnutls_free(data.data);
+	return taken;
+}
+
 static const struct tls_peer *op_peer(const struct tls *t)
 {
 	return &session_of(t)->peer;
@@ -612,5 +775,7 @@ static const struct tls_ops session_ops = {
 	.seal = op_seal,
 	.open = op_open,
 	.peer = op_peer,
+	.ticket_put = op_ticket_put,
+	.ticket_take = op_ticket_take,
 	.free = op_free,
 };

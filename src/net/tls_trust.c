@@ -250,6 +250,22 @@ enum err trust_judge(const struct trust *t, const struct presented *p, int64_t w
 	return judge_times(t, p, wall_s, grace_s, why);
 }
 
+enum err trust_judge_again(const struct trust *t, const struct presented *p, int64_t wall_s, int64_t grace_s,
+			   bool *is_ca_itself, struct why *why)
+{
+	*is_ca_itself = false;
+	/* Nobody can have been verified before either. */
+	if (p->n == 0 || t->n_cas == 0) {
+		why_set(why, "there is no CA to verify the certificate with");
+		return ERR_UNTRUSTED;
+	}
+	if (is_trusted_ca(t, p->certs[0])) {
+		*is_ca_itself = true;
+		return judge_time(p->certs[0], "the CA's", wall_s, 0, why);
+	}
+	return judge_times(t, p, wall_s, grace_s, why);
+}
+
 static bool has_fingerprint(gnutls_x509_crt_t c, const char *pin)
 {
 	unsigned char raw[32];

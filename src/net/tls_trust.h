@@ -37,5 +37,11 @@ void presented_deinit(struct presented *p);
  */
 enum err trust_judge(const struct trust *t, const struct presented *p, int64_t wall_s, int64_t grace_s,
 		     bool *is_ca_itself, struct why *why) MUST_CHECK;
+/*
+ * The same for what trust_judge() has passed before, with the same CAs and revocations: then only time can have changed
+ * anything.
+ */
+enum err trust_judge_again(const struct trust *t, const struct presented *p, int64_t wall_s, int64_t grace_s,
+			   bool *is_ca_itself, struct why *why) MUST_CHECK;
 /* Is the CA certificate with that SHA-256 fingerprint among what was presented, and does the first one lead to it? */
 enum err trust_judge_pinned(const struct presented *p, const char *pin, int64_t wall_s, struct why *why) MUST_CHECK;

@@ -115,6 +115,12 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 	json_object_set_new(o, "views", views_of(st, s, n->of));
 	if (row->state == SERVER_PREPARING_FOR_MAINTENANCE && drain_rows_find(&st->drains, row->msid))
 		json_object_set_new(o, "musterdrain", api_drain_object(drain_rows_find(&st->drains, row->msid)));
+	/* Counted in memory, so each server knows its own. */
+	if (row->msid == s->msid) {
+		api_put_number(o, "fullhandshakes", (int64_t)s->n_full);
+		api_put_number(o, "resumedhandshakes", (int64_t)s->n_resumed);
+		api_put_flag(o, "tickets", s->tickets.keys.n > 0);
+	}
 	return o;
 }
 

@@ -72,7 +72,7 @@ static void fail(struct start *t)
 static enum err make_creds(struct server *s, struct why *why)
 {
 	CLEAN(mem_freep) char *chain = mem_printf("%s%s", s->own_cert, s->ca_chain);
-	struct tls_material m = {.chain = chain, .key = s->own_key, .ca = s->ca_chain};
+	struct tls_material m = {.chain = chain, .key = s->own_key, .ca = s->ca_chain, .tickets = &s->tickets.keys};
 	struct tls_creds *creds = NULL;
 	enum err e;
 
@@ -84,6 +84,11 @@ static enum err make_creds(struct server *s, struct why *why)
 	s->creds = tls_creds_unref(s->creds);
 	s->creds = creds;
 	return ERR_OK;
+}
+
+enum err authority_renew_creds(struct server *s, struct why *why)
+{
+	return s->own_cert && s->own_key && s->ca_chain ? make_creds(s, why) : ERR_OK;
 }
 
 /* ---- 2. our own certificate ---- */
@@ -470,6 +475,7 @@ void authority_reload(struct server *s)
 {
 	struct revoked_read *r = mem_zalloc(sizeof(*r));
 
+	tickets_reload(s);
 	s->revoked_stale = !r;
 	if (!r)
 		return;
@@ -494,4 +500,5 @@ void authority_deinit(struct server *s)
 	s->own_key = key_free(s->own_key);
 	s->ca_chain = mem_free(s->ca_chain);
 	map_deinit(&s->revoked);
+	tickets_deinit(s);
 }

@@ -18,6 +18,7 @@
  *   draining  this server is emptied, for maintenance or to stop (core/drain)
  *   peer      links between servers: hints, forwarding, liveness
  *   authority CA, own certificate, revocations, credentials
+ *   tickets   keys of session tickets, shared by the cluster
  *   join      muster-join/1
  *   api       commands of the query API
  */
@@ -545,8 +546,16 @@ void authority_start(struct server *s, void (*done)(struct server *s, enum err r
 void authority_reload(struct server *s);
 /* A row for the store from an issued certificate. */
 enum err authority_cert_row(const char *pem, struct cert_row *row) MUST_CHECK;
+/* The same once more with what has changed in memory: for those who connect from now on. */
+enum err authority_renew_creds(struct server *s, struct why *why) MUST_CHECK;
 bool authority_is_revoked(const struct server *s, const char *serial);
 void authority_deinit(struct server *s);
+
+/* ---- tickets.c ---- */
+
+void tickets_reload(struct server *s); /* they may have changed in the store */
+void tickets_tick(struct server *s);   /* every second: makes the next key when it is time */
+void tickets_deinit(struct server *s);
 
 /* ---- join.c ---- */
 
@@ -737,6 +746,18 @@ struct server {
 	struct map revoked; /* serial -> itself */
 	bool revoked_stale; /* could not be read, watch.c asks again */
 	char *own_cert, *own_key, *ca_chain;
+
+	/* tickets.c */
+	struct {
+		char *text;                  /* as the store has them; NULL: none */
+		struct tls_ticket_keys keys; /* secret; none while they are switched off */
+		int64_t made_s;              /* the newest, Unix time; INT64_MIN: it can't be used */
+		struct mono tried;           /* {0}: never */
+		bool known;                  /* the store was asked */
+		bool newer;                  /* written by a newer program, in a form of its own */
+		bool stale, reading, replacing, off;
+	} tickets;
+	uint64_t n_full, n_resumed; /* TLS handshakes of agents */
 
 	/* api.c */
 	void *api;

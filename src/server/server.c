@@ -527,6 +527,9 @@ void server_look(const struct server *s, struct server_view *out)
 		.no_room = s->n_no_room,
 		.cuts = s->gate.n_cuts,
 		.delay_us = s->gate.worst_us,
+		.full_handshakes = s->n_full,
+		.resumed = s->n_resumed,
+		.gives_tickets = s->tickets.keys.n > 0,
 	};
 	list_for (x, (struct list *)(uintptr_t)&s->sessions, struct session, in_sessions) {
 		out->sessions += x->state == SESSION_ATTACHED || x->state == SESSION_READY;

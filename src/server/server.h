@@ -104,5 +104,8 @@ struct server_view {
 	uint64_t no_room;          /* newcomers turned away at a limit */
 	uint64_t cuts;             /* how often the loop was late and fewer handshakes were allowed */
 	int64_t delay_us;          /* the longest delay of the loop while a handshake was in progress */
+	/* TLS: */
+	uint64_t full_handshakes, resumed; /* of agents since the start; full ones, and those with a ticket */
+	bool gives_tickets;
 };
 void server_look(const struct server *s, struct server_view *out);

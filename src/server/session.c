@@ -315,6 +315,10 @@ static void on_up(struct link *l, void *user)
 		timer_set_in(s->world, &x->deadline, HELLO_MS);
 		return;
 	}
+	if (link_was_resumed(l))
+		s->n_resumed++;
+	else
+		s->n_full++;
 	/* Before it moves here an agent wants to see that we are alive (docs/failover.md, "Failback gate" 9). */
 	link_set_heartbeat(l, PROVING_HEARTBEAT_MS);
 	session_move(x, SESSION_ANONYMOUS, "TLS complete");

@@ -511,6 +511,7 @@ static void on_tick(struct timer *t)
 	host_events_again(s);
 	if (s->revoked_stale)
 		authority_reload(s);
+	tickets_tick(s);
 	look_at_members(s);
 	look_at_agents(s);
 	look_at_claims(s);

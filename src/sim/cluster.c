@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "ca/root.h"
+#include "client/agent_file.h"
 #include "core/server_list.h"
 #include "sim/private.h"
 
@@ -496,7 +497,9 @@ static enum err agent_add(struct cluster *c, int64_t after_us)
 		e = ERR_NOMEM;
 	if (!e && !c->p.real_tls)
 		e = cert_store(a, NULL);
-	text = mem_printf("# agent %s\nguid=%s\nzone=default\nhost=%s\nunknown.key=stays\n", a->name, a->guid, list);
+	/* Every other one has joined with a token of the first server and knows that as muster. */
+	text = mem_printf("# agent %s\nguid=%s\nzone=default\nhost=%s\nunknown.key=stays\n%s%.*s\n", a->name, a->guid,
+			  list, n % 2 ? KEY_KNOWN_MUSTER "=" : "#", (int)strcspn(list, ","), list);
 	if (!e)
 		e = text ? sim_file_put(a->node, FILE_AGENT, text) : ERR_NOMEM;
 	a->wanted = true;

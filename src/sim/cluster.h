@@ -153,6 +153,7 @@ bool cluster_has_host(struct cluster *c, const struct sim_agent *a); /* in the s
  * with that status. */
 size_t sim_server_ready(const struct sim_server *s);
 size_t cluster_outdated(struct cluster *c);
+size_t cluster_resumed(struct cluster *c); /* TLS handshakes with a ticket, by those that run */
 size_t cluster_with_status(struct cluster *c, enum host_status status);
 /* What the store says of a server; SERVER_DOWN also when it has never registered. */
 enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s);

@@ -29,6 +29,7 @@
 #include "server/internal.h"
 #include "sim/cluster.h"
 
+#define VISIT_MS 12000
 #define KEY_ALGORITHM "indirect.agent.lb.algorithm"
 #define DOOR_US (8 * SECOND_US)
 #define KEY_INTERVAL "indirect.agent.lb.check.interval"
@@ -440,11 +441,18 @@ static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_a
 		why_set(why, "%s is on %s, not on its preferred %s", a->name, v.connected, v.preferred);
 		return false;
 	}
-	if (v.moving || sim_node_streams(a->node) != 1) {
+	if (v.moving || sim_node_streams(a->node) != (v.fetching_ticket ? 2 : 1)) {
 		why_set(why, "%s has %zu streams", a->name, sim_node_streams(a->node));
 		return false;
 	}
 	return true;
+}
+
+/* A link that may be an agent's which only fetches a session ticket; one that stays is left over. */
+static bool is_visit(struct server *s, const struct session *x)
+{
+	return (x->state == SESSION_TLS || x->state == SESSION_ANONYMOUS) &&
+	       mono_ms_between(x->since, world_now(s->world)) < VISIT_MS;
 }
 
 /* Nothing is left over in a server. */
@@ -452,7 +460,7 @@ static bool server_is_calm(struct sim_server *m, bool long_calm, struct why *why
 {
 	struct server *s = m->server;
 	struct server_view v;
-	size_t others = 0;
+	size_t others = 0, visits = 0;
 
 	if (m->state != PROGRAM_UP || !s) {
 		why_set(why, "server %s is not up", m->name);
@@ -468,13 +476,15 @@ static bool server_is_calm(struct sim_server *m, bool long_calm, struct why *why
 			spread_waiting(s->spread));
 		return false;
 	}
-	list_for (x, &s->sessions, struct session, in_sessions)
-		others += x->state != SESSION_READY && x->state != SESSION_PEER;
+	list_for (x, &s->sessions, struct session, in_sessions) {
+		visits += is_visit(s, x);
+		others += x->state != SESSION_READY && x->state != SESSION_PEER && !is_visit(s, x);
+	}
 	if (v.peers_up != m->cluster->n_servers - 1) {
 		why_set(why, "server %s: %zu links to others", m->name, v.peers_up);
 		return false;
 	}
-	if (long_calm && (others || v.anonymous || s->requests.n)) {
+	if (long_calm && (others || v.anonymous > visits || s->requests.n)) {
 		why_set(why,
 			"left over at server %s: %zu sessions, %zu counted as anonymous, "
 			"%zu requests",
@@ -563,6 +573,20 @@ enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s
 	const struct server_row *row = row_of(truth_now(c), s);
 
 	return row ? row->state : SERVER_DOWN;
+}
+
+size_t cluster_resumed(struct cluster *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_servers; i++) {
+		struct server_view v = {0};
+
+		if (c->servers[i]->server)
+			server_look(c->servers[i]->server, &v);
+		n += v.resumed;
+	}
+	return n;
 }
 
 size_t cluster_with_status(struct cluster *c, enum host_status status)

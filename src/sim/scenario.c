@@ -293,6 +293,10 @@ static char *expectation(struct cluster *c, const struct words *w, size_t at, en
 	if (str_equal(what, "outdated") && arg) {
 		n = cluster_outdated(c);
 		expected = (size_t)strtol(arg, NULL, 10);
+	} else if (str_equal(what, "resumed") && arg) {
+		n = cluster_resumed(c);
+		expected = (size_t)strtol(arg, NULL, 10);
+		return n >= expected ? NULL : mem_printf("%zu", n);
 	} else if (str_equal(what, "status") && arg && host_status_from_text(arg, &status)) {
 		n = cluster_with_status(c, status);
 		expected = word(w, at + 2) ? (size_t)strtol(word(w, at + 2), NULL, 10) : c->n_agents;

@@ -17,7 +17,8 @@
  * operations) clock   WHO +3600s               the wall clock jumps network
  * latency=1ms jitter=2ms loss=1% names=down tls-bad=5% expect  agents a=10 b=10
  * c=10 expect  outdated 0 expect  status Up 30 expect  list
- * H1 10.0.0.1,10.0.0.2 within  5s agents a=15 b=15      an expectation that
+ * H1 10.0.0.1,10.0.0.2 expect resumed 10   at least, with session tickets, by
+ * the servers that run; within  5s agents a=15 b=15      an expectation that
  * must come true in that time
  */
 #pragma once

@@ -10,6 +10,10 @@
  *     done                                             <------------- finished,
  * done done
  *
+ * With a session ticket (TLS 1.3) the flight and the answer are short, because
+ * they carry no certificates: the ticket names the agent's, and the client
+ * remembers the server's. A ticket is good for whoever has its key.
+ *
  * The policy is that of net/tls.h: the server decides by the hello. Records
  * look like TLS records; a sealed one has a number and a checksum, so that a
  * byte lost, doubled or out of place is found.
@@ -42,6 +46,9 @@
 #define FLIGHT_SIZE 1600
 #define ANSWER_SIZE 1100
 #define FINISHED_SIZE 60
+#define RESUMED_SIZE 250
+#define TICKET_SIZE 650
+#define TICKET_TEXT 64
 
 /* ---- texts: each certificate or CA once ---- */
 
@@ -206,6 +213,7 @@ struct creds {
 	struct sim *sim;
 	struct text *cert; /* NULL: none */
 	struct text *ca;
+	uint64_t tickets[TLS_TICKET_KEYS]; /* what tells the keys apart; 0: none */
 };
 
 struct session {
@@ -217,6 +225,10 @@ struct session {
 	bool is_13;
 	bool asks;               /* the server asks for a certificate */
 	uint64_t sent, received; /* records */
+	unsigned shown;          /* the peer's certificate, or the one of the ticket */
+	bool gives_ticket;       /* server */
+	bool has_ticket;         /* client: one has come */
+	char ticket[TICKET_TEXT], resume[TICKET_TEXT];
 };
 
 static struct session *session_of(const struct tls *t)
@@ -253,6 +265,8 @@ enum err sim_creds_new(struct world *w, struct tls_creds **out, const struct tls
 		c->cert = text_get(s->texts, m->chain);
 	if (!str_is_blank(m->ca))
 		c->ca = text_get(s->texts, m->ca);
+	for (unsigned i = 0; m->tickets && i < m->tickets->n; i++)
+		memcpy(&c->tickets[i], m->tickets->keys[i], sizeof(c->tickets[i]));
 	if (c->cert && text_info(c->cert, why)) {
 		creds_free(&c->base);
 		return ERR_INVALID;
@@ -279,6 +293,9 @@ static enum err session_new(struct tls_creds *base, struct tls **out, const stru
 	s->creds = container_of(base, struct creds, base);
 	s->params = *p;
 	s->params.creds = NULL;
+	s->params.resume = (struct bytes){0};
+	if (p->profile == TLS_CLIENT_MUSTER && p->resume.len > 0 && p->resume.len < sizeof(s->resume))
+		memcpy(s->resume, p->resume.data, p->resume.len);
 	s->params.pin = NULL; /* joining in the simulation trusts whom it meets */
 	*out = &s->tls;
 	return ERR_OK;
@@ -417,6 +434,7 @@ static enum err judge_peer(struct session *s, unsigned id, struct why *why)
 	if (e)
 		return e == ERR_NOMEM ? e : ERR_UNTRUSTED;
 	s->peer.has_cert = true;
+	s->shown = id;
 	return is_server(s) ? judge_client(s, cert, why) : judge_server(s, cert, why);
 }
 
@@ -443,10 +461,48 @@ static enum tls_outcome client_hello(struct session *s, struct buf *out, enum er
 	};
 	char text[HELLO_SIZE];
 
-	snprintf(text, sizeof(text), "hello %d %s", rows[s->params.profile].versions, rows[s->params.profile].alpn);
+	snprintf(text, sizeof(text), "hello %d %s %s", rows[s->params.profile].versions, rows[s->params.profile].alpn,
+		 s->resume);
 	s->step = S_HELLO_SENT;
 	*error = put_message(out, text, HELLO_SIZE);
 	return *error ? TLS_FAILED : TLS_WANT;
+}
+
+/* "KEY AGENT SERVER": whose it is and who made it. */
+static bool ticket_read(const char *text, uint64_t *key, unsigned *agent, unsigned *server)
+{
+	unsigned long long k;
+
+	if (sscanf(text, "%llx %u %u", &k, agent, server) != 3)
+		return false;
+	*key = k;
+	return true;
+}
+
+/* Is the ticket in the hello good here? Then its owner is judged as if the certificate had come. */
+static enum err server_resumes(struct session *s, const char *hello, struct why *why)
+{
+	unsigned agent, server, i;
+	char ticket[TICKET_TEXT] = "";
+	uint64_t key;
+	enum err e;
+
+	s->gives_ticket = s->is_13 && str_equal(s->peer.alpn, ALPN_MUSTER) && s->creds->tickets[0];
+	if (!s->gives_ticket || sscanf(hello, "hello %*d %*s %63[^\n]", ticket) != 1 ||
+	    !ticket_read(ticket, &key, &agent, &server) || !key)
+		return ERR_OK;
+	for (i = 0; i < TLS_TICKET_KEYS && s->creds->tickets[i] != key; i++)
+		;
+	if (i == TLS_TICKET_KEYS)
+		return ERR_OK;
+	s->gives_ticket = i == 0;
+	e = judge_peer(s, agent, why);
+	if (!e && !s->peer.chain_ok) {
+		why_set(why, "%s", s->peer.chain_problem);
+		e = ERR_UNTRUSTED;
+	}
+	s->peer.resumed = !e;
+	return e;
 }
 
 static enum tls_outcome server_flight(struct session *s, const char *hello, struct buf *out, enum err *error,
@@ -463,10 +519,13 @@ static enum tls_outcome server_flight(struct session *s, const char *hello, stru
 	s->asks = !str_equal(s->peer.alpn, ALPN_JOIN);
 	if (!s->creds->cert)
 		return fail(error, why, ERR_TLS, "TLS handshake: there is no certificate to show");
+	*error = server_resumes(s, hello, why);
+	if (*error)
+		return TLS_FAILED;
 	snprintf(text, sizeof(text), "flight %d %s %u %d", version, s->peer.alpn[0] ? s->peer.alpn : "-",
-		 s->creds->cert->id, s->asks);
+		 s->peer.resumed ? 0 : s->creds->cert->id, s->asks && !s->peer.resumed);
 	s->step = S_FLIGHT_SENT;
-	*error = put_message(out, text, FLIGHT_SIZE);
+	*error = put_message(out, text, s->peer.resumed ? RESUMED_SIZE : FLIGHT_SIZE);
 	return *error ? TLS_FAILED : TLS_WANT;
 }
 
@@ -477,14 +536,16 @@ static enum tls_outcome client_answer(struct session *s, const char *flight, str
 			   : s->params.profile == TLS_CLIENT_JOIN ? ALPN_JOIN
 								  : NULL;
 	char alpn[32] = "", text[64];
-	unsigned id = 0;
+	unsigned id = 0, agent;
 	int version = 0, asks = 0;
+	uint64_t key;
 
 	if (sscanf(flight, "flight %d %31s %u %d", &version, alpn, &id, &asks) != 4)
 		return fail(error, why, ERR_TLS, "TLS handshake: unexpected message");
 	if (!str_equal(alpn, "-"))
 		str_copy(s->peer.alpn, sizeof(s->peer.alpn), alpn);
 	s->is_13 = version == 13;
+	s->peer.resumed = id == 0 && ticket_read(s->resume, &key, &agent, &id);
 	*error = judge_peer(s, id, why);
 	if (*error)
 		return TLS_FAILED;
@@ -494,7 +555,7 @@ static enum tls_outcome client_answer(struct session *s, const char *flight, str
 	}
 	snprintf(text, sizeof(text), "answer %u", asks && s->creds->cert ? s->creds->cert->id : 0);
 	s->step = S_ANSWER_SENT;
-	*error = put_message(out, text, ANSWER_SIZE);
+	*error = put_message(out, text, s->peer.resumed ? FINISHED_SIZE : ANSWER_SIZE);
 	if (*error)
 		return TLS_FAILED;
 	return s->is_13 ? done(s) : TLS_WANT;
@@ -507,7 +568,8 @@ static enum tls_outcome server_finish(struct session *s, const char *answer, str
 
 	if (sscanf(answer, "answer %u", &id) != 1)
 		return fail(error, why, ERR_TLS, "TLS handshake: unexpected message");
-	*error = judge_peer(s, id, why);
+	if (!s->peer.resumed)
+		*error = judge_peer(s, id, why);
 	if (!*error && !s->is_13)
 		*error = put_message(out, "finished", FINISHED_SIZE);
 	return *error ? TLS_FAILED : done(s);
@@ -574,13 +636,10 @@ static uint64_t checksum(uint64_t number, const uint8_t *p, size_t n)
 	return h;
 }
 
-static enum err op_seal(struct tls *t, const void *plain, size_t n, struct buf *out)
+static enum err seal(struct session *s, uint8_t type, const void *plain, size_t n, struct buf *out)
 {
-	struct session *s = session_of(t);
-	enum err e;
+	enum err e = buf_put_u8(out, type);
 
-	assert(n > 0 && n <= FRAME_PLAIN_MAX && s->step == S_DONE);
-	e = buf_put_u8(out, T_DATA);
 	if (!e)
 		e = buf_put_u16(out, 0x0303);
 	if (!e)
@@ -595,6 +654,42 @@ static enum err op_seal(struct tls *t, const void *plain, size_t n, struct buf *
 	return e;
 }
 
+static enum err op_seal(struct tls *t, const void *plain, size_t n, struct buf *out)
+{
+	struct session *s = session_of(t);
+
+	assert(n > 0 && n <= FRAME_PLAIN_MAX && s->step == S_DONE);
+	return seal(s, T_DATA, plain, n, out);
+}
+
+static enum err op_ticket_put(struct tls *t, struct buf *out)
+{
+	struct session *s = session_of(t);
+	char text[TICKET_SIZE] = "";
+
+	assert(s->step == S_DONE);
+	if (!s->gives_ticket || !s->peer.has_cert || !s->peer.chain_ok || s->peer.cert.role == CERT_ROLE_SERVER)
+		return ERR_OK;
+	s->gives_ticket = false;
+	snprintf(text, sizeof(text), "%llx %u %u", (unsigned long long)s->creds->tickets[0], s->shown,
+		 s->creds->cert->id);
+	return seal(s, T_HANDSHAKE, text, sizeof(text), out);
+}
+
+static bool op_ticket_take(struct tls *t, struct buf *out)
+{
+	struct session *s = session_of(t);
+	bool has = s->has_ticket;
+
+	s->has_ticket = false;
+	return has && buf_put_str(out, s->ticket) == ERR_OK;
+}
+
+static bool takes(const struct session *s, uint8_t type)
+{
+	return type == T_DATA || (type == T_HANDSHAKE && s->params.profile == TLS_CLIENT_MUSTER);
+}
+
 static enum err op_open(struct tls *t, struct bytes records, struct buf *plain, struct why *why)
 {
 	struct session *s = session_of(t);
@@ -607,7 +702,7 @@ static enum err op_open(struct tls *t, struct bytes records, struct buf *plain, 
 		enum err e;
 
 		if (!bytes_get_u8(&records, &type) || !bytes_get_u16(&records, &version) ||
-		    !bytes_get_u16(&records, &n) || n < TAG || !bytes_get(&records, n, &body) || type != T_DATA) {
+		    !bytes_get_u16(&records, &n) || n < TAG || !bytes_get(&records, n, &body) || !takes(s, type)) {
 			why_set(why, "a TLS record is cut off or not data");
 			return ERR_TLS;
 		}
@@ -621,6 +716,10 @@ static enum err op_open(struct tls *t, struct bytes records, struct buf *plain, 
 			return ERR_TLS;
 		}
 		s->received++;
+		if (type == T_HANDSHAKE) {
+			s->has_ticket = str_copy(s->ticket, sizeof(s->ticket), (const char *)data.data);
+			continue;
+		}
 		e = buf_put(plain, data.data, data.len);
 		if (e)
 			return e;
@@ -638,5 +737,7 @@ static const struct tls_ops session_ops = {
 	.seal = op_seal,
 	.open = op_open,
 	.peer = op_peer,
+	.ticket_put = op_ticket_put,
+	.ticket_take = op_ticket_take,
 	.free = op_free,
 };

@@ -424,6 +424,7 @@ struct fake_tls_creds {
 	struct fake_world *world; /* NULL: shows no certificate */
 	size_t cert;              /* in world->certs */
 	enum fake_kind kind;
+	struct fake_server *server; /* NULL: a client's */
 };
 
 struct fake_tls {
@@ -432,6 +433,7 @@ struct fake_tls {
 	enum fake_kind kind; /* server side */
 	bool trust_all;
 	bool has_greeted;
+	bool offers, hangs, gives_ticket, has_ticket;
 	char pin[FINGERPRINT_TEXT];
 	const struct fake_tls_creds *creds; /* valid during the handshake */
 	bool require_cert;
@@ -440,6 +442,8 @@ struct fake_tls {
 
 #define GREETING 0x16
 #define RECORD 0x17
+#define TICKET 0x18
+#define WITH_TICKET 0x80 /* in a greeting */
 
 static enum tls_outcome tls_fail(enum err *error, struct why *why, enum err e, const char *sentence)
 {
@@ -469,20 +473,41 @@ static void take_cert(struct fake_tls *t, size_t number)
 	t->peer.cert = *t->creds->world->certs[number];
 }
 
+static enum tls_outcome meet_ticket(struct fake_tls *t, enum err *error, struct why *why)
+{
+	struct fake_server *s = t->creds->server;
+
+	if (!s)
+		return TLS_DONE;
+	s->n_offered++;
+	t->hangs = s->tickets == FAKE_HANGS_TICKETS;
+	t->peer.resumed = s->tickets == FAKE_GIVES_TICKETS;
+	s->n_resumed += t->peer.resumed;
+	if (s->tickets == FAKE_BREAKS_TICKETS)
+		return tls_fail(error, why, ERR_TLS, "a ticket that is of no use");
+	return t->hangs ? TLS_WANT : TLS_DONE;
+}
+
 static enum tls_outcome server_handshake(struct fake_tls *t, struct buf *in, struct buf *out, enum err *error,
 					 struct why *why)
 {
 	bool is_muster = t->kind != FAKE_CLOUDSTACK;
 	enum tls_profile client;
+	bool offered;
 	size_t cert;
 
 	if (in->len < 3)
 		return TLS_WANT;
 	if (in->data[0] != GREETING)
 		return tls_fail(error, why, ERR_TLS, "no greeting");
-	client = in->data[1];
+	client = in->data[1] & ~WITH_TICKET;
+	offered = in->data[1] & WITH_TICKET;
 	cert = in->data[2];
 	buf_consume(in, 3);
+	if (offered && meet_ticket(t, error, why) != TLS_DONE)
+		return t->hangs ? TLS_WANT : TLS_FAILED;
+	t->gives_ticket =
+		client == TLS_CLIENT_MUSTER && t->creds->server && t->creds->server->tickets == FAKE_GIVES_TICKETS;
 	if (t->require_cert && !cert && client != TLS_CLIENT_JOIN)
 		return tls_fail(error, why, ERR_UNTRUSTED, "no certificate");
 	take_cert(t, cert);
@@ -490,7 +515,7 @@ static enum tls_outcome server_handshake(struct fake_tls *t, struct buf *in, str
 		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_JOIN);
 	else if (is_muster && profile_asks_alpn(client))
 		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_MUSTER);
-	put_greeting(t, out, (uint8_t)t->kind);
+	put_greeting(t, out, (uint8_t)(t->kind | (t->peer.resumed ? WITH_TICKET : 0)));
 	return TLS_DONE;
 }
 
@@ -527,13 +552,14 @@ static enum tls_outcome client_handshake(struct fake_tls *t, struct buf *in, str
 	size_t cert;
 
 	if (!t->has_greeted) {
-		put_greeting(t, out, (uint8_t)t->profile);
+		put_greeting(t, out, (uint8_t)(t->profile | (t->offers ? WITH_TICKET : 0)));
 		t->has_greeted = true;
 		return TLS_WANT;
 	}
 	if (in->len < 3)
 		return TLS_WANT;
-	kind = in->data[1];
+	kind = in->data[1] & ~WITH_TICKET;
+	t->peer.resumed = in->data[1] & WITH_TICKET;
 	cert = in->data[2];
 	buf_consume(in, 3);
 	o = client_check(t, kind, error, why);
@@ -562,22 +588,48 @@ static enum err fake_seal(struct tls *tls, const void *plain, size_t n, struct b
 
 static enum err fake_open(struct tls *tls, struct bytes records, struct buf *plain, struct why *why)
 {
+	struct fake_tls *t = container_of(tls, struct fake_tls, tls);
+
 	while (records.len) {
 		struct bytes part;
 		uint8_t kind;
 		uint16_t n;
 		enum err e;
 
-		if (!bytes_get_u8(&records, &kind) || kind != RECORD || !bytes_get_u16(&records, &n) ||
-		    !bytes_get(&records, n, &part)) {
+		if (!bytes_get_u8(&records, &kind) || (kind != RECORD && kind != TICKET) ||
+		    !bytes_get_u16(&records, &n) || !bytes_get(&records, n, &part)) {
 			why_set(why, "no record");
 			return ERR_TLS;
+		}
+		if (kind == TICKET) {
+			t->has_ticket = true;
+			continue;
 		}
 		e = buf_put(plain, part.data, part.len);
 		if (e)
 			return e;
 	}
 	return ERR_OK;
+}
+
+static enum err fake_ticket_put(struct tls *tls, struct buf *out)
+{
+	struct fake_tls *t = container_of(tls, struct fake_tls, tls);
+	enum err e;
+
+	if (!t->gives_ticket)
+		return ERR_OK;
+	e = buf_put_u8(out, TICKET);
+	return e ? e : buf_put_u16(out, 0);
+}
+
+static bool fake_ticket_take(struct tls *tls, struct buf *out)
+{
+	struct fake_tls *t = container_of(tls, struct fake_tls, tls);
+	bool has = t->has_ticket;
+
+	t->has_ticket = false;
+	return has && buf_put_str(out, "ticket") == ERR_OK;
 }
 
 static const struct tls_peer *fake_peer(const struct tls *tls)
@@ -598,6 +650,8 @@ static const struct tls_ops fake_tls_ops = {
 	.seal = fake_seal,
 	.open = fake_open,
 	.peer = fake_peer,
+	.ticket_put = fake_ticket_put,
+	.ticket_take = fake_ticket_take,
 	.free = fake_tls_free,
 };
 
@@ -611,6 +665,7 @@ static enum err fake_session_new(struct tls_creds *creds, struct tls **out, cons
 	t->profile = p->profile;
 	t->kind = c->kind;
 	t->trust_all = p->trust_all;
+	t->offers = p->profile == TLS_CLIENT_MUSTER && p->resume.len > 0;
 	t->require_cert = p->require_cert;
 	t->creds = c;
 	tls_creds_ref(creds);
@@ -1209,6 +1264,7 @@ static void server_accepted(void *user, struct stream *stream)
 	MUST(sl);
 	sl->server = s;
 	p.tls.creds = creds_make(s->kind);
+	container_of(p.tls.creds, struct fake_tls_creds, creds)->server = s;
 	p.user = sl;
 	MUST(link_accept(&sl->link, &p, stream) == ERR_OK);
 	tls_creds_unref(p.tls.creds);

@@ -65,6 +65,14 @@ enum fake_kind {
 	FAKE_STRANGER,   /* a certificate of another CA */
 };
 
+/* What a server does with session tickets. */
+enum fake_tickets {
+	FAKE_NO_TICKETS,
+	FAKE_GIVES_TICKETS,  /* and takes them */
+	FAKE_BREAKS_TICKETS, /* closes on whoever offers one */
+	FAKE_HANGS_TICKETS,  /* says nothing more to whoever offers one */
+};
+
 /* A message as it came. */
 struct fake_message {
 	struct header header;
@@ -94,12 +102,14 @@ struct fake_server {
 	const char *algorithm;
 	int64_t interval;      /* -1: absent */
 	struct str_list avoid; /* in Ready and PingAnswer */
+	enum fake_tickets tickets;
 	/* What it saw: */
 	struct fake_message *messages; /* owned */
 	size_t n_messages;
 	unsigned n_links; /* accepted so far, TLS complete */
 	unsigned n_open;
-	struct link *link; /* the newest that is open; NULL: none */
+	unsigned n_offered, n_resumed; /* handshakes with a ticket */
+	struct link *link;             /* the newest that is open; NULL: none */
 	/* private */
 	struct listener *listener;
 	struct list links;

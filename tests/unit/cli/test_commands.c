@@ -31,7 +31,8 @@
 #define STATUS(interval, off, strictness, store)                                                                                                            \
 	"{\"getmusterstatusresponse\":{\"musterstatus\":{\"servers\":["                                                                                     \
 	"{\"id\":\"s1\",\"name\":\"M1\",\"address\":\"10.0.0.1\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":2,"                        \
-	"\"outdated\":1,\"offpreferred\":" off ",\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                                   \
+	"\"outdated\":1,\"offpreferred\":" off                                                                                                              \
+	",\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"fullhandshakes\":12,\"resumedhandshakes\":30,\"tickets\":true,\"views\":["                          \
 	"{\"of\":\"M2\",\"address\":\"10.0.0.2\",\"view\":\"up (no link)\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"                   \
 	"{\"id\":\"s2\",\"name\":\"M2\",\"address\":\"10.0.0.2\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":1,"                        \
 	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                                         \

@@ -34,6 +34,7 @@ struct engine_bench {
 	struct world *world;
 	char store_name[64];
 	struct node a, b;
+	bool without_cluster_key; /* for the nodes made from now on */
 	struct list agents;
 };
 
