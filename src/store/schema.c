@@ -74,9 +74,8 @@ static enum err header_read(struct store *s, struct header *h, struct why *why)
 		e = ask(s, "PRAGMA user_version", &h->schema, NULL, 0, why);
 	if (!e)
 		e = ask(s, "SELECT count(*) FROM sqlite_schema", &h->n_tables, NULL, 0, why);
-	if (!sqlite3_get_autocommit(s->db))
-		(void)run(s, "ROLLBACK", NULL); /* it has only read */
-	return e;
+	/* It has only read. After an error the store is closed anyway. */
+	return e ? e : run(s, "ROLLBACK", why);
 }
 
 /* An empty database becomes ours; another program's is left alone. */
