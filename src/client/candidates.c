@@ -253,6 +253,7 @@ void candidate_failed(struct agent *a, const char *entry, enum err why, const ch
 		return;
 	candidate_says(a, i, why, sentence);
 	a->candidates[i].is_put_off = false;
+	a->candidates[i].has_failed = true;
 	backoff_failed(&a->candidates[i].backoff, &a->p.backoff, world_now(a->world), &a->world->rng);
 	agent_changed(a);
 }
@@ -266,6 +267,7 @@ void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, con
 	candidate_says(a, i, ERR_BUSY, sentence);
 	/* Exactly then: the server has spread these times already. No jitter, and no failure either. */
 	a->candidates[i].is_put_off = true;
+	a->candidates[i].has_failed = false;
 	a->candidates[i].backoff.retry_at = mono_add_ms(world_now(a->world), retry_ms);
 	a->places[i].was_tried = false;
 	if (a->places[i].put_off < UINT_MAX)

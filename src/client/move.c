@@ -312,13 +312,18 @@ static void second_is_not_needed(struct agent *a)
 	claim_back(a);
 }
 
-/* It has been taken: wherever it had to wait for that, it starts anew. Times that were named for later hold. */
-static void forget_put_off(struct agent *a, const char *entry)
+/*
+ * The search is over: wherever the agent had to wait, or failed, the next one starts anew. Back-offs and times that were
+ * named for later hold.
+ */
+static void search_is_over(struct agent *a, const char *entry)
 {
 	size_t here = candidates_find(a, entry);
 
-	for (size_t i = 0; i < a->n_candidates; i++)
+	for (size_t i = 0; i < a->n_candidates; i++) {
 		a->places[i].put_off = 0;
+		a->candidates[i].has_failed = false;
+	}
 	if (here != CHOICE_NONE)
 		a->candidates[here].is_put_off = false;
 }
@@ -335,7 +340,7 @@ void move_session_ready(struct session *s, bool is_first)
 		second_is_not_needed(a);
 	assert(s == a->current);
 	if (is_first)
-		forget_put_off(a, s->entry);
+		search_is_over(a, s->entry);
 	if (a->state != AGENT_UP)
 		agent_move(a, AGENT_UP, "ready");
 	if (str_list_has(&a->list, s->entry))

@@ -19,6 +19,7 @@ static const struct {
 	[CHOICE_BACKING_OFF] = { "backing off", "the last attempt failed, it is tried again after a pause" },
 	[CHOICE_AVOIDED]     = { "avoided",     "the servers say that it should not be used now, it is tried last" },
 	[CHOICE_SPARE]       = { "spare",       "could be used, a server before it in the list is preferred" },
+	[CHOICE_TRIED]       = { "tried",       "has failed in this search, servers that have not come first" },
 	[CHOICE_UNUSABLE]    = { "unusable",    "the entry is not a valid address" },
 };
 /* clang-format on */
@@ -51,7 +52,8 @@ static enum choice_verdict verdict_of(const struct candidate *c, struct mono now
 	/* 4. An avoided server comes last: see choice_make(). */
 	if (c->avoided)
 		return CHOICE_AVOIDED;
-	return CHOICE_SPARE;
+	/* 5. Every server is tried once before one is tried again. */
+	return c->has_failed ? CHOICE_TRIED : CHOICE_SPARE;
 }
 
 static size_t first_with(const struct candidate *c, size_t n, enum choice_verdict v)
@@ -75,10 +77,12 @@ size_t choice_make(struct candidate *c, size_t n, struct mono now, struct mono *
 			*look_again = mono_min(*look_again, c[i].backoff.retry_at);
 		is_other_under_way |= c[i].verdict == CHOICE_DIALING && !c[i].avoided;
 	}
-	/* 5. The order of the list decides between those that can be dialled: the first is preferred. */
+	/* 6. The order of the list decides between those that can be dialled: the first is preferred. */
 	chosen = first_with(c, n, CHOICE_SPARE);
+	if (chosen == CHOICE_NONE)
+		chosen = first_with(c, n, CHOICE_TRIED);
 	/*
-	 * 6. Only avoided servers left: the first of them, rather than none, because what the agent was told may be
+	 * 7. Only avoided servers left: the first of them, rather than none, because what the agent was told may be
 	 * old. But not while another server is being dialled, or a slow handshake would push the agent into a server
 	 * that is being emptied.
 	 */

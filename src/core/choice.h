@@ -20,6 +20,7 @@ enum choice_verdict {
 	CHOICE_BACKING_OFF, /* failed lately, waits until retry_at */
 	CHOICE_AVOIDED,     /* the servers say: not now; tried last, never never */
 	CHOICE_SPARE,       /* could be taken, an earlier one is */
+	CHOICE_TRIED,       /* could be taken again, but others have not been tried yet */
 	CHOICE_UNUSABLE,    /* the entry is no address */
 	CHOICE_N_VERDICTS
 };
@@ -33,6 +34,7 @@ struct candidate {
 	struct backoff backoff;
 	enum err last_error;         /* why the last attempt failed; ERR_OK: none or it worked */
 	const char *sentence;        /* borrowed; the same in words; NULL: none */
+	bool has_failed;             /* in this search: since the agent was on a server last */
 	bool is_put_off;             /* it was no failure: the server named retry_at as the time to come back */
 	enum choice_verdict verdict; /* out */
 };
