@@ -22,8 +22,6 @@ struct file {
 	struct buf data;
 };
 
-CLEAN_DEFINE(struct memory_fs, memory_fs_free)
-
 static struct memory_fs *memory_of(const struct fs *fs)
 {
 	return fs->user;

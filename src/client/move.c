@@ -313,8 +313,8 @@ static void second_is_not_needed(struct agent *a)
 }
 
 /*
- * The search is over: wherever the agent had to wait, or failed, the next one starts anew. Back-offs and times that were
- * named for later hold.
+ * The search is over: wherever the agent had to wait, or failed, the next one starts anew. Back-offs and times that
+ * were named for later hold.
  */
 static void search_is_over(struct agent *a, const char *entry)
 {
