@@ -100,13 +100,22 @@ static enum err places_init(struct places *p, struct server *s, const char *repo
 
 /* ---- the question ---- */
 
+/*
+ * Who says that it moves away from a link that works. (One that suspects its link has one by name only: it must not
+ * wait longer than who has none.)
+ */
+static bool moves_by_choice(const char *purpose)
+{
+	return str_equal(purpose, "preferred") || str_equal(purpose, "migrate") || str_equal(purpose, "renew");
+}
+
 static struct admission_question question_of(const struct session *x, const struct msg_startup_common *m)
 {
 	int64_t n = m->musterPutOff.has && m->musterPutOff.value > 0 ? m->musterPutOff.value : 0;
 
 	return (struct admission_question){
 		.is_muster = link_is_muster(x->link),
-		.has_link = m->musterPurpose && !str_equal(m->musterPurpose, "seek"),
+		.has_link = moves_by_choice(m->musterPurpose),
 		.was_sent = m->musterSent.has && m->musterSent.value,
 		.n_put_off = n < 100 ? (unsigned)n : 100,
 		.n_waiting = x->server->n_starting,
