@@ -215,6 +215,7 @@ static bool take_host(struct server *s, struct host_row *row)
 	struct host *h = roster_host(s, row->id);
 	struct session *x = h ? h->session : NULL;
 	enum host_status before = h ? h->row.status : HOST_UNKNOWN;
+	bool had_owner = h && h->row.owner;
 	enum err e;
 
 	if (x && row->removed_ms) {
@@ -244,6 +245,8 @@ static bool take_host(struct server *s, struct host_row *row)
 		spreading_compare(s, h);
 	else if (h->row.status == HOST_UP)
 		requests_resend(h);
+	else if (!h->row.owner && had_owner)
+		requests_given_up(h);
 	draining_host(s, h);
 	return true;
 }

@@ -399,7 +399,8 @@ struct request_params {
 /*
  * Sends a batch (taken over, empty afterwards) to a host wherever it is connected: here, or through its owner
  * (decision 17). In-sequence commands of one host wait for each other. When the link of a muster agent changes, the
- * request goes on: it is sent again over the new one, the agent answers each once. ERR_UNREACHABLE: it has no link.
+ * request goes on: it is sent again over the new one, the agent answers each once. It also waits for a muster agent that
+ * has no link now, as long as its host isn't given up. ERR_UNREACHABLE: it has no link, and none is expected.
  */
 enum err request_to_host(struct server *s, struct host *h, struct batch *take_batch, const struct request_params *p)
 	MUST_CHECK;
@@ -411,6 +412,8 @@ void request_cancelled(struct server *s, int64_t seq, const char *reason);
 void requests_link_lost(struct host *h, bool is_muster);
 /* The host is Up (again): what waits is sent again where it is now. */
 void requests_resend(struct host *h);
+/* Nobody has the host any more: what waits for its agent ends, if that isn't back in a moment. */
+void requests_given_up(struct host *h);
 /* Another server has the host now: what was passed to the last one is sent again (muster) or ends (CloudStack). */
 void requests_owner_changed(struct host *h);
 /* A link to that server is there again: what was on its way over the last one may be lost, and is sent again. */

@@ -175,6 +175,17 @@ enum err peer_change_agent(struct server *s, int64_t owner_msid, int64_t host_id
 	return e;
 }
 
+/*
+ * A link to it has ended. What was on its way is lost and, where a muster agent was asked, goes out again: at once over
+ * the other link, if there is one, because nothing else would wake it.
+ */
+static void link_lost(struct peer *p)
+{
+	requests_peer_lost(p->server, p->msid);
+	if (peer_is_up(p))
+		requests_peer_linked(p->server, p->msid);
+}
+
 /* ---- receiving ---- */
 
 /* Is the certificate that server's own? Another one may have got its address, and would keep it alive for ever. */
@@ -341,7 +352,7 @@ void peer_session_ended(struct session *x)
 	if (!p)
 		return;
 	p->in = NULL;
-	requests_peer_lost(p->server, p->msid);
+	link_lost(p);
 }
 
 /* ---- dialling ---- */
@@ -404,7 +415,7 @@ static void on_closed(struct link *l, void *user, enum err why, const char *sent
 	log_at(s->log, p->failures ? LOG_DEBUG : LOG_WARN, "link to a management server ended",
 	       KV_S("address", p->dialled), KV_S("error", err_name(why)), KV_S("reason", sentence));
 	dial_later(p);
-	requests_peer_lost(s, p->msid);
+	link_lost(p);
 }
 
 static const struct link_events peer_link_events = {
@@ -439,20 +450,27 @@ static enum err dial(struct peer *p, const struct member_server *m)
 	return link_dial(&p->out, &params, a.host, a.port, NULL, &why);
 }
 
+static bool is_silent(const struct peer *p, const struct link *l)
+{
+	return mono_ms_between(link_heard(l), world_now(p->server->world)) > PEER_SILENT_MS;
+}
+
 static void on_dial(struct timer *t)
 {
 	struct peer *p = container_of(t, struct peer, dial);
 	struct server *s = p->server;
 	struct member_server *m = roster_server(s, p->msid);
 
+	/* The same timer looks whether open links still say something: what is sent over a dead one gets nowhere. */
+	if (p->in && p->in->link && is_silent(p, p->in->link))
+		session_end(p->in, ERR_TIMEOUT, "a management server that has fallen silent", EVENT_N);
 	if (p->out) {
-		/* The same timer looks whether an open link still says something. */
-		if (mono_ms_between(link_heard(p->out), world_now(s->world)) > PEER_SILENT_MS) {
+		if (is_silent(p, p->out)) {
 			log_warn(s->log, "a management server's link is silent, dialling again",
 				 KV_S("address", p->dialled));
 			p->out = link_close(p->out);
 			dial_later(p);
-			requests_peer_lost(s, p->msid);
+			link_lost(p);
 			return;
 		}
 		timer_set_in(s->world, t, PEER_HEARTBEAT_MS);
@@ -482,7 +500,7 @@ void peer_cut_revoked(struct server *s)
 		m->peer->out = link_close(l);
 		timer_stop(s->world, &m->peer->dial);
 		dial_later(m->peer);
-		requests_peer_lost(s, m->row.msid);
+		requests_peer_lost(s, m->row.msid); /* and not over the other link: that one is cut as well */
 	}
 }
 

@@ -6,6 +6,9 @@
  * changes, what was not answered is sent again over the next one; the agent runs each (server, number) once. For a
  * CloudStack agent a lost link ends the request, as in the reference.
  *
+ * A muster agent that has no link now but may come back any moment (it changes servers, or ours is in its grace period)
+ * is waited for, too: the request goes out when it is Up again, here or elsewhere, and ends when its host is given up.
+ *
  * In sequence: per attachment one such command is outstanding, later ones wait in order (agent-protocol 2.5). The
  * queue is the attachment's, so requests passed on for other servers stand in it too.
  */
@@ -15,6 +18,7 @@
 
 #define REQUESTS_PER_HOST 256
 #define QUEUED_PER_LINK 256
+#define GIVEN_UP_MS 3000 /* nobody has the host: an agent that was asked to reconnect is back by then */
 #define QUEUED_BYTES_PER_LINK (16u * 1024 * 1024)
 
 struct request {
@@ -28,6 +32,7 @@ struct request {
 	bool passed_on;  /* ... through another server: */
 	int64_t via_msid;
 	struct timer give_up;
+	struct timer no_way; /* it has waited long enough for a way to the agent */
 	struct request_params p;
 };
 
@@ -42,6 +47,7 @@ struct queued {
 static void request_free(struct request *r)
 {
 	timer_stop(r->server->world, &r->give_up);
+	timer_stop(r->server->world, &r->no_way);
 	list_remove(&r->in_host);
 	map_remove_u64(&r->server->requests, (uint64_t)r->header.seq);
 	mem_free(r->body);
@@ -199,7 +205,49 @@ static enum err dispatch(struct request *r)
 	r->on_its_way = e == ERR_OK;
 	r->passed_on = r->on_its_way && !h->session;
 	r->via_msid = h->row.owner;
+	if (r->on_its_way)
+		timer_stop(s->world, &r->no_way);
 	return e;
+}
+
+static void on_no_way(struct timer *t)
+{
+	struct request *r = container_of(t, struct request, no_way);
+	int64_t owner = r->host->row.owner;
+
+	if (r->on_its_way)
+		return;
+	request_end(r, ERR_UNREACHABLE,
+		    !owner                       ? "the agent is not connected"
+		    : owner == r->server->msid ? "the agent did not come back in time"
+					       : "the management server that has the agent can't be reached",
+		    NULL);
+}
+
+/*
+ * No way to the agent now; may there be one in a moment? Of a muster agent, while nobody has given up its host: here
+ * its grace period runs (decision 16), or the server that had it last is gone and the agent on its way to another one.
+ */
+static bool may_come_back(const struct host *h)
+{
+	if (!h->row.is_muster || !h->row.owner)
+		return false;
+	return h->session || h->row.owner != h->server->msid || h->lost_at.us;
+}
+
+/*
+ * Twice the grace: who has the host needs time to be missed first, and gives it up one grace after that, which ends the
+ * request. This is for an owner that lives, and only we have no link to.
+ */
+static bool waits_for_a_way(struct request *r, enum err e)
+{
+	struct server *s = r->server;
+
+	if ((e != ERR_UNREACHABLE && e != ERR_CLOSED && e != ERR_STATE) || r->p.this_link_only || !may_come_back(r->host))
+		return false;
+	log_debug(s->log, "a request waits for the agent", KV_I("host", r->host->row.id), KV_I("seq", r->header.seq));
+	timer_set_in(s->world, &r->no_way, 2 * config_number(s, "agent.reconnect.grace", 0) * 1000);
+	return true;
 }
 
 static struct header make_header(struct server *s, const struct host *h, const struct batch *b, bool continue_on_error)
@@ -257,6 +305,7 @@ static enum err request_new(struct request **out, struct server *s, struct host 
 	}
 	list_append(&h->requests, &r->in_host);
 	timer_init(&r->give_up, on_give_up);
+	timer_init(&r->no_way, on_no_way);
 	timer_set_in(s->world, &r->give_up, p->wait_ms ? p->wait_ms : config_number(s, "wait", 0) * 1000);
 	*out = r;
 	return ERR_OK;
@@ -273,8 +322,9 @@ enum err request_to_host(struct server *s, struct host *h, struct batch *take_ba
 	if (e)
 		return e;
 	e = dispatch(r);
-	if (e)
-		request_free(r);
+	if (!e || waits_for_a_way(r, e))
+		return ERR_OK;
+	request_free(r);
 	return e;
 }
 
@@ -338,6 +388,12 @@ void requests_resend(struct host *h)
 		if (!r->on_its_way && dispatch(r))
 			log_debug(r->server->log, "a request waits for the agent", KV_I("host", h->row.id),
 				  KV_I("seq", r->header.seq));
+}
+
+void requests_given_up(struct host *h)
+{
+	list_for (r, &h->requests, struct request, in_host)
+		timer_set_in(r->server->world, &r->no_way, GIVEN_UP_MS);
 }
 
 void requests_owner_changed(struct host *h)

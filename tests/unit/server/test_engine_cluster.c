@@ -107,6 +107,103 @@ static void a_command_follows_the_agent_to_another_owner(void **state)
 	engine_down(&e);
 }
 
+/* Asked while the agent has no link anywhere: what follows decides. */
+static void a_command_waits_for_an_agent_that_changes_servers(void **state)
+{
+	enum way { HANGS_UP, SERVER_DIES, SAYS_GOODBYE };
+	static const struct {
+		const char *what;
+		enum way way;
+		bool is_java;
+		bool ask_at_b; /* its server is A */
+		int64_t ask_after_ms;
+		bool is_taken; /* not refused at once */
+		char comes_to; /* 'a', 'b', '-': nowhere */
+		int64_t over_ms;
+		enum err result;
+	} rows[] = {
+		{"back at the same server", HANGS_UP, false, false, 10, true, 'a', 600, ERR_OK},
+		{"it comes to another one", HANGS_UP, false, false, 10, true, 'b', 600, ERR_OK},
+		{"asked through another one, back where it was", HANGS_UP, false, true, 10, true, 'a', 600, ERR_OK},
+		{"... and it comes to that one", HANGS_UP, false, true, 10, true, 'b', 600, ERR_OK},
+		{"its server has died", SERVER_DIES, false, true, 10, true, 'b', 600, ERR_OK},
+		{"... which everybody knows by now", SERVER_DIES, false, true, 9000, true, 'b', 600, ERR_OK},
+		{"it comes nowhere", HANGS_UP, false, false, 10, true, '-', 15100, ERR_UNREACHABLE},
+		{"... asked through another one", HANGS_UP, false, true, 10, true, '-', 19000, ERR_UNREACHABLE},
+		{"... after its server died", SERVER_DIES, false, true, 10, true, '-', 30000, ERR_UNREACHABLE},
+		{"its host was given up", HANGS_UP, false, false, 16000, false, '-', 0, ERR_OK},
+		{"... and that of a dead server", SERVER_DIES, false, true, 30000, false, '-', 0, ERR_OK},
+		{"it said goodbye", SAYS_GOODBYE, false, false, 300, false, '-', 0, ERR_OK},
+		{"... asked through another one", SAYS_GOODBYE, false, true, 300, false, '-', 0, ERR_OK},
+		{"a CloudStack agent", HANGS_UP, true, false, 10, false, '-', 0, ERR_OK},
+		{"... of a dead server", SERVER_DIES, true, true, 10, false, '-', 0, ERR_OK},
+	};
+	static const struct agent_script java = {.guid = "h1", .ip = "10.1.0.9", .identity = ID_SAN};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct script *a;
+		struct heard h = {0};
+		struct request_params p = {.wait_ms = 600000, .done = heard, .user = &h};
+		struct batch b = {0};
+		struct node *asked;
+		enum err result;
+
+		print_message("  %s\n", rows[i].what);
+		cluster_up(&e);
+		asked = rows[i].ask_at_b ? &e.b : &e.a;
+		a = script_new(&e, rows[i].is_java ? &java : &h1);
+		script_dial(a, &e.a);
+		engine_run(&e, 1000);
+		if (rows[i].way == SAYS_GOODBYE)
+			session_end(host_of(&e.a, "h1")->session, ERR_CLOSED, "goodbye", EVENT_SHUTDOWN_REQUESTED);
+		if (rows[i].way == SERVER_DIES) {
+			fake_works_cut(e.f);
+			node_kill(&e.a);
+		}
+		script_hang_up(a);
+		script_forget(a);
+		engine_run(&e, rows[i].ask_after_ms);
+		assert_non_null(batch_add(&b, MSG_MAINTAIN));
+		result = request_to_host(asked->server, host_of(asked, "h1"), &b, &p);
+		check_row(&rows[i], result == (rows[i].is_taken ? ERR_OK : ERR_UNREACHABLE));
+		engine_run(&e, 200);
+		check_row(&rows[i], h.n == 0);
+		if (rows[i].comes_to != '-')
+			script_dial(a, rows[i].comes_to == 'a' ? &e.a : &e.b);
+		engine_run(&e, rows[i].over_ms);
+		check_row(&rows[i], script_count(a, MSG_MAINTAIN) == (rows[i].comes_to != '-'));
+		if (rows[i].comes_to != '-')
+			script_answer(a, script_got(a, MSG_MAINTAIN, 0), MSG_ANSWER, true);
+		engine_run(&e, 100);
+		check_row(&rows[i], h.n == rows[i].is_taken && h.result == rows[i].result);
+		engine_down(&e);
+	}
+}
+
+/* Its owner lives and has it, only the link between the servers is gone: not for ever. */
+static void nobody_waits_long_for_a_server_that_can_not_be_reached(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+	struct heard one;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 1000);
+	fake_cut(e.f, "10.9.9.9", true); /* where links between servers come from in this world */
+	engine_run(&e, 13000);
+	assert_true(is_ready_at(&e.a, "h1"));
+	ask(&e.b, "h1", &one);
+	engine_run(&e, 29500);
+	assert_int_equal(one.n, 0);
+	engine_run(&e, 1000);
+	assert_int_equal(one.n, 1);
+	assert_int_equal(one.result, ERR_UNREACHABLE);
+	engine_down(&e);
+}
+
 /* What a server has of links that others have dialled to it: they end, as a reset does it. */
 static void cut_links_from_peers(struct node *n)
 {
@@ -132,7 +229,7 @@ static void a_link_between_servers_that_ends_takes_requests_with_it(void **state
 		{"the same, by the link for answers", &java, false, true, 1, ERR_CLOSED, 1},
 		{"both", &java, true, true, 1, ERR_CLOSED, 1},
 		{"a muster agent gets it again", &h1, true, true, 0, ERR_OK, 2},
-		{"its answer takes the other link", &h1, false, true, 1, ERR_OK, 1},
+		{"its answer takes the other link", &h1, false, true, 1, ERR_OK, 2},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -157,6 +254,26 @@ static void a_link_between_servers_that_ends_takes_requests_with_it(void **state
 		check_row(&rows[i], script_count(a, MSG_MAINTAIN) == rows[i].n_got);
 		engine_down(&e);
 	}
+}
+
+/* It does not wait for a new link while there is another one. */
+static void a_lost_request_takes_the_other_link(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+	struct heard h;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.b);
+	engine_run(&e, 1000);
+	ask(&e.a, "h1", &h);
+	engine_run(&e, 500);
+	cut_links_from_peers(&e.b);
+	engine_run(&e, 90); /* nobody dials before */
+	/* In sequence: behind itself, until the agent has answered the first. */
+	assert_int_equal(host_of(&e.b, "h1")->session->n_queued, 1);
+	engine_down(&e);
 }
 
 /* Two machines with one guid: the first is at A, another one comes to B (decision 7). */
@@ -504,7 +621,10 @@ int main(void)
 		cmocka_unit_test(servers_are_linked_both_ways),
 		cmocka_unit_test(a_command_finds_the_agent_through_its_owner),
 		cmocka_unit_test(a_command_follows_the_agent_to_another_owner),
+		cmocka_unit_test(a_command_waits_for_an_agent_that_changes_servers),
+		cmocka_unit_test(nobody_waits_long_for_a_server_that_can_not_be_reached),
 		cmocka_unit_test(a_link_between_servers_that_ends_takes_requests_with_it),
+		cmocka_unit_test(a_lost_request_takes_the_other_link),
 		cmocka_unit_test(a_copy_is_refused_at_another_server_too),
 		cmocka_unit_test(questions_about_copies_are_bounded),
 		cmocka_unit_test(an_agent_that_moves_is_superseded_at_its_old_server),
