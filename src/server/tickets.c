@@ -135,7 +135,9 @@ static void take(struct server *s, char *take_text)
 		log_warn(s->log, "the ticket keys in the store can't be read", KV_S("error", err_text(e)));
 	}
 	if (lifetime_s(s) == 0) {
+		/* The credentials in use may hold the keys from before: without new ones they go on giving tickets. */
 		mem_wipe(&s->tickets.keys, sizeof(s->tickets.keys));
+		use(s, "none: they are switched off");
 		return;
 	}
 	s->tickets.off = false;

@@ -223,7 +223,9 @@ static enum err fake_write(struct stream *stream, const void *data, size_t n)
 
 static size_t fake_queued(const struct stream *stream)
 {
-	return 0;
+	struct fake_stream *s = container_of(stream, struct fake_stream, stream);
+
+	return s->peer && is_cut(of(stream->world), s->peer) ? s->peer->inbox.len : 0;
 }
 
 static void fake_pause(struct stream *stream, bool paused)
@@ -425,6 +427,7 @@ struct fake_tls_creds {
 	size_t cert;              /* in world->certs */
 	enum fake_kind kind;
 	struct fake_server *server; /* NULL: a client's */
+	unsigned n_ticket_keys;
 };
 
 struct fake_tls {
@@ -708,10 +711,17 @@ static enum err fake_creds_new(struct world *w, struct tls_creds **out, const st
 		return ERR_OK;
 	}
 	e = cert_info_parse(&info, m->chain, why);
-	if (!e)
+	if (!e) {
 		*out = fake_creds_with(of(w), &info);
+		container_of(*out, struct fake_tls_creds, creds)->n_ticket_keys = m->tickets ? m->tickets->n : 0;
+	}
 	cert_info_deinit(&info);
 	return e;
+}
+
+unsigned fake_creds_n_ticket_keys(const struct tls_creds *creds)
+{
+	return container_of(creds, const struct fake_tls_creds, creds)->n_ticket_keys;
 }
 
 struct tls_creds *fake_creds_with(struct fake_world *f, const struct cert_info *info)

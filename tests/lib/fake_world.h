@@ -141,3 +141,4 @@ const struct fake_message *fake_server_answer(const struct fake_server *s, int64
 struct tls_creds *fake_creds(struct fake_world *f);
 /* Shows that certificate, as one of our CA. What is made of PEM shows what stands there. */
 struct tls_creds *fake_creds_with(struct fake_world *f, const struct cert_info *info);
+unsigned fake_creds_n_ticket_keys(const struct tls_creds *creds); /* that they were made with */

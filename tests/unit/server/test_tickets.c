@@ -184,6 +184,27 @@ static void they_can_be_switched_off_and_on(void **state)
 	engine_down(&e);
 }
 
+/* New keys come in the moment in which they are switched off. */
+static void no_credentials_keep_keys_that_are_switched_off(void **state)
+{
+	struct engine_bench e;
+	char *older;
+
+	cluster_up(&e);
+	older = secret(&e, NULL);
+	secret(&e, "this was never sealed");
+	engine_run(&e, 15000);
+	assert_int_equal(fake_creds_n_ticket_keys(e.a.server->creds), 1);
+	engine_config(&e, LIFETIME, "0");
+	secret(&e, older);
+	engine_run(&e, 2000);
+	assert_int_equal(keys_of(&e.a)->n, 0);
+	assert_int_equal(fake_creds_n_ticket_keys(e.a.server->creds), 0);
+	assert_int_equal(fake_creds_n_ticket_keys(e.b.server->creds), 0);
+	mem_free(older);
+	engine_down(&e);
+}
+
 static void damaged_keys_are_made_anew(void **state)
 {
 	struct engine_bench e;
@@ -247,6 +268,7 @@ int main(void)
 		cmocka_unit_test(an_old_key_is_not_kept),
 		cmocka_unit_test(without_the_cluster_key_there_are_none),
 		cmocka_unit_test(they_can_be_switched_off_and_on),
+		cmocka_unit_test(no_credentials_keep_keys_that_are_switched_off),
 		cmocka_unit_test(damaged_keys_are_made_anew),
 		cmocka_unit_test(keys_of_a_newer_program_are_left_alone),
 		cmocka_unit_test(a_store_that_fails_is_tried_again),
