@@ -51,34 +51,44 @@ static void drop_one(struct server *s, struct address *a, const char *sentence)
 	session_end(x, ERR_FULL, sentence, EVENT_N); /* which may free the address */
 }
 
-static bool room_at_address(struct server *s, const char *ip)
+/* Whose longest idle one would have to go for a newcomer from `a` (NULL: nobody else is there); NULL: nobody's. */
+static struct address *who_makes_room(struct server *s, struct address *a, bool *is_full_in_all)
 {
-	struct address *a = map_get(&s->addresses, ip);
+	struct heap_node *first = heap_first(&s->idlest);
 
-	if (!a || a->n < s->p.max_anonymous_per_ip)
-		return true;
-	if (a->n_idle == 0)
-		return false;
-	drop_one(s, a, "dropped for a newcomer: its address has as many connections without a startup as one may have");
-	return true;
+	*is_full_in_all = s->n_strangers >= s->p.max_anonymous || s->n_sessions >= s->p.max_links;
+	if (a && a->n >= s->p.max_anonymous_per_ip)
+		return a;
+	return *is_full_in_all && first ? address_of_idlest(first) : NULL;
 }
 
-static bool room_in_all(struct server *s)
+/* Would it be enough if one more left? Nobody is dropped for a newcomer who is turned away all the same. */
+static bool one_is_enough(const struct server *s, const struct address *from)
 {
-	struct heap_node *first;
+	return from->n_idle > 0 && s->n_strangers <= s->p.max_anonymous && s->n_sessions <= s->p.max_links;
+}
 
-	if (s->n_strangers < s->p.max_anonymous && s->n_sessions < s->p.max_links)
-		return true;
-	first = heap_first(&s->idlest);
-	if (!first)
+static bool make_room(struct server *s, const char *ip)
+{
+	struct address *a = map_get(&s->addresses, ip);
+	bool is_full_in_all;
+	struct address *from = who_makes_room(s, a, &is_full_in_all);
+
+	if (!from)
+		return !is_full_in_all;
+	if (!one_is_enough(s, from))
 		return false;
-	drop_one(s, address_of_idlest(first), "dropped for a newcomer: there are as many strangers here as may be");
+	drop_one(s, from,
+		 from == a && a->n >= s->p.max_anonymous_per_ip
+			 ? "dropped for a newcomer: its address has as many connections without a startup as one may "
+			   "have"
+			 : "dropped for a newcomer: there are as many strangers here as may be");
 	return true;
 }
 
 bool crowd_has_room(struct server *s, const char *ip)
 {
-	bool has_room = room_at_address(s, ip) && room_in_all(s);
+	bool has_room = make_room(s, ip);
 
 	if (!has_room)
 		s->n_no_room++;

@@ -285,6 +285,28 @@ static void an_address_makes_room_for_its_own(void **state)
 	engine_down(&e);
 }
 
+static void nobody_is_dropped_for_a_newcomer_who_is_turned_away(void **state)
+{
+	struct engine_bench e;
+	struct stranger s[5];
+
+	engine_up(&e);
+	for (size_t i = 0; i < 4; i++)
+		stranger_come(&s[i], &e, "10.9.0.1");
+	/* Its address could make room, but there are two too many. */
+	e.a.server->p.max_anonymous_per_ip = 4;
+	e.a.server->p.max_links = e.a.server->n_sessions - 2;
+	stranger_come(&s[4], &e, "10.9.0.1");
+	engine_run(&e, 10);
+	assert_null(s[4].stream);
+	for (size_t i = 0; i < 4; i++)
+		assert_non_null(s[i].stream);
+	assert_int_equal(look(&e.a).made_room, 0);
+	assert_int_equal(look(&e.a).no_room, 1);
+	strangers_go(s, ARRAY_SIZE(s));
+	engine_down(&e);
+}
+
 static void who_has_work_under_way_is_not_dropped(void **state)
 {
 	struct engine_bench e;
@@ -598,6 +620,7 @@ int main(void)
 		cmocka_unit_test(a_late_loop_allows_fewer_at_a_time),
 		cmocka_unit_test(the_longest_idle_of_the_largest_crowd_makes_room),
 		cmocka_unit_test(an_address_makes_room_for_its_own),
+		cmocka_unit_test(nobody_is_dropped_for_a_newcomer_who_is_turned_away),
 		cmocka_unit_test(who_has_work_under_way_is_not_dropped),
 		cmocka_unit_test(who_has_a_certificate_is_no_stranger),
 		cmocka_unit_test(a_long_queue_puts_muster_agents_off),
