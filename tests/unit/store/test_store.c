@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "failing_alloc.h"
+#include "store/migrations.h"
 #include "store/sql.h"
 #include "store_test.h"
 
@@ -268,6 +269,109 @@ static void what_was_written_is_there_after_closing(void **state)
 	store_close(s);
 	s = open_ok(path);
 	config_is(s, "x=1");
+	store_close(s);
+	folder_remove();
+}
+
+/* As a program of the first schema left it. */
+static void make_first_schema(const char *path)
+{
+	raw_exec(path, "PRAGMA application_id=0x6d737472");
+	raw_exec(path, migrations[0].sql);
+	raw_exec(path, "INSERT INTO migration VALUES (1, '0001-start.sql', '0.1.0', '0.1.0'); PRAGMA user_version=1");
+	raw_exec(path, "INSERT INTO configuration VALUES ('x', 'global', 0, 'old')");
+	raw_exec(path, "INSERT INTO mshost (msid, run_id, uuid, name, address, port, state, version, last_update_ms,"
+		       " started_ms, stopped_ms, removed_ms)"
+		       " VALUES (101, 7, 'u-101', 'ms1', '10.0.0.1', 8250, 'Up', '0.1.0', 5, 5, 0, 0)");
+	for (int i = 0; i < 5; i++) {
+		char sql[1024];
+
+		snprintf(
+			sql, sizeof(sql),
+			"INSERT INTO host (uuid, guid, name, zone_id, pod_id, cluster_id, slot, status, resource_state,"
+			" owner, last_owner, epoch, boot, link_number, ms_list, ms_interval, is_muster, secured,"
+			" bound_key, allow_weaker, cert_not_after_s, created_ms, disconnected_ms, removed_ms)"
+			" VALUES ('u-%d', 'h%d', 'host %d', 1, 1, 1, %d, 'Up', 'Enabled', 101, 0, %d, 'b%d', %d,"
+			" '10.0.0.1@static', 60, 1, 1, 'uri', 0, 99, 5, 0, 0)",
+			i, i, i, i, 10 + i, i, 20 + i);
+		raw_exec(path, sql);
+	}
+}
+
+static enum err all_is_there(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct server_row *servers = NULL;
+	struct drain_row drain = {.msid = MS_A};
+	size_t n = 0;
+
+	for (int i = 0; i < 5; i++) {
+		struct host_row row = {0};
+		char guid[8], boot[8];
+
+		snprintf(guid, sizeof(guid), "h%d", i);
+		snprintf(boot, sizeof(boot), "b%d", i);
+		ok(store_host_by_guid(tx, guid, &row));
+		assert_int_equal(row.status, HOST_UP);
+		assert_int_equal(row.owner, MS_A);
+		assert_int_equal(row.epoch, 10 + i);
+		assert_int_equal(row.link_number, 20 + i);
+		assert_string_equal(row.boot, boot);
+		assert_string_equal(row.ms_list, "10.0.0.1@static");
+		assert_string_equal(row.bound_key, "uri");
+		assert_int_equal(row.boot_number, 0); /* not known */
+		host_row_deinit(&row);
+	}
+	ok(store_server_list(tx, &servers, &n));
+	assert_int_equal(n, 1);
+	assert_string_equal(servers[0].name, "ms1");
+	server_row_deinit(&servers[0]);
+	mem_free(servers);
+	err_is(store_drain_get(tx, MS_A, &drain), ERR_NOT_FOUND);
+	return ERR_OK;
+}
+
+/* What the later steps brought works with rows from before them. */
+static enum err use_what_is_new(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct host_row row = {0};
+	struct host_claim c = {.msid = MS_A, .boot = "b9", .link_number = 1, .boot_number = 9};
+	struct drain_row drain = {.msid = MS_A, .per_s = 3};
+
+	ok(store_host_by_guid(tx, "h3", &row));
+	c.host_id = row.id;
+	host_row_deinit(&row);
+	ok(store_host_claim(tx, &c));
+	assert_false(c.superseded);
+	assert_int_equal(c.epoch, 14);
+	ok(store_host_get(tx, c.host_id, &row));
+	assert_int_equal(row.boot_number, 9);
+	host_row_deinit(&row);
+	ok(store_drain_ask(tx, &drain));
+	ok(store_drain_get(tx, MS_A, &drain));
+	assert_int_equal(drain.per_s, 3);
+	drain_row_deinit(&drain);
+	return ERR_OK;
+}
+
+static void a_store_of_the_first_schema_is_upgraded(void **state)
+{
+	const char *path;
+	struct store *s;
+
+	folder_make();
+	path = folder_path("muster.db");
+	make_first_schema(path);
+	for (int i = 0; i < 2; i++) {
+		s = open_ok(path); /* the second time there is nothing to do */
+		run_ok(s, all_is_there, NULL);
+		config_is(s, "x=old");
+		store_close(s);
+		assert_int_equal(raw_number(path, "PRAGMA user_version"), (int64_t)n_migrations);
+		assert_int_equal(raw_number(path, "SELECT count(*) FROM migration"), (int64_t)n_migrations);
+		assert_int_equal(raw_number(path, "SELECT count(*) FROM host"), 5);
+	}
+	s = open_ok(path);
+	run_ok(s, use_what_is_new, NULL);
 	store_close(s);
 	folder_remove();
 }
@@ -582,6 +686,7 @@ int main(void)
 		cmocka_unit_test(a_store_in_memory_lives_while_one_is_open),
 		cmocka_unit_test(threads_with_a_connection_each_share_memory),
 		cmocka_unit_test(what_was_written_is_there_after_closing),
+		cmocka_unit_test(a_store_of_the_first_schema_is_upgraded),
 		cmocka_unit_test(commits_are_flushed_and_the_log_is_ahead),
 		cmocka_unit_test(files_are_for_their_owner_only),
 		cmocka_unit_test(a_name_that_looks_like_a_uri_is_a_file),
