@@ -143,6 +143,7 @@ static enum err ask(struct server *s, struct session *x, const struct host *know
 		return e;
 	x->clone_seq = h.seq;
 	x->clone_msid = known->row.owner;
+	list_append(&s->asking, &x->in_asking);
 	return ERR_OK;
 }
 
@@ -164,12 +165,13 @@ bool clone_answered(struct server *s, int64_t from, const struct header *h, cons
 	struct batch b = {0};
 	bool is_alive;
 
-	list_for (x, &s->sessions, struct session, in_sessions) {
+	list_for (x, &s->asking, struct session, in_asking) {
 		if (!x->held || !x->clone_seq || x->clone_seq != h->seq || x->clone_msid != from)
 			continue;
 		is_alive = batch_decode(&b, body, n, NULL) == ERR_OK && b.n &&
 			   b.elements[0].type == MSG_AGENT_ALIVE_ANSWER && element_result(&b.elements[0]);
 		batch_deinit(&b);
+		list_remove(&x->in_asking);
 		x->clone_seq = 0;
 		x->clone_lives = is_alive;
 		startup_held_over(x);

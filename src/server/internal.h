@@ -104,6 +104,7 @@ struct session;
 struct host {
 	struct host_row row;     /* details are left out; as the store had it last */
 	struct session *session; /* attached here; NULL: not */
+	struct list superseded;  /* struct session: its older links here, the oldest first */
 	struct list requests;    /* ours, waiting for its answers, wherever it is connected: requests.c */
 	struct mono lost_at;     /* our session ended without a word, grace runs (decision 16); {0}: no */
 	struct timer grace;
@@ -282,7 +283,8 @@ struct session {
 	enum gate_place at_gate;
 	struct list in_gate; /* of its place */
 	/* from STARTED on */
-	struct host *host; /* borrowed; NULL before ATTACHED and after the host is gone */
+	struct host *host;         /* borrowed; NULL before ATTACHED and after the host is gone */
+	struct list in_superseded; /* of the host that it had */
 	int64_t host_id;
 	int64_t epoch;      /* of our claim; changes when it is claimed again */
 	int64_t attachment; /* which of this server's attachments of a host it is; 0: none yet */
@@ -299,13 +301,15 @@ struct session {
 	int64_t agents_told;      /* s->agents_announced that it knows of */
 	int64_t word_msid;        /* the server that it was told about last, and which word; 0: none */
 	uint64_t word_version;
+	bool news_missed; /* it could not be told */
 	struct mono last_ping;
 	int64_t ping_interval_s; /* as it was told */
 	struct telling *telling; /* borrowed: the list that is on its way to it (spreading.c); NULL: none */
 	bool trigger;            /* its next list tells it to look for its preferred server at once */
 	bool checking_health;
-	bool provisional;  /* accepted without the store (decision 14) */
-	struct held *held; /* a startup that waits: is an older link of its guid alive? startup.c */
+	bool provisional;      /* accepted without the store (decision 14) */
+	struct list in_asking; /* s->asking: clone_seq is not answered yet */
+	struct held *held;     /* a startup that waits: is an older link of its guid alive? startup.c */
 	struct mono held_since;
 	int64_t clone_seq, clone_msid; /* the question to another server whether it lives there; 0: none */
 	bool clone_lives;              /* its answer */
@@ -332,7 +336,7 @@ void session_move(struct session *x, enum session_state to, const char *reason);
  * (EVENT_N: nothing, a grace period decides). */
 void session_end(struct session *x, enum err why, const char *sentence, enum host_event event);
 /* Another link of the same host has taken over: keeps the link until answers in flight have come, 30 s at most, then
- * closes. */
+ * closes. One host keeps two of them. */
 void session_supersede(struct session *x, const char *reason);
 void session_stop_all(struct server *s); /* says goodbye to all */
 void session_free_all(struct server *s); /* without a word */
@@ -399,8 +403,8 @@ struct request_params {
 /*
  * Sends a batch (taken over, empty afterwards) to a host wherever it is connected: here, or through its owner
  * (decision 17). In-sequence commands of one host wait for each other. When the link of a muster agent changes, the
- * request goes on: it is sent again over the new one, the agent answers each once. It also waits for a muster agent that
- * has no link now, as long as its host isn't given up. ERR_UNREACHABLE: it has no link, and none is expected.
+ * request goes on: it is sent again over the new one, the agent answers each once. It also waits for a muster agent
+ * that has no link now, as long as its host isn't given up. ERR_UNREACHABLE: it has no link, and none is expected.
  */
 enum err request_to_host(struct server *s, struct host *h, struct batch *take_batch, const struct request_params *p)
 	MUST_CHECK;
@@ -467,6 +471,8 @@ void news_look_at_servers(struct server *s);
 void news_peer_status(struct server *s, struct member_server *m, const struct msg_peer_status *status);
 /* Tells one attached agent what it doesn't know yet. */
 void news_compare(struct server *s, struct host *h);
+/* If it could not be told before: may it be now? */
+void news_look_again(struct session *x);
 /* Its list is another one: whatever it was told of its preferred server may be about an entry that it had. */
 void news_new_list(struct session *x);
 /* Tells everybody, a slice a turn, if there are news. */
@@ -699,7 +705,11 @@ struct server {
 	const void *compare_table; /* the roster's, as the cursor knows it */
 	bool trigger_next;
 
+	/* startup.c */
+	size_t n_held;
+
 	/* clones.c */
+	struct list asking; /* struct session */
 	struct list questions;
 	size_t n_questions;
 

@@ -33,6 +33,8 @@ struct host *roster_next(const struct server *s, size_t *cursor)
 static void host_free(struct host *h)
 {
 	requests_fail(h, ERR_NOT_FOUND, "the host is gone");
+	list_for (x, &h->superseded, struct session, in_superseded)
+		list_remove(&x->in_superseded);
 	watch_forget(h->server, h->row.id);
 	draining_forget(h->server, h->row.id);
 	timer_stop(h->server->world, &h->grace);
@@ -60,6 +62,7 @@ static enum err host_add(struct server *s, struct host_row *take_row, struct hos
 	h->server = s;
 	timer_init(&h->grace, NULL);
 	list_init(&h->requests);
+	list_init(&h->superseded);
 	e = map_put_u64(&s->hosts_by_id, (uint64_t)take_row->id, h);
 	if (!e) {
 		e = map_put(&s->hosts_by_guid, take_row->guid, h);

@@ -106,6 +106,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->compare_later.queued);
 	list_init(&s->news_later.queued);
 	list_init(&s->promises);
+	list_init(&s->asking);
 	list_init(&s->questions);
 	map_init_text(&s->promise_by_guid, rng_u64(&s->world->rng));
 	list_init(&s->served_later.queued);

@@ -15,6 +15,8 @@
 #include <assert.h>
 
 #define SUPERSEDED_MS 30000 /* answers in flight of a replaced link (decision 16) */
+#define SUPERSEDED_MOST 2   /* of one host: whoever has one agent's certificate must not fill the house */
+#define SUPERSEDED_LIMIT (1u * 1024 * 1024)
 #define JOINING_MS 30000
 #define HELLO_MS 10000 /* from a server's TLS to its hello */
 #define FLUSH_MS 1000
@@ -64,6 +66,7 @@ void session_move(struct session *x, enum session_state to, const char *reason)
 	log_at(x->server->log, x->host_id ? LOG_INFO : LOG_DEBUG, "session moved", KV_I("host", x->host_id),
 	       KV_S("peer", session_peer(x)), KV_S("from", states[x->state].name), KV_S("to", states[to].name),
 	       KV_S("reason", reason));
+	list_remove(&x->in_superseded);
 	x->server->n_in_state[x->state]--;
 	x->server->n_in_state[to]++;
 	x->state = to;
@@ -98,6 +101,7 @@ static void session_forget(struct session *x)
 	if (x->host && x->host->session == x)
 		x->host->session = NULL;
 	x->host = NULL;
+	list_remove(&x->in_superseded);
 	list_remove(&x->in_sessions);
 	s->n_sessions--;
 	s->n_in_state[x->state]--;
@@ -166,6 +170,18 @@ void session_free_all(struct server *s)
 	}
 }
 
+static void keep_superseded(struct session *x, struct host *h)
+{
+	size_t n = 0;
+
+	list_append(&h->superseded, &x->in_superseded);
+	list_for (other, &h->superseded, struct session, in_superseded)
+		n++;
+	if (n > SUPERSEDED_MOST)
+		session_end(list_first(&h->superseded, struct session, in_superseded), ERR_CONFLICT,
+			    "replaced by more than one newer link", EVENT_N);
+}
+
 void session_supersede(struct session *x, const char *reason)
 {
 	struct server *s = x->server;
@@ -185,11 +201,13 @@ void session_supersede(struct session *x, const char *reason)
 	timer_stop(s->world, &x->claim_again);
 	x->provisional = false;
 	session_move(x, SESSION_SUPERSEDED, reason);
+	link_set_message_limit(x->link, SUPERSEDED_LIMIT);
 	timer_set_in(s->world, &x->deadline, SUPERSEDED_MS);
 	/* What waited for its turn here is sent over the next link; answers to what was sent may still come over this
 	 * one. */
 	requests_drop_queue(x);
 	if (h) {
+		keep_superseded(x, h);
 		requests_link_lost(h, h->row.is_muster);
 		draining_host(s, h);
 	}
@@ -389,6 +407,8 @@ void session_accept(struct server *s, struct stream *take_stream)
 	x->state = SESSION_TLS;
 	x->since = x->opened = world_now(s->world);
 	x->interval_told = -1;
+	list_init(&x->in_superseded);
+	list_init(&x->in_asking);
 	list_init(&x->in_idle);
 	list_init(&x->in_gate);
 	timer_init(&x->deadline, on_deadline);
@@ -457,8 +477,9 @@ static void anonymous_message(struct session *x, const struct header *h, const c
 	struct batch b = {0};
 	struct why why = WHY_NONE;
 
-	/* Before a startup nothing else is answered (agent-protocol 4.2.1); repeated nonsense meets the deadline. */
-	if (!(h->flags & FLAG_REQUEST) || (h->flags & FLAG_FROM_SERVER))
+	/* Before a startup nothing else is answered (agent-protocol 4.2.1); repeated nonsense meets the deadline. While
+	 * one is held back another one counts for nothing: it would end the hold. */
+	if (!(h->flags & FLAG_REQUEST) || (h->flags & FLAG_FROM_SERVER) || x->held)
 		return;
 	if (batch_decode(&b, body, n, &why)) {
 		session_end(x, ERR_MALFORMED, why_text(&why, ERR_MALFORMED), EVENT_N);

@@ -19,6 +19,7 @@
 #define CLAIM_AGAIN_MS 1000
 #define HOLD_MS 2500 /* two heartbeats and a bit: in that time an older link that is alive is heard (decision 7) */
 #define HOLD_REMOTE_MS 3000 /* the same at another server, and the way there and back */
+#define HELD_MOST 256       /* a held startup is a message of a stranger to us, kept */
 
 /* On its way through the store; outlives its session. */
 struct claim {
@@ -85,6 +86,16 @@ static bool is_late(const struct msg_startup_common *m, const struct host *known
 	return link_is_older(&late, &attached);
 }
 
+/*
+ * Surely late, and not a copy's with a lower count: its link is older, too. (A copy that lives comes again, on a link
+ * that is newer, and is found then. Where the later start is connected to another server this can't be told from here:
+ * such a startup is asked about like a copy's.)
+ */
+static bool is_late_link(const struct session *x, const struct msg_startup_common *m, const struct host *known)
+{
+	return link_is_muster(x->link) && is_late(m, known) && mono_before(x->opened, known->session->opened);
+}
+
 static enum admit judge(struct session *x, const struct msg_startup_common *m, const struct host *known, bool *hold,
 			struct why *why)
 {
@@ -116,6 +127,8 @@ static enum admit judge(struct session *x, const struct msg_startup_common *m, c
 	 * restarted a moment ago looks the same: so the newcomer waits for two heartbeats, and is a copy only if the
 	 * older link was heard meanwhile.
 	 */
+	if (admit_is_yes(a) && is_late_link(x, m, known))
+		return a;
 	if (admit_is_yes(a) && older && older->link && older->boot && m->musterBoot &&
 	    !str_equal(older->boot, m->musterBoot) &&
 	    (!x->held || mono_before(x->held_since, link_heard(older->link)))) {
@@ -785,9 +798,11 @@ void startup_drop_held(struct session *x)
 {
 	struct held *d = x->held;
 
+	list_remove(&x->in_asking);
 	x->held = NULL;
 	if (!d)
 		return;
+	x->server->n_held--;
 	timer_stop(x->server->world, &d->timer);
 	batch_deinit(&d->batch);
 	mem_free(d);
@@ -812,8 +827,15 @@ static void on_held(struct timer *t)
 
 static void hold_back(struct session *x, const struct header *h, struct batch *take_b)
 {
-	struct held *d = mem_zalloc(sizeof(*d));
+	struct server *s = x->server;
+	struct held *d;
 
+	if (s->n_held >= HELD_MOST) {
+		startup_put_off(x, h, HOLD_REMOTE_MS, NULL,
+				"too many machines whose guid is in use wait here to see whether they are copies");
+		return;
+	}
+	d = mem_zalloc(sizeof(*d));
 	if (!d) {
 		session_end(x, ERR_NOMEM, "out of memory", EVENT_N);
 		return;
@@ -823,9 +845,12 @@ static void hold_back(struct session *x, const struct header *h, struct batch *t
 	d->batch = *take_b;
 	*take_b = (struct batch){0};
 	x->held = d;
-	x->held_since = world_now(x->server->world);
+	x->held_since = world_now(s->world);
+	s->n_held++;
 	timer_init(&d->timer, on_held);
-	timer_set_in(x->server->world, &d->timer, x->clone_seq ? HOLD_REMOTE_MS : HOLD_MS);
+	timer_set_in(s->world, &d->timer, x->clone_seq ? HOLD_REMOTE_MS : HOLD_MS);
+	/* It has sent its startup: the time that it had for that must not end before the hold. */
+	timer_set_in(s->world, &x->deadline, HOLD_REMOTE_MS + 1000);
 }
 
 /* ---- the door ---- */

@@ -151,6 +151,76 @@ static void a_restarted_agent_is_no_copy_of_itself(void **state)
 	engine_down(&e);
 }
 
+/* A hold has an end of its own, whatever is set for startups, and nothing else ends it. */
+static void a_held_startup_waits_for_its_whole_time(void **state)
+{
+	static const struct {
+		const char *what;
+		const char *timeout_s;
+		bool first_answers, says_it_twice;
+		bool second_gets_in;
+	} rows[] = {
+		{"a restart where startups have one second", "1", false, false, true},
+		{"a copy there", "1", true, false, false},
+		{"a copy that says it twice", "30", true, true, false},
+		{"a restarted one that says it twice", "30", false, true, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct agent_script again = h1;
+		struct engine_bench e;
+		struct script *a, *b;
+
+		again.boot = "b2";
+		engine_up(&e);
+		engine_config(&e, "agent.startup.timeout", rows[i].timeout_s);
+		a = script_new(&e, &h1);
+		script_dial(a, &e.a);
+		engine_run(&e, 3000);
+		if (!rows[i].first_answers)
+			link_set_heartbeat(a->link, 0);
+		b = script_new(&e, &again);
+		script_dial(b, &e.a);
+		engine_run(&e, 10);
+		if (rows[i].says_it_twice)
+			script_startup(b);
+		engine_run(&e, 2000);
+		check_row(&rows[i], script_is_open(b) && script_count(b, MSG_STARTUP_ANSWER) == 0);
+		check_row(&rows[i], e.a.server->n_held == 1);
+		engine_run(&e, 2000);
+		check_row(&rows[i], script_is_open(b) == rows[i].second_gets_in);
+		check_row(&rows[i],
+			  str_equal(host_of(&e.a, "h1")->session->boot, rows[i].second_gets_in ? "b2" : "b1"));
+		check_row(&rows[i], e.a.server->n_held == 0);
+		engine_down(&e);
+	}
+}
+
+static void only_so_many_startups_are_held(void **state)
+{
+	struct agent_script copy = h1;
+	struct engine_bench e;
+	struct script *a, *b;
+	const struct msg_startup_answer *answer;
+
+	copy.boot = "b2";
+	engine_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 300);
+	e.a.server->n_held += 256;
+	b = script_new(&e, &copy);
+	script_dial(b, &e.a);
+	engine_run(&e, 300);
+	assert_false(script_is_open(b));
+	assert_int_equal(script_count(b, MSG_STARTUP_ANSWER), 1);
+	answer = script_got(b, MSG_STARTUP_ANSWER, 0)->batch.elements[0].fields;
+	assert_int_equal(answer->musterRetryMs.value, 3000);
+	e.a.server->n_held -= 256;
+	assert_int_equal(e.a.server->n_held, 0);
+	engine_down(&e);
+}
+
 /* By the count of its starts: a startup of an earlier one was long on its way, unless it is a copy's. */
 static void an_earlier_start_of_an_agent_is_late(void **state)
 {
@@ -189,6 +259,38 @@ static void an_earlier_start_of_an_agent_is_late(void **state)
 		check_row(&rows[i], str_equal(host_of(&e.a, "h1")->session->boot, rows[i].first_stays ? "b1" : "b2"));
 		engine_down(&e);
 	}
+}
+
+/* What an earlier start sent on an earlier link is no copy's: nobody is held back and no alarm is raised. */
+static void a_startup_of_a_dead_process_is_late_at_once(void **state)
+{
+	struct agent_script one = h1, two = h1;
+	struct engine_bench e;
+	struct script *a, *b;
+
+	one.boot_number = 4;
+	two.boot_number = 5;
+	two.boot = "b2";
+	engine_up(&e);
+	a = script_new(&e, &one);
+	a->no_startup = true;
+	script_dial(a, &e.a);
+	engine_run(&e, 300);
+	b = script_new(&e, &two);
+	script_dial(b, &e.a);
+	engine_run(&e, 300);
+	script_startup(a);
+	engine_run(&e, 100);
+	assert_false(script_is_open(a));
+	assert_int_equal(script_count(a, MSG_STARTUP_ANSWER), 0); /* a copy is told that it is refused */
+	assert_int_equal(state_at(&e.a, "h1"), SESSION_READY);
+	/* If it lives after all it is heard of. */
+	a->no_startup = false;
+	script_dial(a, &e.a);
+	engine_run(&e, 3500);
+	assert_false(script_is_open(a));
+	assert_int_equal(script_count(a, MSG_STARTUP_ANSWER), 1);
+	engine_down(&e);
 }
 
 /* A machine that was restored from a backup has an older count and nothing else. */
@@ -717,6 +819,61 @@ static void a_newer_link_takes_over_and_the_agent_may_come_back(void **state)
 	engine_down(&e);
 }
 
+/* One agent's certificate is good for three links, however often it comes. */
+static void two_superseded_links_of_a_host_are_kept(void **state)
+{
+	struct header h = {.flags = FLAG_REQUEST, .seq = 77, .mgmt_id = -1, .agent_id = -1, .via = -1};
+	char *much = mem_zalloc(2 * 1024 * 1024 + 1);
+	struct engine_bench e;
+	struct script *a;
+
+	memset(much, ' ', 2 * 1024 * 1024);
+	engine_up(&e);
+	a = script_new(&e, &h1);
+	for (size_t i = 0; i < 6; i++) {
+		script_dial(a, &e.a);
+		engine_run(&e, 200);
+		assert_int_equal(e.a.server->n_in_state[SESSION_SUPERSEDED], i < 2 ? i : 2);
+		assert_int_equal(state_at(&e.a, "h1"), SESSION_READY);
+	}
+	assert_int_equal(a->n_closed, 3);
+	/* And the others are for answers, not for big messages. */
+	script_hang_up(a);
+	engine_run(&e, 100);
+	for (size_t i = 0; i < 4; i++) {
+		script_back_to_oldest(a);
+		if (script_is_open(a))
+			break;
+		script_hang_up(a);
+	}
+	assert_int_equal(link_send(a->link, &h, much, 2 * 1024 * 1024), ERR_OK);
+	engine_run(&e, 500);
+	assert_int_equal(e.a.server->n_in_state[SESSION_SUPERSEDED], 1);
+	mem_free(much);
+	engine_down(&e);
+}
+
+/* The host is gone from memory before its older links are. */
+static void superseded_links_outlive_their_host(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+
+	engine_up(&e);
+	a = script_new(&e, &h1);
+	for (size_t i = 0; i < 3; i++) {
+		script_dial(a, &e.a);
+		engine_run(&e, 200);
+	}
+	engine_delete_host(&e, host_of(&e.a, "h1")->row.id);
+	engine_run(&e, 1000);
+	assert_null(host_of(&e.a, "h1"));
+	assert_int_equal(e.a.server->n_in_state[SESSION_SUPERSEDED], 2);
+	engine_run(&e, 31000);
+	assert_int_equal(e.a.server->n_in_state[SESSION_SUPERSEDED], 0);
+	engine_down(&e);
+}
+
 /* ---- requests ---- */
 
 struct heard {
@@ -1123,7 +1280,10 @@ int main(void)
 		cmocka_unit_test(a_host_bound_to_a_certificate_is_not_given_to_less),
 		cmocka_unit_test(a_copy_is_refused_while_the_first_answers),
 		cmocka_unit_test(a_restarted_agent_is_no_copy_of_itself),
+		cmocka_unit_test(a_held_startup_waits_for_its_whole_time),
+		cmocka_unit_test(only_so_many_startups_are_held),
 		cmocka_unit_test(an_earlier_start_of_an_agent_is_late),
+		cmocka_unit_test(a_startup_of_a_dead_process_is_late_at_once),
 		cmocka_unit_test(a_count_that_went_back_shuts_nobody_out),
 		cmocka_unit_test(agents_come_home_at_a_pace),
 		cmocka_unit_test(a_pause_lets_nobody_come_home),
@@ -1143,6 +1303,8 @@ int main(void)
 		cmocka_unit_test(a_lost_link_is_an_event_only_after_the_grace),
 		cmocka_unit_test(a_link_lost_while_it_is_claimed_gets_the_grace_too),
 		cmocka_unit_test(a_newer_link_takes_over_and_the_agent_may_come_back),
+		cmocka_unit_test(two_superseded_links_of_a_host_are_kept),
+		cmocka_unit_test(superseded_links_outlive_their_host),
 		cmocka_unit_test(in_sequence_commands_wait_for_each_other),
 		cmocka_unit_test(one_that_is_given_up_makes_room_for_the_next),
 		cmocka_unit_test(requests_of_a_muster_agent_outlive_its_link),
