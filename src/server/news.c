@@ -267,11 +267,18 @@ static bool compare(struct server *s, const struct host *h)
 
 	if (!x || x->state != SESSION_READY || !h->row.is_muster || !is_due(x, &n))
 		return false;
-	/* It does not read: what it would read once it does is old by then. */
-	if (link_queued(x->link) <= QUEUED_MOST && tell(x, &n) == ERR_OK)
-		return true;
-	s->news_due = true;
-	return false;
+	/* It does not read: what it would read once it does is old by then. Looked at again for itself alone, or one
+	 * that never reads would have us walk all others every second. */
+	x->news_missed = link_queued(x->link) > QUEUED_MOST || tell(x, &n) != ERR_OK;
+	return !x->news_missed;
+}
+
+void news_look_again(struct session *x)
+{
+	if (!x->news_missed || link_queued(x->link) > QUEUED_MOST)
+		return;
+	x->news_missed = false;
+	compare(x->server, x->host);
 }
 
 void news_compare(struct server *s, struct host *h)

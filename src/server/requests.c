@@ -218,7 +218,7 @@ static void on_no_way(struct timer *t)
 	if (r->on_its_way)
 		return;
 	request_end(r, ERR_UNREACHABLE,
-		    !owner                       ? "the agent is not connected"
+		    !owner                     ? "the agent is not connected"
 		    : owner == r->server->msid ? "the agent did not come back in time"
 					       : "the management server that has the agent can't be reached",
 		    NULL);
@@ -243,7 +243,8 @@ static bool waits_for_a_way(struct request *r, enum err e)
 {
 	struct server *s = r->server;
 
-	if ((e != ERR_UNREACHABLE && e != ERR_CLOSED && e != ERR_STATE) || r->p.this_link_only || !may_come_back(r->host))
+	if ((e != ERR_UNREACHABLE && e != ERR_CLOSED && e != ERR_STATE) || r->p.this_link_only ||
+	    !may_come_back(r->host))
 		return false;
 	log_debug(s->log, "a request waits for the agent", KV_I("host", r->host->row.id), KV_I("seq", r->header.seq));
 	timer_set_in(s->world, &r->no_way, 2 * config_number(s, "agent.reconnect.grace", 0) * 1000);

@@ -446,6 +446,7 @@ static void look_at_agents(struct server *s)
 				continue;
 			}
 			suspect(x, silence_ms(x, s->excused_suspect, now) > heartbeat_suspect_ms(x->heartbeat_ms));
+			news_look_again(x);
 		}
 		if (!x->checking_health &&
 		    (double)mono_ms_between(x->last_ping, now) > factor * (double)x->ping_interval_s * 1000)

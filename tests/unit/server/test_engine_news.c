@@ -360,6 +360,48 @@ static void everybody_is_told_a_slice_a_turn(void **state)
 	engine_down(&e);
 }
 
+/* Who does not read is passed over and looked at again for himself; the others are not walked for him. */
+static void who_does_not_read_is_told_later_and_costs_the_others_nothing(void **state)
+{
+	struct agent_script other = h1;
+	struct engine_bench e;
+	struct script *a, *b;
+	struct session *x;
+	struct mono began;
+	char *much = mem_zalloc(100001);
+
+	memset(much, ' ', 100000);
+	much[0] = '[';
+	much[99999] = ']';
+	other.guid = "h2";
+	other.ip = "10.1.0.2";
+	engine_up(&e);
+	a = script_new(&e, &h1);
+	b = script_new(&e, &other);
+	script_dial(a, &e.a);
+	script_dial(b, &e.a);
+	engine_run(&e, 2000);
+	x = host_of(&e.a, "h1")->session;
+	fake_cut(e.f, h1.ip, true);
+	assert_int_equal(link_send(x->link, &(struct header){.flags = FLAG_REQUEST | FLAG_FROM_SERVER}, much, 100000),
+			 ERR_OK);
+	mem_free(much);
+	e.a.server->n_sessions += 8000;
+	engine_run(&e, 1500);
+	assert_int_equal(script_count(a, MSG_NEWS), 0);
+	assert_int_equal(script_count(b, MSG_NEWS), 1);
+	began = e.a.server->news_began;
+	engine_run(&e, 2500);
+	assert_int_equal(mono_ms_between(began, e.a.server->news_began), 0);
+	fake_cut(e.f, h1.ip, false);
+	engine_run(&e, 1500);
+	assert_int_equal(script_count(a, MSG_NEWS), 1);
+	assert_int_equal(script_count(b, MSG_NEWS), 1);
+	assert_false(x->news_missed);
+	e.a.server->n_sessions -= 8000;
+	engine_down(&e);
+}
+
 /* ---- silence ---- */
 
 static const char *link_shown(struct node *n, const char *guid)
@@ -457,6 +499,7 @@ int main(void)
 		cmocka_unit_test(a_quick_restart_makes_it_young_again),
 		cmocka_unit_test(without_a_peers_own_word_the_store_has_to_do),
 		cmocka_unit_test(everybody_is_told_a_slice_a_turn),
+		cmocka_unit_test(who_does_not_read_is_told_later_and_costs_the_others_nothing),
 		cmocka_unit_test(a_silent_agent_is_suspect_before_it_is_gone),
 		cmocka_unit_test(our_own_pause_makes_nobody_suspect),
 	};
