@@ -2,7 +2,7 @@
  * Which servers there are, and the hunt for one: dialling candidates beside each other until one has completed TLS.
  *
  * core/choice says which server is next, this file when. The next dial starts next_dial_ms after the last while TCP
- * isn't there; a candidate that has TCP gets max(1 s, 4 x the last handshake) first (decision 27). Nobody but the
+ * isn't there; a candidate that has TCP gets 1 to 3 s first (core/first_dial). Nobody but the
  * first to complete TLS sends a startup, so that the others never show up as connections of this agent.
  *
  * While there is no link at all, the list that doesn't answer is joined by the last one that worked, then by the one
@@ -16,8 +16,6 @@
 #include "base/mem.h"
 #include "client/engine.h"
 
-#define TLS_PATIENCE_MS 1000
-#define TLS_PATIENCE_TIMES 4
 #define MOST_FALLBACKS 2
 
 const char *hunt_name(enum hunt h)
@@ -420,10 +418,12 @@ static void attempt_connected(struct link *l, void *user)
 	struct attempt *at = user;
 	struct agent *a = at->agent;
 	size_t i = candidates_find(a, at->entry);
-	int64_t patience = i == CHOICE_NONE ? 0 : a->places[i].handshake_ms * TLS_PATIENCE_TIMES;
+	bool is_search = a->hunt.purpose == HUNT_SEEK || a->hunt.purpose == HUNT_SUSPECT;
+	int64_t patience = first_dial_patience_ms(i == CHOICE_NONE ? 0 : a->places[i].handshake_ms,
+						  is_search ? a->hunt.lost_agents : 0);
 
 	at->has_tcp = true;
-	at->next_at = mono_add_ms(world_now(a->world), patience > TLS_PATIENCE_MS ? patience : TLS_PATIENCE_MS);
+	at->next_at = mono_add_ms(world_now(a->world), patience);
 	hunt_step(a);
 }
 
@@ -775,10 +775,18 @@ void hunt_start(struct agent *a, enum hunt h)
 	hunt_resume(a, h);
 }
 
+void hunt_lost(struct agent *a, uint64_t n_agents)
+{
+	/* Links that got no further than their startup were told nothing: what is known holds for the whole search. */
+	if (n_agents)
+		a->hunt.lost_agents = n_agents;
+}
+
 void hunt_start_spread(struct agent *a, enum hunt h, uint64_t n_agents)
 {
 	int64_t ms = first_dial_delay_ms(&a->p.first_dial, n_agents, &a->world->rng);
 
+	hunt_lost(a, n_agents);
 	if (ms > 0) {
 		a->hunt.first_dial_at = mono_add_ms(world_now(a->world), ms);
 		a->hunt.first_dial_wait_ms = ms;

@@ -98,6 +98,8 @@ void hunt_start(struct agent *a, enum hunt h);
 void hunt_resume(struct agent *a, enum hunt h);
 /* Its first dial waits for a part of the time that so many agents need to be taken (docs/failover.md, "First dial"). */
 void hunt_start_spread(struct agent *a, enum hunt h, uint64_t n_agents);
+/* So many were on the server that the search is because of; 0: not told. */
+void hunt_lost(struct agent *a, uint64_t n_agents);
 void hunt_stop(struct agent *a); /* closes what is being dialled */
 void hunt_step(struct agent *a); /* looks again now */
 void hunt_fired(struct timer *t);
@@ -370,6 +372,7 @@ struct agent {
 		struct mono first_dial_at;
 		int64_t first_dial_wait_ms;
 		uint64_t first_dial_agents;
+		uint64_t lost_agents; /* of the server that is lost or silent, until the agent is Ready; 0: not told */
 	} hunt;
 
 	/* sessions */

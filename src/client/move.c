@@ -358,6 +358,7 @@ static void search_is_over(struct agent *a, const char *entry)
 	}
 	if (here != CHOICE_NONE)
 		a->candidates[here].is_put_off = false;
+	a->hunt.lost_agents = 0;
 }
 
 void move_session_ready(struct session *s, bool is_first)
@@ -450,6 +451,7 @@ static void current_gone(struct agent *a, const struct session *s, const char *s
 	/* What was being dialled for a move is as good a server as any. */
 	if (a->hunt.purpose != HUNT_NONE) {
 		a->hunt.purpose = HUNT_SEEK;
+		hunt_lost(a, s->n_agents);
 		hunt_step(a);
 	} else {
 		hunt_start_spread(a, HUNT_SEEK, s->n_agents);

@@ -1,4 +1,5 @@
 /* The failback gate in the agent (docs/failover.md): each rule's row, from a look to the link that takes over. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -454,6 +455,59 @@ static void a_search_off_a_silent_link_goes_on(void **state)
 	}
 }
 
+/* When it was dialled first; fails when it wasn't. */
+static int64_t dialled_ms(const struct bench *b, const char *ip)
+{
+	const struct str_list *dials = fake_dials(b->f);
+
+	for (size_t i = 0; i < dials->n; i++) {
+		if (strstr(dials->items[i], ip))
+			return atoll(strchr(dials->items[i], '@') + 1);
+	}
+	fail_msg("%s was not dialled", ip);
+	abort();
+}
+
+/* Many agents lose their server: nobody dials a second one because the first is slow. (First dial, 7, 8.) */
+static void who_is_one_of_many_is_patient(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t agents;
+		int64_t patience_ms;
+		bool is_move;
+	} rows[] = {
+		{"a few", 100, 1000, false},
+		{"many", 2000, 2000, false},
+		{"very many", 10000, 3000, false},
+		{"a move is planned", 10000, 1000, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int64_t second_ms, third_ms;
+		struct bench b;
+
+		bench_setup(&b, M1 "," M2 "," M3, NULL);
+		b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+		b.m2 = fake_server_new(b.f, M2, FAKE_MUTE);
+		bench_start(&b);
+		bench_run(&b, 100);
+		tell(b.m1, &(struct news){.agents = rows[i].agents});
+		bench_run(&b, 1000);
+		fake_dials_clear(b.f);
+		if (rows[i].is_move)
+			bench_migrate(b.m1, M1);
+		else
+			fake_server_stop(b.m1);
+		bench_run(&b, 6000);
+		second_ms = dialled_ms(&b, M2);
+		third_ms = dialled_ms(&b, M3);
+		check_row(&rows[i], third_ms >= second_ms + rows[i].patience_ms);
+		check_row(&rows[i], third_ms <= second_ms + rows[i].patience_ms + 5);
+		bench_teardown(&b);
+	}
+}
+
 /* Told with no interval, and the dial gives way to a search that turns out to be needless: it is tried again. */
 static void what_it_was_told_outlives_a_short_silence(void **state)
 {
@@ -773,6 +827,7 @@ int main(void)
 		cmocka_unit_test(a_failed_return_does_not_count_in_a_later_search),
 		cmocka_unit_test(a_search_off_a_silent_link_goes_on),
 		cmocka_unit_test(what_it_was_told_outlives_a_short_silence),
+		cmocka_unit_test(who_is_one_of_many_is_patient),
 		cmocka_unit_test(an_uptime_from_a_peer_is_bounded),
 		cmocka_unit_test(what_the_server_says_decides),
 		cmocka_unit_test(a_young_server_is_waited_for),
