@@ -45,6 +45,16 @@ static bool proving_gives_way(struct agent *a, enum hunt h)
 	return false;
 }
 
+/* Does it go before the move that is under way? */
+static bool goes_before(const struct agent *a, enum hunt h)
+{
+	/* Getting off a silent link, and off a server that asks for it, go before what is merely better. */
+	if (h == HUNT_SUSPECT || h == HUNT_MIGRATE)
+		return true;
+	/* A renewal that was put off and waits: the link home has the new certificate too. */
+	return h == HUNT_PREFERRED && a->hunt.purpose == HUNT_RENEW && !a->hunt.n_attempts;
+}
+
 bool move_begin(struct agent *a, enum hunt h)
 {
 	if (!a->no_reconnect && !a->gone && proving_gives_way(a, h))
@@ -52,8 +62,7 @@ bool move_begin(struct agent *a, enum hunt h)
 	if (!move_is_possible(a, h) || a->hunt.purpose == h)
 		return false;
 	if (a->hunt.purpose != HUNT_NONE) {
-		/* Getting off a silent link, and off a server that asks for it, go before what is merely better. */
-		if (h != HUNT_SUSPECT && h != HUNT_MIGRATE)
+		if (!goes_before(a, h))
 			return false;
 		/* What was asked for follows when this one has come to nothing. */
 		a->migrate_due |= a->hunt.purpose == HUNT_MIGRATE;

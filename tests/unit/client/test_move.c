@@ -540,6 +540,29 @@ static void a_renewal_outlives_what_it_gives_way_to(void **state)
 	}
 }
 
+/* A server may name ten minutes: the way home isn't closed for so long. */
+static void a_renewal_that_waits_does_not_keep_it_from_home(void **state)
+{
+	struct tls_creds *fresh;
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	fresh = fake_creds(b.f);
+	b.m1->retry_ms = 600000;
+	assert_int_equal(agent_set_creds(b.agent, fresh, false), ERR_OK);
+	bench_run(&b, 100);
+	assert_int_equal(b.m1->n_links, 2);
+	agent_check_preferred(b.agent);
+	bench_run(&b, PROVEN_MS);
+	assert_string_equal(bench_connected(&b), M2);
+	/* And there is nothing to renew any more. */
+	bench_run(&b, 700000);
+	assert_int_equal(b.m1->n_links, 2);
+	assert_int_equal(fake_server_count(b.m2, MSG_STARTUP_ROUTING), 1);
+	tls_creds_unref(fresh);
+	bench_teardown(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -570,6 +593,7 @@ int main(void)
 		cmocka_unit_test(a_new_certificate_that_comes_during_a_dial_is_used_next),
 		cmocka_unit_test(a_migration_outlives_a_short_silence),
 		cmocka_unit_test(a_renewal_outlives_what_it_gives_way_to),
+		cmocka_unit_test(a_renewal_that_waits_does_not_keep_it_from_home),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
