@@ -140,6 +140,8 @@ static enum err params_check(const struct agent_params *p, struct why *why)
 		problem = "there is no resource name";
 	else if (!p->max_dials || !p->commands_max)
 		problem = "at least one dial and one command must be possible";
+	else if (p->failback.prove_ms <= 0)
+		problem = "a link to the preferred server must have some time to prove itself";
 	if (!problem)
 		return ERR_OK;
 	why_set(why, "%s", problem);

@@ -2,7 +2,7 @@
  * Which servers there are, and the hunt for one: dialling candidates beside each other until one has completed TLS.
  *
  * core/choice says which server is next, this file when. The next dial starts next_dial_ms after the last while TCP
- * isn't there; a candidate that has TCP gets max(1 s, 4 x the last handshake) first (decision 27). Nobody but the
+ * isn't there; a candidate that has TCP gets 1 to 3 s first (core/first_dial). Nobody but the
  * first to complete TLS sends a startup, so that the others never show up as connections of this agent.
  *
  * While there is no link at all, the list that doesn't answer is joined by the last one that worked, then by the one
@@ -16,8 +16,6 @@
 #include "base/mem.h"
 #include "client/engine.h"
 
-#define TLS_PATIENCE_MS 1000
-#define TLS_PATIENCE_TIMES 4
 #define MOST_FALLBACKS 2
 
 const char *hunt_name(enum hunt h)
@@ -40,12 +38,23 @@ const char *hunt_purpose(enum hunt h)
 	return names[h];
 }
 
+bool hunt_is_move(enum hunt h)
+{
+	return h == HUNT_PREFERRED || h == HUNT_MIGRATE || h == HUNT_RENEW;
+}
+
 /* ---- the candidates ---- */
+
+/* However it is spelled: the default port may be there or not. */
+static bool is_same(const struct agent *a, const char *left, const char *right)
+{
+	return !strcmp(left, right) || server_entry_same(left, right, a->p.port);
+}
 
 size_t candidates_find(const struct agent *a, const char *entry)
 {
 	for (size_t i = 0; i < a->n_candidates; i++) {
-		if (!strcmp(a->places[i].entry, entry))
+		if (is_same(a, a->places[i].entry, entry))
 			return i;
 	}
 	return CHOICE_NONE;
@@ -92,10 +101,10 @@ struct places {
 	size_t n;
 };
 
-static bool places_have(const struct places *p, const char *entry)
+static bool places_have(const struct agent *a, const struct places *p, const char *entry)
 {
 	for (size_t i = 0; i < p->n; i++) {
-		if (!strcmp(p->places[i].entry, entry))
+		if (is_same(a, p->places[i].entry, entry))
 			return true;
 	}
 	return false;
@@ -108,7 +117,7 @@ static enum err places_add(struct places *to, const struct agent *a, const char 
 	struct candidate *c = &to->candidates[to->n];
 	struct place *p = &to->places[to->n];
 
-	if (places_have(to, entry))
+	if (places_have(a, to, entry))
 		return ERR_OK;
 	if (old != CHOICE_NONE) {
 		*c = a->candidates[old];
@@ -218,7 +227,7 @@ enum err candidates_rebuild(struct agent *a)
 static bool is_dialing(const struct agent *a, const char *entry)
 {
 	list_for (at, &a->hunt.attempts, struct attempt, in) {
-		if (!strcmp(at->entry, entry))
+		if (is_same(a, at->entry, entry))
 			return true;
 	}
 	return false;
@@ -231,8 +240,8 @@ void candidates_refresh(struct agent *a)
 
 		c->sentence = a->places[i].said[0] ? a->places[i].said : NULL;
 		c->avoided = list_avoids(a, &a->places[i]);
-		c->connected = a->current && !strcmp(a->current->entry, c->entry);
-		c->dialing = is_dialing(a, c->entry) || (a->next && !strcmp(a->next->entry, c->entry));
+		c->connected = a->current && is_same(a, a->current->entry, c->entry);
+		c->dialing = is_dialing(a, c->entry) || (a->next && is_same(a, a->next->entry, c->entry));
 	}
 }
 
@@ -258,6 +267,23 @@ void candidate_failed(struct agent *a, const char *entry, enum err why, const ch
 	agent_changed(a);
 }
 
+void candidate_move_failed(struct agent *a, const char *entry, enum err why, const char *sentence)
+{
+	size_t i = candidates_find(a, entry);
+	struct candidate *c;
+
+	if (i == CHOICE_NONE)
+		return;
+	c = &a->candidates[i];
+	candidate_says(a, i, why, sentence);
+	c->is_put_off = false;
+	/* A look at the preferred server every few seconds must not make it one that is waited for when it is needed.
+	 */
+	backoff_worked(&c->backoff);
+	backoff_failed(&c->backoff, &a->p.backoff, world_now(a->world), &a->world->rng);
+	agent_changed(a);
+}
+
 void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, const char *sentence)
 {
 	size_t i = candidates_find(a, entry);
@@ -272,7 +298,16 @@ void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, con
 	a->places[i].was_tried = false;
 	if (a->places[i].put_off < UINT_MAX)
 		a->places[i].put_off++;
+	/* An answer: the older lists are for when there is none. */
+	if (!a->places[i].is_fallback)
+		a->hunt.seeking_since = a->candidates[i].backoff.retry_at;
 	agent_changed(a);
+}
+
+/* It has named a time itself that has not come yet. */
+static bool is_waited_for(const struct agent *a, const struct candidate *c)
+{
+	return c->is_put_off && !mono_reached(world_now(a->world), c->backoff.retry_at);
 }
 
 void candidate_send_to(struct agent *a, const char *from, const char *entry)
@@ -283,10 +318,13 @@ void candidate_send_to(struct agent *a, const char *from, const char *entry)
 		if (!server_entry_same(c->entry, entry, a->p.port) || server_entry_same(c->entry, from, a->p.port))
 			continue;
 		/* What we were told to avoid, and a time that it has named itself, are nearer to the truth. */
-		if (c->unusable || c->is_put_off || list_avoids(a, &a->places[i]))
+		if (c->unusable || is_waited_for(a, c) || list_avoids(a, &a->places[i]))
 			return;
 		log_info(a->log, "sent to another server", KV_S("from", from), KV_S("to", c->entry));
 		a->places[i].is_sent = true;
+		/* Who names it knows more than its last failure tells. */
+		c->has_failed = false;
+		c->is_put_off = false;
 		c->backoff.retry_at = (struct mono){0};
 		return;
 	}
@@ -303,17 +341,11 @@ void candidate_worked(struct agent *a, const char *entry)
 	a->places[i].is_compat = false;
 	a->places[i].said[0] = '\0';
 	a->candidates[i].is_put_off = false;
-	a->places[i].no_ticket = false;
 	a->candidates[i].last_error = ERR_OK;
 	backoff_worked(&a->candidates[i].backoff);
 }
 
 /* ---- attempts ---- */
-
-static bool hunt_is_move(enum hunt h)
-{
-	return h == HUNT_PREFERRED || h == HUNT_MIGRATE || h == HUNT_RENEW;
-}
 
 /*
  * An unknown server is asked as a muster server first and, if TLS itself is what failed, as CloudStack's next: its
@@ -349,6 +381,14 @@ static enum tls_profile profile_of(const struct agent *a, const struct place *p)
 
 static enum err attempt_dial(struct attempt *at, const struct place *p, struct why *why);
 
+static void hunted_failed(struct agent *a, const char *entry, enum err why, const char *sentence)
+{
+	if (hunt_is_move(a->hunt.purpose))
+		candidate_move_failed(a, entry, why, sentence);
+	else
+		candidate_failed(a, entry, why, sentence);
+}
+
 /* The end of an attempt that didn't become a session. */
 static void attempt_failed(struct attempt *at, enum err error, const char *sentence, bool may_switch)
 {
@@ -364,11 +404,7 @@ static void attempt_failed(struct attempt *at, enum err error, const char *sente
 		candidate_says(a, i, error, sentence);
 		p->was_tried = false;
 	} else {
-		/* A look at the preferred server every few seconds must not make it one that is waited for when it is
-		 * needed. */
-		if (hunt_is_move(a->hunt.purpose))
-			backoff_worked(&a->candidates[i].backoff);
-		candidate_failed(a, at->entry, error, sentence);
+		hunted_failed(a, at->entry, error, sentence);
 		log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(error)),
 			 KV_S("reason", sentence),
 			 KV_I("again_in_ms", mono_ms_between(world_now(a->world), a->candidates[i].backoff.retry_at)));
@@ -382,18 +418,40 @@ static void attempt_connected(struct link *l, void *user)
 	struct attempt *at = user;
 	struct agent *a = at->agent;
 	size_t i = candidates_find(a, at->entry);
-	int64_t patience = i == CHOICE_NONE ? 0 : a->places[i].handshake_ms * TLS_PATIENCE_TIMES;
+	bool is_search = a->hunt.purpose == HUNT_SEEK || a->hunt.purpose == HUNT_SUSPECT;
+	int64_t patience = first_dial_patience_ms(i == CHOICE_NONE ? 0 : a->places[i].handshake_ms,
+						  is_search ? a->hunt.lost_agents : 0);
 
 	at->has_tcp = true;
-	at->next_at = mono_add_ms(world_now(a->world), patience > TLS_PATIENCE_MS ? patience : TLS_PATIENCE_MS);
+	at->next_at = mono_add_ms(world_now(a->world), patience);
 	hunt_step(a);
+}
+
+/*
+ * What a handshake that worked says about the ticket. Only where one with it has just failed and one without works, it
+ * was the ticket: a server that dies or is overrun fails either way, and everybody would come back the dear way.
+ */
+static void ticket_judged(const struct attempt *at)
+{
+	struct agent *a = at->agent;
+	size_t i = candidates_find(a, at->entry);
+
+	/* A server that isn't muster says nothing about it. */
+	if (at->lost_ticket && str_list_has(&a->known_muster, at->entry))
+		tickets_drop(a, "a handshake without it works where one with it did not");
+	if (i != CHOICE_NONE && !at->resumes)
+		a->places[i].no_ticket = false;
 }
 
 static void attempt_up(struct link *l, void *user)
 {
 	struct attempt *at = user;
 	struct agent *a = at->agent;
-	struct arrival won = {.purpose = a->hunt.purpose, .is_sent = at->is_sent};
+	struct arrival won = {
+		.purpose = a->hunt.purpose,
+		.creds_generation = at->creds_generation,
+		.is_sent = at->is_sent,
+	};
 	struct why why = WHY_NONE;
 	char *entry;
 	size_t i;
@@ -402,6 +460,7 @@ static void attempt_up(struct link *l, void *user)
 		attempt_failed(at, ERR_UNTRUSTED, why.text, false);
 		return;
 	}
+	ticket_judged(at);
 	won.link = STEAL(at->link);
 	won.entry = entry = STEAL(at->entry);
 	attempt_free(at);
@@ -434,9 +493,7 @@ static bool attempt_without_ticket(struct attempt *at, enum err why, const char 
 		return false;
 	log_info(a->log, "a handshake with a session ticket failed, trying without", KV_S("server", at->entry),
 		 KV_S("error", err_name(why)), KV_S("reason", sentence));
-	/* A server that isn't muster says nothing about the ticket. */
-	if (str_list_has(&a->known_muster, at->entry))
-		tickets_drop(a, sentence);
+	at->lost_ticket = true;
 	at->profile = profile_of(a, &a->places[i]);
 	return attempt_dial(at, &a->places[i], &said) == ERR_OK;
 }
@@ -486,6 +543,7 @@ static enum err attempt_dial(struct attempt *at, const struct place *p, struct w
 	};
 
 	at->has_tcp = false;
+	at->creds_generation = a->creds_generation;
 	at->resumes = params.tls.resume.len > 0;
 	at->next_at = mono_add_ms(world_now(a->world), a->p.next_dial_ms);
 	return link_dial(&at->link, &params, at->by_last_ip ? p->last_ip : p->address.host,
@@ -502,7 +560,7 @@ static void attempt_start(struct agent *a, size_t i)
 	p->was_tried = true;
 	if (!at || !(at->entry = mem_strdup(p->entry))) {
 		mem_free(at);
-		candidate_failed(a, p->entry, e, NULL);
+		hunted_failed(a, p->entry, e, NULL);
 		return;
 	}
 	at->agent = a;
@@ -516,7 +574,7 @@ static void attempt_start(struct agent *a, size_t i)
 	if (e) {
 		log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(e)),
 			 KV_S("reason", why_text(&why, e)));
-		candidate_failed(a, at->entry, e, why_text(&why, e));
+		hunted_failed(a, at->entry, e, why_text(&why, e));
 		attempt_free(at);
 	}
 }
@@ -531,7 +589,7 @@ static bool hunt_is_for(const struct agent *a, enum hunt h, size_t i)
 
 	switch (h) {
 	case HUNT_PREFERRED:
-		return a->list.n && !strcmp(c->entry, a->list.items[0]);
+		return a->list.n && is_same(a, c->entry, a->list.items[0]);
 	case HUNT_MIGRATE:
 		if (c->avoided || c->connected || a->places[i].is_fallback)
 			return false;
@@ -709,15 +767,26 @@ void hunt_resume(struct agent *a, enum hunt h)
 
 void hunt_start(struct agent *a, enum hunt h)
 {
-	for (size_t i = 0; i < a->n_candidates; i++)
+	for (size_t i = 0; i < a->n_candidates; i++) {
 		a->places[i].was_tried = false;
+		if (h == HUNT_SEEK)
+			a->places[i].no_ticket = false;
+	}
 	hunt_resume(a, h);
+}
+
+void hunt_lost(struct agent *a, uint64_t n_agents)
+{
+	/* Links that got no further than their startup were told nothing: what is known holds for the whole search. */
+	if (n_agents)
+		a->hunt.lost_agents = n_agents;
 }
 
 void hunt_start_spread(struct agent *a, enum hunt h, uint64_t n_agents)
 {
 	int64_t ms = first_dial_delay_ms(&a->p.first_dial, n_agents, &a->world->rng);
 
+	hunt_lost(a, n_agents);
 	if (ms > 0) {
 		a->hunt.first_dial_at = mono_add_ms(world_now(a->world), ms);
 		a->hunt.first_dial_wait_ms = ms;

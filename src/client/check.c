@@ -249,7 +249,7 @@ void check_prove(struct session *s)
 			timer_set(a->world, &s->prove_timer, look_again);
 	} else {
 		if (v == FAILBACK_UNPROVEN) {
-			candidate_failed(a, s->entry, ERR_TIMEOUT, failback_verdict_text(v));
+			candidate_move_failed(a, s->entry, ERR_TIMEOUT, failback_verdict_text(v));
 			check_failed(a);
 		} else {
 			look_sooner(a, next_look(a, q, v, look_again));
@@ -283,6 +283,14 @@ void check_changed(struct agent *a)
 	/* Who was told to go and could not, has no regular look, perhaps: now it may. */
 	if (look_quietly(a) == FAILBACK_OPEN && is_told(a) && a->told == TOLD_TO_LOOK)
 		look_sooner(a, mono_add_ms(world_now(a->world), rng_between(&a->world->rng, 0, TOLD_SPREAD_MS)));
+}
+
+void check_resume(struct agent *a)
+{
+	if (!is_ready(a) || !is_told(a) || check_is_on_preferred(a))
+		return;
+	if (a->told == TOLD_TO_LOOK || !timer_is_set(&a->check_timer))
+		look_sooner(a, mono_add_ms(world_now(a->world), BUSY_MS));
 }
 
 void check_failed(struct agent *a)
@@ -336,6 +344,8 @@ void check_ready(struct agent *a)
 	/* Told while there was no link, or the server says by its Ready that it is time. */
 	if (a->told == TOLD_TO_LOOK && !a->told_at.us && !check_is_on_preferred(a))
 		look(a);
+	else
+		check_resume(a);
 }
 
 void check_lost(struct agent *a)

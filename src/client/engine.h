@@ -10,6 +10,7 @@
  *   list.c          a received list, avoid list and interval
  *   own_commands.c  the commands that the engine answers itself
  *   news.c          what a server says without being asked
+ *   tickets.c       the session ticket that makes coming back cheap
  *   requests.c      batches of commands and their answers, across links
  *   cron.c          commands that are repeated
  *   trust.c         may this be my server?
@@ -51,8 +52,10 @@ struct attempt {
 	bool by_last_ip;
 	bool is_sent;
 	bool has_tcp;
-	bool resumes;        /* offers a ticket */
-	struct mono next_at; /* when another server may be dialled beside it */
+	bool resumes;              /* offers a ticket */
+	bool lost_ticket;          /* has offered one, failed, and is made again without */
+	unsigned creds_generation; /* of the certificate it was begun with */
+	struct mono next_at;       /* when another server may be dialled beside it */
 };
 
 /* What a new link is wanted for. */
@@ -67,11 +70,14 @@ enum hunt {
 const char *hunt_name(enum hunt h);
 /* As a startup says it: "seek", "preferred", ... */
 const char *hunt_purpose(enum hunt h);
+/* Planned: there is a link, and nothing is wrong with it. */
+bool hunt_is_move(enum hunt h);
 /* What has completed TLS. */
 struct arrival {
 	struct link *link;
 	const char *entry;
 	enum hunt purpose;
+	unsigned creds_generation;
 	bool is_sent;
 };
 
@@ -81,6 +87,8 @@ void candidates_refresh(struct agent *a);
 size_t candidates_find(const struct agent *a, const char *entry); /* CHOICE_NONE: not there */
 void candidates_deinit(struct agent *a);
 void candidate_failed(struct agent *a, const char *entry, enum err why, const char *sentence);
+/* A planned move has failed: no word on what a search should do, and the back-off is that of one failure. */
+void candidate_move_failed(struct agent *a, const char *entry, enum err why, const char *sentence);
 void candidate_worked(struct agent *a, const char *entry);
 /* The server has asked us to come back then, and may have named another one (NULL: none) to try at once. */
 void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, const char *sentence);
@@ -90,6 +98,8 @@ void hunt_start(struct agent *a, enum hunt h);
 void hunt_resume(struct agent *a, enum hunt h);
 /* Its first dial waits for a part of the time that so many agents need to be taken (docs/failover.md, "First dial"). */
 void hunt_start_spread(struct agent *a, enum hunt h, uint64_t n_agents);
+/* So many were on the server that the search is because of; 0: not told. */
+void hunt_lost(struct agent *a, uint64_t n_agents);
 void hunt_stop(struct agent *a); /* closes what is being dialled */
 void hunt_step(struct agent *a); /* looks again now */
 void hunt_fired(struct timer *t);
@@ -177,6 +187,7 @@ struct tickets {
 	struct mono got_at;
 	struct timer refresh;     /* when one is fetched; during a visit its deadline */
 	struct link *visit;       /* owned; NULL: none */
+	bool visit_is_up;         /* it has completed TLS */
 	struct mono barren_until; /* no visit before its time: the last brought nothing */
 	unsigned visit_generation;
 };
@@ -198,6 +209,8 @@ enum err move_plan_migration(struct session *s, struct why *why) MUST_CHECK;
 /* Begins what had to wait for another move to end. */
 void move_due(struct agent *a);
 void move_abandon(struct agent *a, const char *reason);
+/* The link in use is alive after all, or got done: what was to replace it is dropped. */
+void move_not_needed(struct agent *a);
 /* A dialled link has completed TLS with a server that we trust. Takes the link. */
 void move_arrived(struct agent *a, const struct arrival *arrival);
 /* The link to the preferred server has proven itself and takes over. */
@@ -246,6 +259,8 @@ void check_changed(struct agent *a);
 void check_prove(struct session *s);
 /* An attempt to return has come to nothing. */
 void check_failed(struct agent *a);
+/* Who was told tries on after a move that had precedence: what it gave way to may have no other look. */
+void check_resume(struct agent *a);
 /* The preferred server has asked to come back then. */
 void check_put_off(struct agent *a, struct mono until);
 /* This session takes the place of the one in use: the flap damper's business. */
@@ -357,6 +372,7 @@ struct agent {
 		struct mono first_dial_at;
 		int64_t first_dial_wait_ms;
 		uint64_t first_dial_agents;
+		uint64_t lost_agents; /* of the server that is lost or silent, until the agent is Ready; 0: not told */
 	} hunt;
 
 	/* sessions */

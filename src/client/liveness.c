@@ -13,8 +13,8 @@
 #include <stdio.h>
 
 #include "client/engine.h"
+#include "core/heartbeat.h"
 
-#define DEAD_AT_LEAST_MS 10000
 #define OWN_STALL_MS 1000
 #define STARTING_AT_LEAST_MS 2000
 #define STARTUP_SLOW_MS 10000 /* a server that is alive and has not made us Ready by then */
@@ -27,38 +27,35 @@ static bool is_starting(const struct session *s)
 
 static int64_t suspect_ms(const struct session *s)
 {
-	int64_t ms = s->heartbeat_ms * 5 / 2;
+	int64_t ms = heartbeat_suspect_ms(s->heartbeat_ms);
 
 	return is_starting(s) && ms < STARTING_AT_LEAST_MS ? STARTING_AT_LEAST_MS : ms;
 }
 
-static int64_t dead_ms(const struct session *s)
+/* Silence before we were listening again doesn't count. */
+static struct mono not_excused(const struct session *s, struct mono at)
 {
-	int64_t ms = s->heartbeat_ms * 4;
-
-	return ms > DEAD_AT_LEAST_MS ? ms : DEAD_AT_LEAST_MS;
+	return mono_before(at, s->excused) ? s->excused : at;
 }
 
 static struct mono heard(const struct session *s)
 {
-	struct mono at = link_heard(s->link);
-
-	return mono_before(at, s->excused) ? s->excused : at;
+	return not_excused(s, link_heard(s->link));
 }
 
 /* When a ping is overdue; MONO_NEVER: none is. Any bytes that have come since are a sign of life too. */
 static struct mono overdue_at(const struct session *s)
 {
-	struct mono from = mono_before(s->asked_at, s->excused) ? s->excused : s->asked_at;
-
 	if (!s->asked_at.us || s->agent->p.ping_deadline_ms <= 0 || mono_before(s->asked_at, link_heard(s->link)))
 		return MONO_NEVER;
-	return mono_add_ms(from, s->agent->p.ping_deadline_ms);
+	return mono_add_ms(not_excused(s, s->asked_at), s->agent->p.ping_deadline_ms);
 }
 
 static struct mono slow_at(const struct session *s)
 {
-	return s->is_muster && is_starting(s) ? mono_add_ms(s->started_at, STARTUP_SLOW_MS) : MONO_NEVER;
+	if (!s->is_muster || !is_starting(s))
+		return MONO_NEVER;
+	return mono_add_ms(not_excused(s, s->started_at), STARTUP_SLOW_MS);
 }
 
 /* When it becomes suspect if nothing happens. */
@@ -108,7 +105,11 @@ static void speaks_again(struct session *s)
 		return;
 	s->is_suspect = false;
 	log_info(a->log, "the server is heard again", KV_S("server", s->entry));
-	if (s == a->current && a->hunt.purpose == HUNT_SUSPECT)
+	if (s != a->current)
+		return;
+	if (s->state == SESSION_READY)
+		move_not_needed(a);
+	else if (a->hunt.purpose == HUNT_SUSPECT)
 		move_abandon(a, "the link in use is alive after all");
 }
 
@@ -161,7 +162,7 @@ static bool next_is_given_up(struct session *s)
 
 static struct mono dead_at(const struct session *s)
 {
-	return s->heartbeat_ms ? mono_add_ms(heard(s), dead_ms(s)) : MONO_NEVER;
+	return s->heartbeat_ms ? mono_add_ms(heard(s), heartbeat_dead_ms(s->heartbeat_ms)) : MONO_NEVER;
 }
 
 void liveness_look(struct timer *t)

@@ -45,6 +45,16 @@ static bool proving_gives_way(struct agent *a, enum hunt h)
 	return false;
 }
 
+/* Does it go before the move that is under way? */
+static bool goes_before(const struct agent *a, enum hunt h)
+{
+	/* Getting off a silent link, and off a server that asks for it, go before what is merely better. */
+	if (h == HUNT_SUSPECT || h == HUNT_MIGRATE)
+		return true;
+	/* A renewal that was put off and waits: the link home has the new certificate too. */
+	return h == HUNT_PREFERRED && a->hunt.purpose == HUNT_RENEW && !a->hunt.n_attempts;
+}
+
 bool move_begin(struct agent *a, enum hunt h)
 {
 	if (!a->no_reconnect && !a->gone && proving_gives_way(a, h))
@@ -52,11 +62,15 @@ bool move_begin(struct agent *a, enum hunt h)
 	if (!move_is_possible(a, h) || a->hunt.purpose == h)
 		return false;
 	if (a->hunt.purpose != HUNT_NONE) {
-		/* Getting off a silent link, and off a server that asks for it, go before what is merely better. */
-		if (h != HUNT_SUSPECT && h != HUNT_MIGRATE)
+		if (!goes_before(a, h))
 			return false;
+		/* What was asked for follows when this one has come to nothing. */
+		a->migrate_due |= a->hunt.purpose == HUNT_MIGRATE;
+		a->renew_due |= a->hunt.purpose == HUNT_RENEW;
 		hunt_stop(a);
 	}
+	if (h == HUNT_MIGRATE)
+		a->migrate_due = false;
 	log_info(a->log, "looking for another server", KV_S("server", a->current->entry), KV_S("for", hunt_name(h)));
 	/* A server that has fallen silent is so for all of its agents. */
 	if (h == HUNT_SUSPECT)
@@ -83,10 +97,15 @@ void move_due(struct agent *a)
 
 void move_abandon(struct agent *a, const char *reason)
 {
+	bool was_return = a->hunt.purpose == HUNT_PREFERRED;
+
 	log_info(a->log, "staying on this server", KV_S("server", a->current ? a->current->entry : "-"),
 		 KV_S("looked_for", hunt_name(a->hunt.purpose)), KV_S("reason", reason));
 	hunt_stop(a);
 	agent_changed(a);
+	/* A return that was tried has a back-off; one that had to give way is tried again. */
+	if (!was_return)
+		check_resume(a);
 	move_due(a);
 }
 
@@ -136,6 +155,23 @@ void move_migrate_fired(struct timer *t)
 
 /* ---- a new link ---- */
 
+static bool is_proven(const struct session *s)
+{
+	return s->ready_at.us && mono_reached(world_now(s->agent->world), mono_add_ms(s->ready_at, PROVEN_MS));
+}
+
+/* The link in use makes room for another one: what that says about its server, and what is done with. */
+static void leave(struct agent *a, const struct session *old, enum hunt purpose)
+{
+	if (is_proven(old))
+		candidate_worked(a, old->entry);
+	if (purpose == HUNT_SUSPECT)
+		candidate_failed(a, old->entry, ERR_TIMEOUT, "the server does not answer any more");
+	/* Nobody is left who has asked us to go. */
+	if (purpose == HUNT_SUSPECT || purpose == HUNT_MIGRATE)
+		a->migrate_due = false;
+}
+
 static bool move_is_wanted(struct agent *a, enum hunt purpose)
 {
 	if (agent_is_stopped(a) || a->no_reconnect || a->next)
@@ -154,8 +190,7 @@ static void move_take(struct agent *a, struct session *s)
 		a->next = NULL;
 		a->current = s;
 		if (old) {
-			if (s->purpose == HUNT_SUSPECT)
-				candidate_failed(a, old->entry, ERR_TIMEOUT, "the server does not answer any more");
+			leave(a, old, s->purpose);
 			check_moved(a, s);
 			session_close(old);
 		}
@@ -282,8 +317,7 @@ static void promote(struct agent *a)
 	a->next = NULL;
 	log_info(a->log, "moved to another link", KV_S("from", old->entry), KV_S("to", a->current->entry),
 		 KV_S("for", hunt_name(a->current->purpose)));
-	if (a->current->purpose == HUNT_SUSPECT)
-		candidate_failed(a, old->entry, ERR_TIMEOUT, "the server does not answer any more");
+	leave(a, old, a->current->purpose);
 	if (old->state == SESSION_READY)
 		session_retire(old);
 	else
@@ -298,18 +332,24 @@ static void claim_back(struct agent *a)
 		log_warn(a->log, "startup not sent again", KV_S("server", a->current->entry));
 }
 
-/* The first server got done after all, while a second link was being made because it didn't. */
-static void second_is_not_needed(struct agent *a)
+void move_not_needed(struct agent *a)
 {
+	bool was_started;
+
 	if (a->hunt.purpose == HUNT_SUSPECT)
 		move_abandon(a, "the link in use is alive after all");
-	if (!a->next)
+	if (!a->next || a->next->purpose != HUNT_SUSPECT)
 		return;
 	log_info(a->log, "staying on this server", KV_S("server", a->current->entry),
 		 KV_S("looked_for", hunt_name(a->next->purpose)));
+	was_started = a->next->started_at.us != 0;
 	session_close(a->next);
 	a->next = NULL;
-	claim_back(a);
+	agent_changed(a);
+	if (was_started)
+		claim_back(a);
+	check_resume(a);
+	move_due(a);
 }
 
 /*
@@ -322,10 +362,12 @@ static void search_is_over(struct agent *a, const char *entry)
 
 	for (size_t i = 0; i < a->n_candidates; i++) {
 		a->places[i].put_off = 0;
+		a->places[i].is_sent = false;
 		a->candidates[i].has_failed = false;
 	}
 	if (here != CHOICE_NONE)
 		a->candidates[here].is_put_off = false;
+	a->hunt.lost_agents = 0;
 }
 
 void move_session_ready(struct session *s, bool is_first)
@@ -337,7 +379,7 @@ void move_session_ready(struct session *s, bool is_first)
 	if (s == a->next)
 		promote(a);
 	else if (is_first)
-		second_is_not_needed(a);
+		move_not_needed(a);
 	assert(s == a->current);
 	if (is_first)
 		search_is_over(a, s->entry);
@@ -356,24 +398,30 @@ void move_session_ready(struct session *s, bool is_first)
 
 /* ---- loss ---- */
 
-static bool is_proven(const struct session *s)
+/*
+ * Is the reason for the move still there? The server that wants us to go has not been obeyed as long as another
+ * candidate is left, and a silent link is not got off.
+ */
+static bool is_still_wanted(const struct agent *a, enum hunt h)
 {
-	return s->ready_at.us && mono_reached(world_now(s->agent->world), mono_add_ms(s->ready_at, PROVEN_MS));
+	return h == HUNT_MIGRATE || (h == HUNT_SUSPECT && a->current && liveness_is_suspect(a->current));
 }
 
 /* What the move was for goes on without that link. */
 static void next_gone(struct agent *a, const struct session *s)
 {
-	/* The server that wants us to go has not been obeyed as long as another candidate is left. */
-	if (s->purpose == HUNT_MIGRATE && move_is_possible(a, HUNT_MIGRATE) && a->hunt.purpose == HUNT_NONE)
-		hunt_resume(a, HUNT_MIGRATE);
+	if (is_still_wanted(a, s->purpose) && move_is_possible(a, s->purpose) && a->hunt.purpose == HUNT_NONE)
+		hunt_resume(a, s->purpose);
 	move_due(a);
 }
 
 static void next_lost(struct agent *a, struct session *s, enum err why, const char *sentence, bool claims)
 {
 	a->next = NULL;
-	candidate_failed(a, s->entry, why, sentence);
+	if (hunt_is_move(s->purpose))
+		candidate_move_failed(a, s->entry, why, sentence);
+	else
+		candidate_failed(a, s->entry, why, sentence);
 	if (claims)
 		claim_back(a);
 	if (s->purpose == HUNT_PREFERRED)
@@ -395,7 +443,8 @@ static void current_gone(struct agent *a, const struct session *s, const char *s
 		agent_move(a, AGENT_STARTING, sentence);
 		if (a->current->state != SESSION_PROVING)
 			return;
-		/* There is nothing to lose any more by trying it as it is. */
+		/* There is nothing to lose any more by trying it as it is, and it is no return that could wait. */
+		a->current->purpose = HUNT_SEEK;
 		e = session_begin(a->current);
 		if (e)
 			move_session_lost(a->current, e, "the startup can't be sent");
@@ -411,6 +460,7 @@ static void current_gone(struct agent *a, const struct session *s, const char *s
 	/* What was being dialled for a move is as good a server as any. */
 	if (a->hunt.purpose != HUNT_NONE) {
 		a->hunt.purpose = HUNT_SEEK;
+		hunt_lost(a, s->n_agents);
 		hunt_step(a);
 	} else {
 		hunt_start_spread(a, HUNT_SEEK, s->n_agents);
@@ -477,6 +527,8 @@ void move_session_put_off(struct session *s, int64_t retry_ms, const char *serve
 		return;
 	}
 	a->next = NULL;
+	if (s->purpose == HUNT_RENEW)
+		a->renew_due = true;
 	if (s->purpose == HUNT_PREFERRED)
 		check_put_off(a, mono_add_ms(world_now(a->world), retry_ms));
 	next_gone(a, s);

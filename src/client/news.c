@@ -4,6 +4,8 @@
  */
 #include "client/engine.h"
 
+#define UPTIME_MOST_MS (INT64_C(100) * 365 * 86400 * 1000) /* a hundred years: sums with it stay in range */
+
 static bool names_preferred(const struct agent *a, const struct msg_news *m)
 {
 	return m->preferred && a->list.n && server_entry_same(m->preferred, a->list.items[0], a->p.port);
@@ -21,7 +23,9 @@ static void word_take(struct session *s, const struct msg_news *m)
 		.is_known = true,
 		.is_up = str_equal(m->preferredState, "Up"),
 		.is_accepting = !m->preferredAccepting.has || m->preferredAccepting.value,
-		.uptime_ms = uptime > 0 ? uptime : 0,
+		.uptime_ms = uptime < 0                ? 0
+			     : uptime < UPTIME_MOST_MS ? uptime
+						       : UPTIME_MOST_MS,
 		.said_at = world_now(a->world),
 	};
 	if (s == a->current)

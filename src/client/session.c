@@ -16,8 +16,8 @@
 #define PING_MOST_S 86400
 #define PUT_OFF_MOST_MS 600000
 #define RETIRE_MS 2000
-#define HEARTBEAT_LEAST_MS 100
-#define HEARTBEAT_MOST_MS 60000
+#define HEARTBEAT_TAKEN_LEAST_MS 100 /* wider than what our servers name */
+#define HEARTBEAT_TAKEN_MOST_MS 60000
 
 #define TO(state) (1u << SESSION_##state)
 /* clang-format off */
@@ -234,7 +234,7 @@ static void startup_answered(struct session *s, const struct msg_startup_answer 
 	 */
 	if (s->is_muster && s->state == SESSION_STARTING)
 		timer_set_in(a->world, &s->startup_timer, a->p.startup_ms);
-	else
+	else if (!s->is_muster || s->state != SESSION_ANSWERED)
 		timer_stop(a->world, &s->startup_timer);
 	s->ping_ms = (ping_s < PING_MOST_S ? ping_s : PING_MOST_S) * 1000;
 	s->ping_at = mono_add_ms(world_now(a->world), s->ping_ms);
@@ -432,7 +432,7 @@ enum err session_new(struct session **out, struct agent *a, const struct arrival
 	s->state = SESSION_PROVING;
 	s->is_muster = link_is_muster(l);
 	s->is_transferred = s->purpose == HUNT_MIGRATE;
-	s->creds_generation = a->creds_generation;
+	s->creds_generation = take_link->creds_generation;
 	list_init(&s->crons);
 	timer_init(&s->startup_timer, startup_late);
 	timer_init(&s->ping_timer, ping_due);
@@ -454,7 +454,9 @@ static int64_t heartbeat_clamp(int64_t ms)
 {
 	if (ms <= 0)
 		return 0;
-	return ms < HEARTBEAT_LEAST_MS ? HEARTBEAT_LEAST_MS : ms > HEARTBEAT_MOST_MS ? HEARTBEAT_MOST_MS : ms;
+	if (ms < HEARTBEAT_TAKEN_LEAST_MS)
+		return HEARTBEAT_TAKEN_LEAST_MS;
+	return ms < HEARTBEAT_TAKEN_MOST_MS ? ms : HEARTBEAT_TAKEN_MOST_MS;
 }
 
 void session_set_heartbeat(struct session *s, int64_t ms)

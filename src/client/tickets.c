@@ -83,7 +83,14 @@ static void visit_closed(struct link *l, void *user, enum err why, const char *s
 	refresh_in(a, AGAIN_MS);
 }
 
-static const struct link_events visit_events = {.ticket = visit_ticket, .closed = visit_closed};
+static void visit_up(struct link *l, void *user)
+{
+	struct agent *a = user;
+
+	a->tickets.visit_is_up = true;
+}
+
+static const struct link_events visit_events = {.up = visit_up, .ticket = visit_ticket, .closed = visit_closed};
 
 static void visit_begin(struct agent *a)
 {
@@ -107,6 +114,7 @@ static void visit_begin(struct agent *a)
 		const struct place *p = &a->places[i];
 
 		a->tickets.visit_generation = a->creds_generation;
+		a->tickets.visit_is_up = false;
 		if (link_dial(&a->tickets.visit, &params, p->address.host,
 			      p->address.port ? p->address.port : a->p.port, a->p.source_ip, &why))
 			log_debug(a->log, "no new session ticket", KV_S("reason", why.text));
@@ -125,8 +133,12 @@ static void refresh_fired(struct timer *t)
 		visit_begin(a);
 		return;
 	}
-	/* These servers give none. */
 	a->tickets.visit = link_close(a->tickets.visit);
+	if (!a->tickets.visit_is_up) {
+		refresh_in(a, AGAIN_MS);
+		return;
+	}
+	/* These servers give none. */
 	a->tickets.barren_until = mono_add_ms(world_now(a->world), REFRESH_MS);
 	refresh_in(a, REFRESH_MS);
 }

@@ -6,6 +6,10 @@
  */
 #include "core/first_dial.h"
 
+#define PATIENCE_LEAST_MS 1000
+#define PATIENCE_MOST_MS 3000
+#define PATIENCE_TIMES 4 /* the last handshake */
+
 const struct first_dial_rule first_dial_rule_default = {.few = 100, .us_per_agent = 200, .most_ms = 5000};
 
 int64_t first_dial_window_ms(const struct first_dial_rule *rule, uint64_t n_agents)
@@ -28,4 +32,20 @@ int64_t first_dial_delay_ms(const struct first_dial_rule *rule, uint64_t n_agent
 
 	/* 4. Drawn from all of it: there is no one to agree with on an order any more. */
 	return window ? rng_between(rng, 0, window) : 0;
+}
+
+int64_t first_dial_patience_ms(int64_t handshake_ms, uint64_t n_agents)
+{
+	int64_t ms = PATIENCE_LEAST_MS;
+
+	/* 6. A slow one is slow again. */
+	if (handshake_ms > PATIENCE_MOST_MS / PATIENCE_TIMES)
+		return PATIENCE_MOST_MS;
+	if (handshake_ms > ms / PATIENCE_TIMES)
+		ms = handshake_ms * PATIENCE_TIMES;
+	/* 7. So many come at once: a second dial each would double what the servers have to do, just then. */
+	if (n_agents > (uint64_t)ms)
+		ms = n_agents < PATIENCE_MOST_MS ? (int64_t)n_agents : PATIENCE_MOST_MS;
+	/* 8. A server that hangs is not waited for any longer than that. */
+	return ms;
 }

@@ -3,8 +3,8 @@
  *
  * A server that dies with ten thousand agents sends them to the others in one moment. Each of them was told in advance
  * how many they are (with the list, a ping, a heartbeat: while there was a server to tell it) and waits a random part
- * of a time that grows with that number. Only the first dial waits; what follows has back-off. Rules are numbered as in
- * docs/failover.md ("First dial").
+ * of a time that grows with that number. Only the first dial waits; what follows has back-off. And it is patient with
+ * the server that it dials, which has as many others to take. Rules are numbered as in docs/failover.md ("First dial").
  */
 #pragma once
 
@@ -24,3 +24,9 @@ extern const struct first_dial_rule first_dial_rule_default; /* 100, 200 us, 5 s
 int64_t first_dial_window_ms(const struct first_dial_rule *rule, uint64_t n_agents);
 /* One agent's part of it. 0 agents: it wasn't told. */
 int64_t first_dial_delay_ms(const struct first_dial_rule *rule, uint64_t n_agents, struct rng *rng);
+/*
+ * How long a server that has taken the connection is given for its handshake before another one is dialled beside it.
+ * `handshake_ms`: what its last one took, 0: not known. `n_agents`: who were on the server that was lost, for a search;
+ * 0: not told, or a planned move.
+ */
+int64_t first_dial_patience_ms(int64_t handshake_ms, uint64_t n_agents);

@@ -49,6 +49,7 @@ struct session {
 	struct tls_peer peer;
 	bool judged;        /* judge_peer() has passed what the peer presented */
 	bool surprise;      /* a handshake message that we don't take was read after the handshake */
+	bool has_hello;     /* server: decide_by_hello() has decided */
 	bool gives_ticket;  /* server: enabled for this session, with the newest key */
 	bool has_ticket;    /* client: one has come that nobody has taken yet */
 	unsigned n_tickets; /* client: that have come */
@@ -206,7 +207,7 @@ static int judge_peer(gnutls_session_t g)
 }
 
 /* Nothing to do in a full handshake: there judge_peer() is called. */
-static enum err judge_resumed(struct session *s)
+static enum err judge_resumed(struct session *s, bool is_over)
 {
 	const gnutls_datum_t *ders;
 	unsigned n = 0;
@@ -216,6 +217,9 @@ static enum err judge_resumed(struct session *s)
 		return ERR_OK;
 	s->peer.resumed = true;
 	ders = gnutls_certificate_get_peers(s->gnutls, &n);
+	/* We have asked for another hello: the ticket counts with that one. */
+	if (!ders && is_server(s) && !is_over)
+		return ERR_OK;
 	if (!ders || n == 0 || n > CHAIN_MAX) {
 		why_set(s->why, "a session ticket without a certificate");
 		return ERR_UNTRUSTED;
@@ -311,8 +315,13 @@ static int decide_by_hello(gnutls_session_t g, unsigned type, unsigned when, uns
 	struct hello h = {0};
 	int status;
 
-	if (!incoming)
+	/*
+	 * A second hello, when the first had no key share that we take, repeats the first one but for that share, and
+	 * tickets can't be enabled twice.
+	 */
+	if (!incoming || s->has_hello)
 		return 0;
+	s->has_hello = true;
 	status = gnutls_ext_raw_parse(&h, read_extension, message, GNUTLS_EXT_RAW_FLAG_TLS_CLIENT_HELLO);
 	/* A hello without any extension is TLS 1.2's right. */
 	if (status < 0 && status != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
@@ -588,7 +597,7 @@ static enum tls_outcome op_handshake(struct tls *t, struct buf *in, struct buf *
 
 	/* In the server's first step already, so that nothing of an answer leaves to whom we don't let in. */
 	if (status == GNUTLS_E_SUCCESS || !gnutls_error_is_fatal(status))
-		*error = judge_resumed(s);
+		*error = judge_resumed(s, status == GNUTLS_E_SUCCESS);
 	if (*error != ERR_OK) {
 		outcome = TLS_FAILED;
 	} else if (status == GNUTLS_E_SUCCESS) {

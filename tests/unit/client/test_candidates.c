@@ -371,6 +371,30 @@ static void entries_that_are_no_addresses_are_passed_over(void **state)
 	bench_teardown(&b);
 }
 
+/* With and without the port it is the same server. */
+static void another_spelling_is_no_other_candidate(void **state)
+{
+	const struct candidate *c;
+	struct bench b;
+
+	bench_setup(&b, M1 "@static", "muster.host.lastgood=" M1 ":8250," M2 "@static\n");
+	bench_start(&b);
+	bench_run(&b, 31000);
+	assert_true(bench_look(&b).on_fallback);
+	assert_int_equal(agent_explain(b.agent, &c), 2);
+	assert_string_equal(c[0].entry, M1);
+	assert_string_equal(c[1].entry, M2);
+	/* And it is the one we are on when a list spells it so. */
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	bench_run(&b, 40000);
+	assert_string_equal(bench_connected(&b), M1);
+	bench_send_list(b.m1, &(struct list_fill){.servers = M1 ":8250," M2, .algorithm = "static"});
+	bench_run(&b, 100);
+	assert_int_equal(agent_explain(b.agent, &c), 2);
+	assert_int_equal(c[0].verdict, CHOICE_CONNECTED);
+	bench_teardown(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +416,7 @@ int main(void)
 		cmocka_unit_test(a_known_muster_server_is_never_asked_the_weaker_way),
 		cmocka_unit_test(only_servers_are_servers),
 		cmocka_unit_test(entries_that_are_no_addresses_are_passed_over),
+		cmocka_unit_test(another_spelling_is_no_other_candidate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

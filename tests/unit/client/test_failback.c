@@ -1,4 +1,5 @@
 /* The failback gate in the agent (docs/failover.md): each rule's row, from a look to the link that takes over. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -39,6 +40,14 @@ static void fill_news(void *fields, void *user)
 static int64_t tell(struct fake_server *s, const struct news *n)
 {
 	return fake_server_ask(s, MSG_NEWS, fill_news, (void *)(uintptr_t)n);
+}
+
+static const char *purpose_of(const struct fake_server *s, size_t n)
+{
+	const struct fake_message *m = fake_server_got(s, MSG_STARTUP_ROUTING, n);
+
+	check_there(m);
+	return ((const struct msg_startup_routing *)m->batch.elements[0].fields)->startup.musterPurpose;
 }
 
 /* On M1 since a while, with M2 the preferred one of an old list: a return would be the agent's own idea. */
@@ -285,6 +294,8 @@ static void the_link_in_use_may_die_meanwhile(void **state)
 	assert_string_equal(bench_connected(&b), M2);
 	assert_int_equal(bench_look(&b).state, AGENT_UP);
 	assert_int_equal(b.m2->n_links, 1);
+	/* It isn't one who could wait any more. */
+	assert_string_equal(purpose_of(b.m2, 0), "seek");
 	bench_teardown(&b);
 }
 
@@ -353,6 +364,180 @@ static void a_dead_preferred_server_is_not_hammered(void **state)
 	n = fake_dials(b.f)->n;
 	assert_in_range(n, 60, 400); /* an hour: at least the regular looks, and not one each second */
 	assert_string_equal(bench_connected(&b), M1);
+	bench_teardown(&b);
+}
+
+/* Not told any more that it failed, nor in a back-off. */
+static void wait_for_the_end_of_its_back_off(struct bench *b)
+{
+	const struct candidate *c;
+	size_t n;
+
+	do {
+		bench_run(b, 10);
+		n = agent_explain(b->agent, &c);
+		assert_true(n > 0 && str_equal(c[0].entry, M2));
+	} while (bench_look(b).moving || c[0].verdict == CHOICE_BACKING_OFF);
+}
+
+/* A return that failed says nothing about a server that is needed. */
+static void a_failed_return_does_not_count_in_a_later_search(void **state)
+{
+	static const struct {
+		const char *what;
+		bool is_down, is_silent, is_lost;
+	} rows[] = {
+		{"it takes no connection", true, false, false},
+		{"it sends no heartbeat", false, true, false},
+		{"it dies in the middle of the startup", false, false, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct bench b;
+
+		away(&b, 0);
+		b.m3 = fake_server_new(b.f, M3, FAKE_MUSTER);
+		bench_send_list(b.m1, &(struct list_fill){.servers = M2 "," M1 "," M3, .algorithm = "static"});
+		bench_run(&b, 12000);
+		b.m2->proving_ms = rows[i].is_silent ? 0 : 500;
+		b.m2->answers_startup = !rows[i].is_lost;
+		if (rows[i].is_down)
+			fake_server_stop(b.m2);
+		agent_check_preferred(b.agent);
+		bench_run(&b, 6100);
+		if (rows[i].is_lost || rows[i].is_down)
+			fake_server_stop(b.m2);
+		wait_for_the_end_of_its_back_off(&b);
+		check_row(&rows[i], b.m3->n_links == 0 && str_equal(bench_connected(&b), M1));
+		b.m2->answers_startup = true;
+		if (rows[i].is_lost || rows[i].is_down)
+			fake_server_start(b.m2);
+		fake_server_stop(b.m1);
+		bench_run(&b, 50);
+		check_row(&rows[i], str_equal(bench_connected(&b), M2));
+		check_row(&rows[i], b.m3->n_links == 0);
+		bench_teardown(&b);
+	}
+}
+
+/* The second link of a search is lost: the third server is dialled at once, without another wait. */
+static void a_search_off_a_silent_link_goes_on(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t retry_ms;
+	} rows[] = {{"the second is lost", 0}, {"the second has no room now", 60000}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct bench b;
+
+		bench_setup(&b, M1 "," M2 "," M3, NULL);
+		b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+		b.m2 = fake_server_new(b.f, M2, FAKE_MUSTER);
+		b.m3 = fake_server_new(b.f, M3, FAKE_MUSTER);
+		b.m1->heartbeat_ms = 1000;
+		bench_start(&b);
+		bench_run(&b, 100);
+		tell(b.m1, &(struct news){.agents = 10000});
+		bench_run(&b, 10000);
+		check_row(&rows[i], b.m2->n_links == 0);
+		b.m2->answers_startup = rows[i].retry_ms > 0;
+		b.m2->retry_ms = rows[i].retry_ms;
+		fake_cut(b.f, M1, true);
+		while (!fake_server_count(b.m2, MSG_STARTUP_ROUTING))
+			bench_run(&b, 1);
+		if (!rows[i].retry_ms)
+			fake_server_stop(b.m2);
+		bench_run(&b, 20);
+		check_row(&rows[i], str_equal(bench_connected(&b), M3));
+		check_row(&rows[i], str_equal(purpose_of(b.m3, 0), "suspect"));
+		bench_teardown(&b);
+	}
+}
+
+/* When it was dialled first; fails when it wasn't. */
+static int64_t dialled_ms(const struct bench *b, const char *ip)
+{
+	const struct str_list *dials = fake_dials(b->f);
+
+	for (size_t i = 0; i < dials->n; i++) {
+		if (strstr(dials->items[i], ip))
+			return atoll(strchr(dials->items[i], '@') + 1);
+	}
+	fail_msg("%s was not dialled", ip);
+	abort();
+}
+
+/* Many agents lose their server: nobody dials a second one because the first is slow. (First dial, 7, 8.) */
+static void who_is_one_of_many_is_patient(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t agents;
+		int64_t patience_ms;
+		bool is_move;
+	} rows[] = {
+		{"a few", 100, 1000, false},
+		{"many", 2000, 2000, false},
+		{"very many", 10000, 3000, false},
+		{"a move is planned", 10000, 1000, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int64_t second_ms, third_ms;
+		struct bench b;
+
+		bench_setup(&b, M1 "," M2 "," M3, NULL);
+		b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+		b.m2 = fake_server_new(b.f, M2, FAKE_MUTE);
+		bench_start(&b);
+		bench_run(&b, 100);
+		tell(b.m1, &(struct news){.agents = rows[i].agents});
+		bench_run(&b, 1000);
+		fake_dials_clear(b.f);
+		if (rows[i].is_move)
+			bench_migrate(b.m1, M1);
+		else
+			fake_server_stop(b.m1);
+		bench_run(&b, 6000);
+		second_ms = dialled_ms(&b, M2);
+		third_ms = dialled_ms(&b, M3);
+		check_row(&rows[i], third_ms >= second_ms + rows[i].patience_ms);
+		check_row(&rows[i], third_ms <= second_ms + rows[i].patience_ms + 5);
+		bench_teardown(&b);
+	}
+}
+
+/* Told with no interval, and the dial gives way to a search that turns out to be needless: it is tried again. */
+static void what_it_was_told_outlives_a_short_silence(void **state)
+{
+	struct bench b;
+
+	away(&b, 0);
+	bench_run(&b, 5000);
+	b.m2->kind = FAKE_MUTE;
+	fake_cut(b.f, M1, true);
+	bench_run(&b, 1000);
+	agent_check_preferred(b.agent);
+	bench_run(&b, 2500);
+	assert_true(bench_look(&b).moving);
+	fake_cut(b.f, M1, false);
+	b.m2->kind = FAKE_MUSTER;
+	bench_run(&b, 5000 + PROVEN_MS);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_string_equal(purpose_of(b.m2, 0), "preferred");
+	bench_teardown(&b);
+}
+
+static void an_uptime_from_a_peer_is_bounded(void **state)
+{
+	struct bench b;
+
+	away(&b, 0);
+	tell(b.m1, &(struct news){.preferred = M2, .uptime_ms = INT64_MAX});
+	bench_run(&b, 100);
+	assert_true(bench_look(&b).word.is_known);
+	assert_true(bench_look(&b).word.uptime_ms <= INT64_C(100) * 366 * 86400 * 1000);
 	bench_teardown(&b);
 }
 
@@ -639,6 +824,11 @@ static void moves_and_later_dials_do_not_wait(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_failed_return_does_not_count_in_a_later_search),
+		cmocka_unit_test(a_search_off_a_silent_link_goes_on),
+		cmocka_unit_test(what_it_was_told_outlives_a_short_silence),
+		cmocka_unit_test(who_is_one_of_many_is_patient),
+		cmocka_unit_test(an_uptime_from_a_peer_is_bounded),
 		cmocka_unit_test(what_the_server_says_decides),
 		cmocka_unit_test(a_young_server_is_waited_for),
 		cmocka_unit_test(a_look_is_never_later_than_the_interval),

@@ -154,6 +154,7 @@ static void after_a_random_walk(void **state)
 {
 	for (uint64_t seed = 1; seed <= 60; seed++) {
 		struct fake_server *servers[3];
+		unsigned n_open;
 		struct rng rng;
 		struct bench b;
 
@@ -217,7 +218,9 @@ static void after_a_random_walk(void **state)
 		if (bench_look(&b).state != AGENT_UP)
 			fail_msg("seed %u: not up once the world is calm", (unsigned)seed);
 		bench_run(&b, 10000);
-		if (b.m1->n_open + b.m2->n_open + b.m3->n_open != 1)
+		n_open = b.m1->n_open + b.m2->n_open + b.m3->n_open;
+		/* A visit for a session ticket is no link of its own. */
+		if (n_open < 1 || n_open > 1U + bench_look(&b).fetching_ticket)
 			fail_msg("seed %u: more than one link once the world is calm", (unsigned)seed);
 		while (b.n_commands)
 			bench_answer(&b, true);

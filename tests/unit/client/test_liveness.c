@@ -82,6 +82,49 @@ static void a_candidate_is_dropped_when_the_link_is_back_before_it(void **state)
 	bench_teardown(&b);
 }
 
+/* The candidate has sent its startup already and hangs. */
+static void a_link_that_is_back_is_kept_beside_one_that_starts(void **state)
+{
+	const struct candidate *c;
+	struct bench b;
+
+	up_with_heartbeats(&b);
+	b.m2->answers_startup = false;
+	bench_run(&b, 10000);
+	fake_cut(b.f, M1, true);
+	bench_run(&b, 4000);
+	assert_int_equal(fake_server_count(b.m2, MSG_STARTUP_ROUTING), 1);
+	fake_cut(b.f, M1, false);
+	bench_run(&b, 2000);
+	assert_false(bench_look(&b).moving);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(b.m2->n_open, 0);
+	/* M2 may have become the owner. */
+	assert_int_equal(fake_server_count(b.m1, MSG_STARTUP_ROUTING), 2);
+	agent_explain(b.agent, &c);
+	assert_int_equal(c[0].last_error, ERR_OK);
+	bench_teardown(&b);
+}
+
+/* Silence that the agent slept through is nobody's, in the middle of a startup too. */
+static void a_startup_that_was_slept_through_is_not_slow(void **state)
+{
+	struct bench b;
+
+	bench_setup(&b, M1 "," M2, NULL);
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	b.m2 = fake_server_new(b.f, M2, FAKE_MUSTER);
+	b.m1->answers_startup = false;
+	bench_start(&b);
+	bench_run(&b, 1000);
+	fake_world_sleep(b.f, 20000);
+	bench_run(&b, 5000);
+	assert_int_equal(b.m2->n_links, 0);
+	bench_run(&b, 6000);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
 static void with_nowhere_to_go_it_is_dead_after_ten_seconds(void **state)
 {
 	struct bench b;
@@ -247,6 +290,8 @@ int main(void)
 		cmocka_unit_test(a_command_is_a_sign_of_life),
 		cmocka_unit_test(the_deadline_can_be_switched_off),
 		cmocka_unit_test(a_suspended_agent_gives_cloudstack_a_chance_too),
+		cmocka_unit_test(a_link_that_is_back_is_kept_beside_one_that_starts),
+		cmocka_unit_test(a_startup_that_was_slept_through_is_not_slow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

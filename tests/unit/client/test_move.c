@@ -458,6 +458,111 @@ static void a_new_certificate_moves_to_a_new_link_of_the_same_server(void **stat
 	bench_teardown(&b);
 }
 
+/* A dial under way was begun with the old one. */
+static void a_new_certificate_that_comes_during_a_dial_is_used_next(void **state)
+{
+	struct tls_creds *fresh;
+	struct bench b;
+
+	bench_setup(&b, M1, NULL);
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	fake_cut(b.f, M1, true);
+	bench_start(&b);
+	bench_run(&b, 100);
+	fresh = fake_creds(b.f);
+	assert_int_equal(agent_set_creds(b.agent, fresh, false), ERR_OK);
+	fake_cut(b.f, M1, false);
+	bench_run(&b, 1000);
+	assert_int_equal(b.m1->n_links, 2);
+	assert_int_equal(bench_look(&b).state, AGENT_UP);
+	tls_creds_unref(fresh);
+	bench_teardown(&b);
+}
+
+/* ---- moves that give way ---- */
+
+static void a_migration_outlives_a_short_silence(void **state)
+{
+	struct bench b;
+
+	bench_setup(&b, M1 "," M2, NULL);
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	b.m2 = fake_server_new(b.f, M2, FAKE_MUTE);
+	b.m1->heartbeat_ms = b.m2->heartbeat_ms = 1000;
+	bench_start(&b);
+	bench_run(&b, 5000);
+	bench_migrate(b.m1, M1);
+	assert_int_equal(str_list_add(&b.m1->avoid, M1), ERR_OK);
+	bench_run(&b, 100);
+	fake_cut(b.f, M1, true);
+	bench_run(&b, 3500); /* looking for a way off the silent link */
+	assert_int_equal(fake_dials(b.f)->n, 3);
+	b.m2->kind = FAKE_MUSTER;
+	fake_cut(b.f, M1, false);
+	bench_run(&b, 2000);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_string_equal(startup_of(b.m2, 0)->musterPurpose, "migrate");
+	bench_teardown(&b);
+}
+
+static void a_renewal_outlives_what_it_gives_way_to(void **state)
+{
+	static const struct {
+		const char *what;
+		bool migrates;
+		int64_t retry_ms;
+	} rows[] = {{"a migration that finds nobody", true, 0}, {"being put off", false, 3000}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct tls_creds *fresh;
+		struct bench b;
+		unsigned n;
+
+		bench_up(&b, M1 "," M2, NULL);
+		fresh = fake_creds(b.f);
+		fake_server_stop(b.m2);
+		b.m1->retry_ms = rows[i].retry_ms;
+		if (rows[i].migrates)
+			b.m1->kind = FAKE_MUTE;
+		assert_int_equal(agent_set_creds(b.agent, fresh, false), ERR_OK);
+		bench_run(&b, 100);
+		b.m1->kind = FAKE_MUSTER;
+		b.m1->retry_ms = 0;
+		n = b.m1->n_links;
+		if (rows[i].migrates)
+			bench_migrate(b.m1, M1);
+		bench_run(&b, 6000);
+		check_row(&rows[i], b.m1->n_links == n + 1);
+		check_row(&rows[i], str_equal(startup_of(b.m1, n)->musterPurpose, "renew"));
+		check_row(&rows[i], bench_look(&b).state == AGENT_UP && b.m1->n_open == 1);
+		tls_creds_unref(fresh);
+		bench_teardown(&b);
+	}
+}
+
+/* A server may name ten minutes: the way home isn't closed for so long. */
+static void a_renewal_that_waits_does_not_keep_it_from_home(void **state)
+{
+	struct tls_creds *fresh;
+	struct bench b;
+
+	up_beside_preferred(&b, 0, "static");
+	fresh = fake_creds(b.f);
+	b.m1->retry_ms = 600000;
+	assert_int_equal(agent_set_creds(b.agent, fresh, false), ERR_OK);
+	bench_run(&b, 100);
+	assert_int_equal(b.m1->n_links, 2);
+	agent_check_preferred(b.agent);
+	bench_run(&b, PROVEN_MS);
+	assert_string_equal(bench_connected(&b), M2);
+	/* And there is nothing to renew any more. */
+	bench_run(&b, 700000);
+	assert_int_equal(b.m1->n_links, 2);
+	assert_int_equal(fake_server_count(b.m2, MSG_STARTUP_ROUTING), 1);
+	tls_creds_unref(fresh);
+	bench_teardown(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -485,6 +590,10 @@ int main(void)
 		cmocka_unit_test(a_ping_in_between_does_not_undo_a_migration),
 		cmocka_unit_test(a_port_that_never_completes_tls_costs_no_link),
 		cmocka_unit_test(a_new_certificate_moves_to_a_new_link_of_the_same_server),
+		cmocka_unit_test(a_new_certificate_that_comes_during_a_dial_is_used_next),
+		cmocka_unit_test(a_migration_outlives_a_short_silence),
+		cmocka_unit_test(a_renewal_outlives_what_it_gives_way_to),
+		cmocka_unit_test(a_renewal_that_waits_does_not_keep_it_from_home),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -199,6 +199,51 @@ static void the_time_is_kept_when_the_named_server_fails(void **state)
 	bench_teardown(&b);
 }
 
+/* It has failed in this search, and so has another one before it; but somebody knows better by now. */
+static void a_named_server_that_has_failed_before_is_tried(void **state)
+{
+	static const char answer[] =
+		"[{\"com.cloud.agent.api.StartupAnswer\":{\"hostId\":0,\"pingInterval\":60,\"result\":false,"
+		"\"musterRetryMs\":60000,\"musterServer\":\"" M2 "\"}}]";
+	struct header h = {.agent_id = -1, .via = -1};
+	struct bench b;
+
+	bench_setup(&b, M1 "," M2 "," M3, NULL);
+	b.m3 = fake_server_new(b.f, M3, FAKE_MUSTER);
+	b.m3->answers_startup = false;
+	bench_start(&b);
+	bench_run(&b, 5000);
+	assert_int_equal(fake_server_count(b.m3, MSG_STARTUP_ROUTING), 1);
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	b.m2 = fake_server_new(b.f, M2, FAKE_MUSTER);
+	h.seq = fake_server_got(b.m3, MSG_STARTUP_ROUTING, 0)->header.seq;
+	fake_server_send(b.m3, &h, answer);
+	bench_run(&b, 50);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_true(startup_of(b.m2, 0)->musterSent.value);
+	assert_int_equal(b.m1->n_links, 0);
+	bench_teardown(&b);
+}
+
+/* A server that asks to come back answers: the older lists are for when nobody does. */
+static void servers_that_put_off_answer(void **state)
+{
+	struct bench b;
+
+	bench_setup(&b, M1 "@static", "muster.host.lastgood=" M2 "@static\n");
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	b.m2 = fake_server_new(b.f, M2, FAKE_MUSTER);
+	full(b.m1, 10000, NULL);
+	bench_start(&b);
+	bench_run(&b, 300000);
+	assert_int_equal(b.m2->n_links, 0);
+	assert_false(bench_look(&b).on_fallback);
+	fake_server_stop(b.m1);
+	bench_run(&b, 45000);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
 static void a_move_that_is_put_off_costs_nothing(void **state)
 {
 	static const struct {
@@ -436,6 +481,8 @@ int main(void)
 		cmocka_unit_test(a_hung_server_does_not_hold_up_the_others),
 		cmocka_unit_test(the_first_that_is_ready_wins),
 		cmocka_unit_test(alone_it_is_waited_for),
+		cmocka_unit_test(a_named_server_that_has_failed_before_is_tried),
+		cmocka_unit_test(servers_that_put_off_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

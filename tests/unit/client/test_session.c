@@ -362,6 +362,41 @@ static void it_pings_also_when_ready_came_first(void **state)
 	bench_teardown(&b);
 }
 
+/* A muster server that answers twice and is never done is left like one that has answered once. */
+static void a_second_answer_does_not_end_the_wait_for_ready(void **state)
+{
+	struct bench b;
+	struct header h = {.agent_id = -1, .via = -1};
+
+	bench_setup(&b, M1, NULL);
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	b.m1->sends_ready = false;
+	bench_start(&b);
+	bench_run(&b, 1000);
+	h.seq = fake_server_got(b.m1, MSG_STARTUP_ROUTING, 0)->header.seq;
+	fake_server_send(
+		b.m1, &h,
+		"[{\"com.cloud.agent.api.StartupAnswer\":{\"hostId\":0,\"pingInterval\":60,\"result\":true}}]");
+	bench_run(&b, 36000);
+	assert_int_equal(b.m1->n_links, 2);
+	bench_teardown(&b);
+}
+
+static void parameters_that_can_not_work_are_refused(void **state)
+{
+	struct agent *a = NULL;
+	struct why why = WHY_NONE;
+	struct agent_params p;
+	struct bench b;
+
+	bench_setup(&b, M1, NULL);
+	p = b.params;
+	p.failback.prove_ms = 0;
+	assert_int_equal(agent_new(&a, &p, &why), ERR_INVALID);
+	assert_non_null(strstr(why.text, "prove"));
+	bench_teardown(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -381,6 +416,8 @@ int main(void)
 		cmocka_unit_test(it_is_not_made_without_what_it_needs),
 		cmocka_unit_test(a_startup_is_not_repeated_before_its_answer),
 		cmocka_unit_test(it_pings_also_when_ready_came_first),
+		cmocka_unit_test(a_second_answer_does_not_end_the_wait_for_ready),
+		cmocka_unit_test(parameters_that_can_not_work_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,6 +80,35 @@ static void it_is_dropped_then(void **state)
 	bench_teardown(&b);
 }
 
+/* It was not the ticket's fault: without one the server doesn't work either. */
+static void a_server_that_fails_either_way_does_not_cost_the_ticket(void **state)
+{
+	struct bench b;
+
+	bench_setup(&b, M1 "," M2 "," M3, M1_IS_KNOWN "," M2);
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	b.m2 = fake_server_new(b.f, M2, FAKE_STRANGER);
+	b.m3 = fake_server_new(b.f, M3, FAKE_MUSTER);
+	b.m1->tickets = b.m3->tickets = FAKE_GIVES_TICKETS;
+	b.m2->tickets = FAKE_BREAKS_TICKETS;
+	bench_start(&b);
+	bench_run(&b, 100);
+	fake_server_stop(b.m1);
+	bench_run(&b, 100);
+	assert_int_equal(b.m2->n_offered, 1);
+	assert_string_equal(bench_connected(&b), M3);
+	assert_int_equal(b.m3->n_resumed, 1);
+	/* The next search asks it with a ticket again. */
+	b.m2->kind = FAKE_MUSTER;
+	b.m2->tickets = FAKE_GIVES_TICKETS;
+	bench_run(&b, 12000);
+	fake_server_stop(b.m3);
+	bench_run(&b, 100);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_int_equal(b.m2->n_resumed, 1);
+	bench_teardown(&b);
+}
+
 /* It may just hang: the others aren't kept from the ticket, and it itself is asked without one next time. */
 static void silence_is_not_taken_for_the_tickets_fault(void **state)
 {
@@ -206,6 +235,25 @@ static void servers_without_tickets_are_not_pestered(void **state)
 	bench_teardown(&b);
 }
 
+/* It doesn't show that there are none. */
+static void a_visit_that_never_got_through_is_made_again(void **state)
+{
+	struct bench b;
+
+	bench_setup(&b, M1, M1_IS_KNOWN);
+	b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+	bench_start(&b);
+	bench_run(&b, 100);
+	b.m1->kind = FAKE_MUTE;
+	bench_run(&b, 11 * MINUTE_MS);
+	assert_int_equal(b.m1->n_links, 1);
+	b.m1->kind = FAKE_MUSTER;
+	b.m1->tickets = FAKE_GIVES_TICKETS;
+	bench_run(&b, 31 * MINUTE_MS);
+	assert_int_equal(b.m1->n_links, 2);
+	bench_teardown(&b);
+}
+
 static void the_end_may_come_during_a_visit(void **state)
 {
 	struct bench b;
@@ -234,6 +282,8 @@ int main(void)
 		cmocka_unit_test(the_first_ticket_is_fetched_soon),
 		cmocka_unit_test(servers_without_tickets_are_not_pestered),
 		cmocka_unit_test(the_end_may_come_during_a_visit),
+		cmocka_unit_test(a_server_that_fails_either_way_does_not_cost_the_ticket),
+		cmocka_unit_test(a_visit_that_never_got_through_is_made_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,35 @@ static void the_window_grows_with_the_agents(void **state)
 	assert_int_equal(first_dial_window_ms(&first_dial_rule_default, 10000), 1980);
 }
 
+static void a_server_that_takes_many_is_waited_for(void **state)
+{
+	/* clang-format off */
+	static const struct {
+		const char *what;
+		int64_t handshake_ms;
+		uint64_t n_agents;
+		int64_t patience_ms;
+	} rows[] = {
+		{ "6. a second where nothing is known", 0, 0, 1000 },
+		{ "6. a second for a quick server", 10, 0, 1000 },
+		{ "6. four times the last handshake", 400, 0, 1600 },
+		{ "8. three seconds: it may have been held up for once", 9000, 0, 3000 },
+		{ "8. whatever was measured", INT64_MAX, 0, 3000 },
+		{ "a clock that went back is not known", -5000, 0, 1000 },
+		{ "a clock that went back far isn't either", INT64_MIN, 0, 1000 },
+		{ "7. few agents change nothing", 10, 1000, 1000 },
+		{ "7. a millisecond for each agent", 10, 2500, 2500 },
+		{ "7. the longer of the two", 700, 2500, 2800 },
+		{ "8. never more", 10, 3334, 3000 },
+		{ "8. whatever somebody says", 0, UINT64_MAX, 3000 },
+	};
+	/* clang-format on */
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		check_row(&rows[i],
+			  first_dial_patience_ms(rows[i].handshake_ms, rows[i].n_agents) == rows[i].patience_ms);
+}
+
 /* 4. Ten thousand agents, in tenths of the window: no tenth has many more than another. */
 static void all_of_the_window_is_used(void **state)
 {
@@ -54,6 +83,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_window_grows_with_the_agents),
 		cmocka_unit_test(all_of_the_window_is_used),
+		cmocka_unit_test(a_server_that_takes_many_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

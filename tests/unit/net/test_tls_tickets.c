@@ -78,18 +78,30 @@ struct end {
 	struct why why;
 };
 
-static void end_begin(struct end *e, const struct tls_material *m, struct tls_params p)
+/* With a priority text of its own for TLS 1.3; NULL: ours. */
+static void end_begin_as(struct end *e, const struct tls_material *m, struct tls_params p, const char *priority)
 {
 	struct tls_creds *c = NULL;
 
 	*e = (struct end){.outcome = TLS_WANT};
 	if (tls_gnutls_creds_new(&c, m, &e->why) != ERR_OK)
 		fail_msg("credentials: %s", e->why.text);
+	if (priority) {
+		gnutls_priority_t *own = &container_of(c, struct creds, base)->priorities[ONLY_13];
+
+		gnutls_priority_deinit(*own);
+		assert_int_equal(gnutls_priority_init(own, priority, NULL), GNUTLS_E_SUCCESS);
+	}
 	p.creds = c;
 	p.wall_s = p.wall_s ? p.wall_s : TEST_WALL_S;
 	if (tls_new(&e->tls, &p, &e->why) != ERR_OK)
 		fail_msg("session: %s", e->why.text);
 	tls_creds_unref(c);
+}
+
+static void end_begin(struct end *e, const struct tls_material *m, struct tls_params p)
+{
+	end_begin_as(e, m, p, NULL);
 }
 
 static void end_deinit(struct end *e)
@@ -217,6 +229,40 @@ static void tickets_are_for_agents_with_good_certificates(void **state)
 		buf_deinit(&ticket);
 		pair_deinit(&p);
 	}
+}
+
+/* A client whose key share we don't take says hello twice, and what was decided by the first hello holds. */
+static void a_second_hello_changes_nothing(void **state)
+{
+	static const char odd_share[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:-GROUP-ALL:+GROUP-FFDHE2048:+GROUP-SECP256R1";
+	const struct tls_ticket_keys keys = keys_of(1, 0);
+	struct tls_material server = material_of(&all.server, &all.root);
+	struct tls_material client = material_of(&all.agent, &all.root);
+	struct buf ticket = {0};
+
+	server.tickets = &keys;
+	for (int i = 0; i < 2; i++) {
+		struct tls_params to = {.profile = TLS_CLIENT_MUSTER};
+		struct pair p;
+
+		to.resume = (struct bytes){.data = ticket.data, .len = ticket.len};
+		end_begin(&p.server, &server, (struct tls_params){.profile = TLS_SERVER, .require_cert = true});
+		end_begin_as(&p.client, &client, to, odd_share);
+		end_step(&p.client, &p.server);
+		end_step(&p.server, &p.client);
+		/* Nothing but a request for another hello. */
+		assert_in_range(p.client.in.len, 1, 200);
+		pair_run(&p);
+		if (p.client.outcome != TLS_DONE || p.server.outcome != TLS_DONE)
+			fail_msg("client: %s, server: %s", p.client.why.text, p.server.why.text);
+		assert_true(tls_peer(p.server.tls)->has_cert);
+		assert_int_equal(tls_peer(p.server.tls)->resumed, i > 0);
+		buf_clear(&ticket);
+		assert_true(hand_over(&p, &ticket));
+		check_data(&p);
+		pair_deinit(&p);
+	}
+	buf_deinit(&ticket);
 }
 
 /* ---- where it is taken ---- */
@@ -516,6 +562,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tickets_are_for_agents_with_good_certificates),
+		cmocka_unit_test(a_second_hello_changes_nothing),
 		cmocka_unit_test(whoever_comes_back_is_judged_again),
 		cmocka_unit_test(a_made_up_ticket_means_a_full_handshake),
 		cmocka_unit_test(a_stolen_ticket_is_of_no_use),
