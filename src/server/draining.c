@@ -13,8 +13,9 @@
  *    time is over: Maintenance if forced,        server_stop()
  *    else Up again
  *
- * Whatever state our row has besides Up, startups are put off by name while another server takes agents: nobody enters
- * a draining server (decision 30). Where none does, they are let in, and the drain pauses.
+ * While our row says that this server is emptied, is empty or stops, startups are put off by name while another server
+ * is there: nobody enters a draining server (decision 30). Where none is, they are let in, and the drain pauses. What only
+ * waits for its jobs (PreparingForShutDown, ReadyToShutDown) keeps its agents, and takes them.
  *
  * Everything that must not be lost is in the store: the state, what was asked. A server that dies here is in
  * Maintenance at its next start, and a store that fails in the middle only delays the step that needs it.
@@ -42,6 +43,11 @@ static enum server_state own_state(const struct server *s)
 	const struct member_server *own = own_of(s);
 
 	return own ? own->row.state : SERVER_UP;
+}
+
+static bool is_for_maintenance(enum server_state state)
+{
+	return state == SERVER_PREPARING_FOR_MAINTENANCE || state == SERVER_MAINTENANCE;
 }
 
 /* ---- our row ---- */
@@ -282,7 +288,8 @@ static void ask_now(struct draining *d)
 {
 	struct server *s = d->server;
 	uint64_t hosts[ASK_A_TURN];
-	bool accept = draining_others_accept(s);
+	/* A stop can't wait until a storm elsewhere is over. */
+	bool accept = d->why == DRAINING_TO_STOP ? draining_others_are_there(s) : draining_others_accept(s);
 	size_t n;
 
 	do {
@@ -497,7 +504,7 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 	list_for (x, &s->sessions, struct session, in_sessions)
 		n += x->host && x->host->session == x;
 	/* A second word, nobody to move, or nowhere to move to: at once. */
-	if (s->leaving || !s->running || within_ms <= 0 || !draining_others_accept(s) ||
+	if (s->leaving || !s->running || within_ms <= 0 || !draining_others_are_there(s) ||
 	    (!n && !api_jobs_running(s) && !somebody_is_coming(s))) {
 		server_stop(s, gone, user);
 		return;
@@ -524,7 +531,7 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 	d->asking = true;
 	peer_status_changed(s);
 	/* So that others put it in avoid lists. What prepares for maintenance or is in it stays that. */
-	if (own_state(s) != SERVER_PREPARING_FOR_MAINTENANCE && own_state(s) != SERVER_MAINTENANCE)
+	if (!is_for_maintenance(own_state(s)))
 		state_change(s, SERVER_EVENT_TRIGGER_SHUTDOWN, NULL);
 	add_all(d);
 	draining_soon(s);
@@ -537,10 +544,36 @@ bool server_is_leaving(const struct server *s)
 
 /* ---- the door ---- */
 
-bool draining_puts_off(struct session *x, const struct header *h, const struct host *known)
+/* prepareForShutdown only stops jobs, nobody moves for it. */
+static bool takes_nobody(const struct server *s)
+{
+	switch (own_state(s)) {
+	case SERVER_PREPARING_FOR_MAINTENANCE:
+	case SERVER_MAINTENANCE:
+	case SERVER_SHUTTING_DOWN:
+		return true;
+	default:
+		return s->leaving;
+	}
+}
+
+/* The list that the agent has, by its own word; the one that it should have is sent only after its startup. */
+static enum err list_of(struct server *s, const struct msg_startup_common *m, const struct host *known,
+			struct str_list *out)
+{
+	CLEAN(mem_freep) char *algorithm = NULL;
+	enum err e = m->msHostList ? server_list_parse_reported(out, &algorithm, m->msHostList) : ERR_OK;
+
+	if (e || out->n)
+		return e;
+	return known ? lists_for_host(s, &known->row, out) : str_list_copy(out, lists_servers(s));
+}
+
+bool draining_puts_off(struct session *x, const struct header *h, const struct msg_startup_common *m,
+		       const struct host *known)
 {
 	struct server *s = x->server;
-	const struct host_row nobody = {.is_muster = true};
+	const struct host_row nobody = {.is_muster = link_is_muster(x->link)};
 	struct str_list list = {0};
 	const char *entry;
 	char sentence[240];
@@ -548,9 +581,9 @@ bool draining_puts_off(struct session *x, const struct header *h, const struct h
 
 	/* An agent that comes back to its link because its move has failed has never left (docs/failover.md, "Drain"
 	 * 8). */
-	if (x->state == SESSION_SUPERSEDED || (own_state(s) == SERVER_UP && !s->leaving) || !draining_others_accept(s))
+	if (x->state == SESSION_SUPERSEDED || !takes_nobody(s) || !draining_others_are_there(s))
 		return false;
-	e = known ? lists_for_host(s, &known->row, &list) : str_list_copy(&list, lists_servers(s));
+	e = list_of(s, m, known, &list);
 	entry = e ? NULL : draining_entry_for(s, known ? &known->row : &nobody, &list);
 	/* One that its list does not have is no other server for this agent: it would be lost. */
 	if (!entry) {
@@ -559,7 +592,8 @@ bool draining_puts_off(struct session *x, const struct header *h, const struct h
 	}
 	snprintf(sentence, sizeof(sentence), "management server %.60s is %s and takes no agents, %.100s does",
 		 s->p.name,
-		 server_state_name(s->leaving && own_state(s) == SERVER_UP ? SERVER_SHUTTING_DOWN : own_state(s)),
+		 server_state_name(s->leaving && !is_for_maintenance(own_state(s)) ? SERVER_SHUTTING_DOWN
+										    : own_state(s)),
 		 entry);
 	startup_put_off(x, h, rng_between(&s->world->rng, AGAIN_MIN_MS, AGAIN_MAX_MS), entry, sentence);
 	str_list_deinit(&list);

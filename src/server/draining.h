@@ -41,7 +41,9 @@ struct draining {
 /* Asks one agent to move, and reports to the drain what it says. */
 void draining_ask(struct draining *d, uint64_t host_id);
 /* Is there another server that takes agents now? */
-bool draining_others_accept(struct server *s);
+bool draining_others_accept(const struct server *s);
+/* ... or one that is Up and heard, and has just more of them than it can serve: better than a server that is emptied. */
+bool draining_others_are_there(const struct server *s);
 
 /* ---- draining_report.c ---- */
 
