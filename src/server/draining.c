@@ -14,8 +14,8 @@
  *    else Up again
  *
  * While our row says that this server is emptied, is empty or stops, startups are put off by name while another server
- * is there: nobody enters a draining server (decision 30). Where none is, they are let in, and the drain pauses. What only
- * waits for its jobs (PreparingForShutDown, ReadyToShutDown) keeps its agents, and takes them.
+ * is there: nobody enters a draining server (decision 30). Where none is, they are let in, and the drain pauses. What
+ * only waits for its jobs (PreparingForShutDown, ReadyToShutDown) keeps its agents, and takes them.
  *
  * Everything that must not be lost is in the store: the state, what was asked. A server that dies here is in
  * Maintenance at its next start, and a store that fails in the middle only delays the step that needs it.
@@ -593,7 +593,7 @@ bool draining_puts_off(struct session *x, const struct header *h, const struct m
 	snprintf(sentence, sizeof(sentence), "management server %.60s is %s and takes no agents, %.100s does",
 		 s->p.name,
 		 server_state_name(s->leaving && !is_for_maintenance(own_state(s)) ? SERVER_SHUTTING_DOWN
-										    : own_state(s)),
+										   : own_state(s)),
 		 entry);
 	startup_put_off(x, h, rng_between(&s->world->rng, AGAIN_MIN_MS, AGAIN_MAX_MS), entry, sentence);
 	str_list_deinit(&list);

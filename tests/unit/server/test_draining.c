@@ -531,6 +531,42 @@ static void a_stop_does_not_wait_longer_than_it_may(void **state)
 	engine_down(&e);
 }
 
+static void a_server_that_dies_on_its_way_out_is_down(void **state)
+{
+	struct engine_bench e;
+	int64_t msid;
+
+	cluster_up(&e);
+	on_a(&e, &muster_1);
+	server_leave(e.a.server, 60000, gone, &e.a);
+	engine_run(&e, 500);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_SHUTTING_DOWN);
+	msid = server_msid(e.a.server);
+	fake_works_cut(e.f);
+	node_kill(&e.a);
+	engine_run(&e, 8000);
+	assert_int_equal(roster_server(e.b.server, msid)->row.state, SERVER_DOWN);
+	engine_down(&e);
+}
+
+/* Its heartbeat says so, and it goes on leaving. */
+static void who_was_taken_for_dead_goes_on_leaving(void **state)
+{
+	struct engine_bench e;
+
+	cluster_up(&e);
+	on_a(&e, &muster_1);
+	server_leave(e.a.server, 60000, gone, &e.a);
+	engine_run(&e, 500);
+	engine_server_event(&e, &e.a, SERVER_EVENT_LOST);
+	engine_run(&e, 200);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_DOWN);
+	engine_run(&e, 2500);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_SHUTTING_DOWN);
+	assert_false(e.a.was_gone);
+	engine_down(&e);
+}
+
 static void a_stop_is_at_once_where_waiting_helps_nobody(void **state)
 {
 	static const struct {
@@ -648,6 +684,8 @@ int main(void)
 		cmocka_unit_test(a_list_of_another_algorithm_is_sent_along),
 		cmocka_unit_test(a_stop_moves_agents_first),
 		cmocka_unit_test(a_stop_does_not_wait_longer_than_it_may),
+		cmocka_unit_test(a_server_that_dies_on_its_way_out_is_down),
+		cmocka_unit_test(who_was_taken_for_dead_goes_on_leaving),
 		cmocka_unit_test(a_stop_is_at_once_where_waiting_helps_nobody),
 		cmocka_unit_test(a_stop_ends_when_the_others_stop_too),
 		cmocka_unit_test(a_server_in_maintenance_stays_in_it_when_it_stops),
