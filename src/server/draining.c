@@ -55,15 +55,39 @@ static bool is_for_maintenance(enum server_state state)
 struct state_change {
 	struct entry entry;
 	enum server_event event;
-	char *report; /* the last one of the drain that ends with this; NULL: none */
+	int64_t asked_ms; /* of the drain that it ends */
+	char *report;     /* the last one of that; NULL: none */
 };
+
+static bool is_end(enum server_event event)
+{
+	return event == SERVER_EVENT_ENTER_MAINTENANCE || event == SERVER_EVENT_CANCEL_MAINTENANCE;
+}
+
+enum err draining_is_same(struct store_tx *tx, int64_t msid, int64_t asked_ms, bool *is)
+{
+	struct drain_row row = {0};
+	enum err e = store_drain_get(tx, msid, &row);
+
+	if (e == ERR_NOT_FOUND)
+		e = ERR_OK; /* set to this state by other means than the API */
+	*is = !e && row.asked_ms == asked_ms;
+	drain_row_deinit(&row);
+	return e;
+}
 
 static enum err state_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
 	struct state_change *c = container_of(entry, struct state_change, entry);
 	enum server_state to;
-	enum err e = store_server_event(tx, entry->server->msid, c->event, &to);
+	bool is_same = true;
+	enum err e = is_end(c->event) ? draining_is_same(tx, entry->server->msid, c->asked_ms, &is_same) : ERR_OK;
 
+	/* Cancelled, and asked again with other words, which count from now on. */
+	if (!e && !is_same)
+		e = ERR_STATE;
+	if (!e)
+		e = store_server_event(tx, entry->server->msid, c->event, &to);
 	if (!e && c->report)
 		e = store_drain_report(tx, entry->server->msid, c->report);
 	return e == ERR_NOT_FOUND && c->report ? ERR_OK : e;
@@ -72,18 +96,17 @@ static enum err state_run(struct store_tx *tx, struct entry *entry, struct why *
 static void state_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
 {
 	struct state_change *c = container_of(entry, struct state_change, entry);
-	struct draining *d = s->draining;
-	bool is_end = c->event == SERVER_EVENT_ENTER_MAINTENANCE || c->event == SERVER_EVENT_CANCEL_MAINTENANCE;
+	struct draining *d = is_end(c->event) ? s->draining : NULL;
 
 	s->state_under_way = false;
-	if (d && is_end)
+	if (d) {
 		d->ending = false;
-	/* ERR_STATE: somebody has changed it meanwhile, which we are about to read. Otherwise the next tick tries
-	 * again. */
+		d->ended = !result;
+		d->was_forced &= !result;
+	}
+	/* ERR_STATE: somebody has changed it meanwhile, which we are about to read. The next tick tries again. */
 	if (result && result != ERR_STATE)
 		log_warn(s->log, "the state of this server could not be stored, trying again", KV_S("error", sentence));
-	else if (d && is_end)
-		d->ended = true;
 	if (!result && !s->freed)
 		api_committed(s);
 	mem_free(c->report);
@@ -103,8 +126,10 @@ static void state_change(struct server *s, enum server_event event, char *take_r
 	c->event = event;
 	c->report = take_report;
 	s->state_under_way = true;
-	if (s->draining && (event == SERVER_EVENT_ENTER_MAINTENANCE || event == SERVER_EVENT_CANCEL_MAINTENANCE))
+	if (s->draining && is_end(event)) {
+		c->asked_ms = s->draining->asked.asked_ms;
 		s->draining->ending = true;
+	}
 	ledger_add(s, &c->entry);
 }
 
@@ -224,9 +249,11 @@ static void maintenance_ends(struct draining *d, enum server_state state)
 			  "management server %s is in maintenance, agents that have moved: %zu of %zu%s%s", s->p.name,
 			  r.n_by_fate[DRAIN_MOVED], r.n_total, left[0] ? "; not moved: " : "", left);
 	} else if (d->ended) {
-		event_add(s, "MS.MAINTENANCE.CANCEL", "WARN", 0,
-			  "management server %s is Up again, because its agents did not all move in time: %s",
-			  s->p.name, left);
+		event_add(s, "MS.MAINTENANCE.CANCEL", "WARN", 0, "management server %s is Up again, because %s%s",
+			  s->p.name,
+			  left[0] ? "its agents did not all move in time: "
+				  : "jobs still ran there when the time was over",
+			  left);
 	} else {
 		log_info(s->log, "the drain of this server was cancelled", KV_U("moved", r.n_by_fate[DRAIN_MOVED]));
 	}
@@ -278,8 +305,17 @@ static bool stop_judge(struct draining *d)
 			      r.state == DRAIN_PAUSED ? "no other management server takes agents" : "time is over"),
 			 KV_S("not_moved", left));
 	}
+	if (api_jobs_running(s))
+		log_warn(s->log, "stopping with jobs that have not ended", KV_U("jobs", api_jobs_running(s)));
 	server_stop(s, s->gone, s->gone_user);
 	return true;
+}
+
+void draining_again(struct server *s)
+{
+	log_info(s->log, "the drain of this server was asked for again, with other words");
+	s->draining = draining_free(s->draining);
+	draining_look(s);
 }
 
 /* ---- going on ---- */
@@ -501,6 +537,8 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 
 	if (s->stopping)
 		return;
+	if (s->draining && s->draining->why == DRAINING_FOR_MAINTENANCE && s->draining->drain)
+		draining_report_last(s->draining, "stopped");
 	list_for (x, &s->sessions, struct session, in_sessions)
 		n += x->host && x->host->session == x;
 	/* A second word, nobody to move, or nowhere to move to: at once. */

@@ -65,6 +65,8 @@ void ledger_deinit(struct server *s);
 size_t ledger_waiting(const struct server *s);
 /* Has the store failed since its last success? Since when; for status and case 14 of the decisions. */
 bool ledger_hangs(const struct server *s);
+/* What is asked now would wait for it: who can answer without the store does. */
+bool ledger_is_slow(const struct server *s);
 bool ledger_is_failing(const struct server *s, struct mono *since);
 
 /* ---- config.c, config.def ---- */

@@ -271,6 +271,55 @@ static void a_cancelled_drain_opens_the_door(void **state)
 	engine_down(&e);
 }
 
+/* Both before this server reads its row again. */
+static void a_drain_that_is_asked_for_again_goes_by_the_new_words(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t first_ms, then_ms;
+		enum server_state at_7_s;
+	} rows[] = {
+		{"it has more time", 5000, 60000, SERVER_PREPARING_FOR_MAINTENANCE},
+		{"it has less time", 60000, 5000, SERVER_MAINTENANCE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct drain_row row;
+
+		print_message("%s\n", rows[i].what);
+		cluster_up(&e);
+		on_a(&e, &muster_1);
+		engine_ask_drain(&e, &e.a, &(struct drain_row){.timeout_ms = rows[i].first_ms});
+		engine_run(&e, 500);
+		engine_server_event(&e, &e.a, SERVER_EVENT_CANCEL_MAINTENANCE);
+		engine_ask_drain(&e, &e.a, &(struct drain_row){.timeout_ms = rows[i].then_ms, .forced = true});
+		engine_run(&e, 7500);
+		assert_int_equal(state_of(&e.b, &e.a), rows[i].at_7_s);
+		row = report_of(&e, &e.a);
+		assert_non_null(row.report);
+		drain_row_deinit(&row);
+		engine_down(&e);
+	}
+}
+
+static void the_report_says_that_the_server_has_stopped(void **state)
+{
+	struct engine_bench e;
+
+	cluster_up(&e);
+	on_a(&e, &muster_1);
+	engine_ask_drain(&e, &e.a, &(struct drain_row){0});
+	engine_run(&e, 2500);
+	report_has(&e, &e.a, "\"state\":\"running\"");
+	server_leave(e.a.server, 1000, gone, &e.a);
+	engine_run(&e, 1500);
+	assert_true(e.a.was_gone);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_MAINTENANCE);
+	report_has(&e, &e.a, "\"state\":\"stopped\"");
+	engine_down(&e);
+}
+
 static void a_cloudstack_agent_is_left_one_candidate(void **state)
 {
 	struct engine_bench e;
@@ -672,6 +721,8 @@ int main(void)
 		cmocka_unit_test(a_drain_waits_for_a_server_that_is_overrun),
 		cmocka_unit_test(a_stop_does_not_wait_for_a_server_that_is_overrun),
 		cmocka_unit_test(a_cancelled_drain_opens_the_door),
+		cmocka_unit_test(a_drain_that_is_asked_for_again_goes_by_the_new_words),
+		cmocka_unit_test(the_report_says_that_the_server_has_stopped),
 		cmocka_unit_test(a_cloudstack_agent_is_left_one_candidate),
 		cmocka_unit_test(a_list_without_a_server_to_go_to_is_a_reason),
 		cmocka_unit_test(who_refuses_is_asked_again_and_listed),
