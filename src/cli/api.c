@@ -30,6 +30,7 @@ struct api {
 	char *url;
 	char *api_key, *secret_key;
 	char curl_error[CURL_ERROR_SIZE];
+	bool is_terse;
 	struct buf answer;
 };
 
@@ -89,6 +90,7 @@ enum err api_open(struct api **out, const struct api_door *door, struct why *why
 		return ERR_INVALID;
 	}
 	a->curl = curl_easy_init();
+	a->is_terse = door->is_terse;
 	a->socket = mem_strdup(door->socket);
 	a->url = door->socket ? mem_strdup("http://localhost/client/api") : full_url(door->url);
 	a->api_key = mem_strdup(door->api_key);
@@ -170,6 +172,7 @@ static enum err say_refusal(const struct api *a, const json_t *inside, long stat
 	int64_t code = json_number(inside, "cserrorcode", 0);
 	const char *advice = what_to_do(status, a);
 	size_t n = strlen(text);
+	bool is_silent = !n;
 
 	/* One sentence: what the server ends with a full stop goes on here. */
 	if (n && text[n - 1] == '.')
@@ -178,7 +181,11 @@ static enum err say_refusal(const struct api *a, const json_t *inside, long stat
 		text = "the server refused without a reason";
 		n = strlen(text);
 	}
-	if (code)
+	/* Who asks on the machine itself is a person; programs, and who searches between two machines, want the
+	 * numbers. */
+	if (a->is_terse && !is_silent)
+		why_set(why, "%.*s%s", (int)n, text, advice);
+	else if (code)
 		why_set(why, "%.*s (HTTP %ld, error code %" JSON_INTEGER_FORMAT ")%s", (int)n, text, status,
 			(json_int_t)code, advice);
 	else
@@ -343,7 +350,7 @@ static struct api *open_url(struct cli *c, const char *url, const struct keys *k
 
 static struct api *open_socket(struct cli *c, const char *path)
 {
-	struct api_door door = {.socket = path};
+	struct api_door door = {.socket = path, .is_terse = !c->json && !c->wants_codes};
 	struct why why = WHY_NONE;
 	struct api *a = NULL;
 	enum err e = api_open(&a, &door, &why);
@@ -394,19 +401,32 @@ struct api *cli_api(struct cli *c)
 	return c->api;
 }
 
-json_t *cli_ask(struct cli *c, const char *command, const struct api_arg *args)
+json_t *cli_ask_as(struct cli *c, const char *command, const struct api_arg *args, const char *parameter,
+		   const char *option)
 {
 	struct api *a = cli_api(c);
 	struct why why = WHY_NONE;
 	json_t *answer = NULL;
+	const char *said, *at;
 	enum err e;
 
 	if (!a)
 		return NULL;
 	e = api_ask(a, &answer, command, args, &why);
-	if (e)
-		cli_fail(c, "%s", why_text(&why, e));
-	return answer;
+	if (!e)
+		return answer;
+	said = why_text(&why, e);
+	at = parameter ? strstr(said, parameter) : NULL;
+	if (at)
+		cli_fail(c, "%.*s%s%s", (int)(at - said), said, option, at + strlen(parameter));
+	else
+		cli_fail(c, "%s", said);
+	return NULL;
+}
+
+json_t *cli_ask(struct cli *c, const char *command, const struct api_arg *args)
+{
+	return cli_ask_as(c, command, args, NULL, NULL);
 }
 
 #define LIST_ARGS_MAX 16
@@ -457,6 +477,17 @@ static void wait_ms(long ms)
 	nanosleep(&t, NULL);
 }
 
+static void job_failed(struct cli *c, const json_t *job, const json_t *result)
+{
+	const char *text = json_text(result, "errortext", "the job failed without a reason");
+	int64_t code = json_number(result, "errorcode", json_number(job, "jobresultcode", 530));
+
+	if (c->api->is_terse)
+		cli_fail(c, "%s", text);
+	else
+		cli_fail(c, "%s (error code %" JSON_INTEGER_FORMAT ")", text, (json_int_t)code);
+}
+
 static json_t *job_result(struct cli *c, const char *id)
 {
 	for (long ms = JOB_FIRST_LOOK_MS;; ms = ms * 2 < JOB_LOOK_MAX_MS ? ms * 2 : JOB_LOOK_MAX_MS) {
@@ -469,9 +500,7 @@ static json_t *job_result(struct cli *c, const char *id)
 		if (status == JOB_DONE) {
 			result = result ? json_incref(result) : or_die(json_object());
 		} else if (status != JOB_RUNNING) {
-			cli_fail(c, "%s (error code %" JSON_INTEGER_FORMAT ")",
-				 json_text(result, "errortext", "the job failed without a reason"),
-				 (json_int_t)json_number(result, "errorcode", json_number(job, "jobresultcode", 530)));
+			job_failed(c, job, result);
 			result = NULL;
 		}
 		json_decref(job);

@@ -22,6 +22,7 @@ struct api_door {
 	const char *api_key;
 	const char *secret_key;
 	long timeout_s; /* for one request; 0: 60 */
+	bool is_terse;  /* refusals without the numbers of HTTP and CloudStack, which tell people nothing */
 };
 
 struct api_arg {
@@ -43,6 +44,9 @@ enum err api_ask(struct api *a, json_t **out, const char *command, const struct 
 struct api *cli_api(struct cli *c);
 /* NULL after a sentence on stderr. New references. */
 json_t *cli_ask(struct cli *c, const char *command, const struct api_arg *args);
+/* The same; what the server says of a parameter the user reads as the option that sent it. */
+json_t *cli_ask_as(struct cli *c, const char *command, const struct api_arg *args, const char *parameter,
+		   const char *option);
 /* All pages of a list: a new array. */
 json_t *cli_list(struct cli *c, const char *command, const char *key, const struct api_arg *args);
 /* An asynchronous command and the result of its job; with `wait` false the answer that holds the job's id. */

@@ -27,6 +27,7 @@ struct cli {
 	const char *url;      /* --url */
 	const char *key_file; /* --api-key-file */
 	bool json;
+	bool wants_codes; /* refusals with their numbers, as with --json */
 	bool is_terminal; /* stdout is one */
 	bool has_colour;
 	size_t width;    /* of the terminal; 0: not one */

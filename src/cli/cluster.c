@@ -36,7 +36,8 @@ static bool is_at(const json_t *server, const char *word)
 
 char *server_find(struct cli *c, const char *word, char **name)
 {
-	json_t *servers = cli_list(c, "listManagementServers", "managementserver", NULL), *s, *found = NULL;
+	json_t *servers = cli_list(c, "listManagementServers", "managementserver", API_ARGS({"agents", "false"})), *s,
+	       *found = NULL;
 	size_t n = 0, i;
 	char *id = NULL;
 
@@ -104,6 +105,11 @@ char *drain_text(const json_t *drain)
 	return or_die(ok ? buf_take_str(&b) : NULL);
 }
 
+bool server_is_heard(const json_t *server)
+{
+	return json_flag(server, "musterheard", true);
+}
+
 void print_drains(const json_t *servers)
 {
 	size_t i;
@@ -116,7 +122,11 @@ void print_drains(const json_t *servers)
 		if (!drain || !str_equal(json_text(s, "state", ""), "PreparingForMaintenance"))
 			continue;
 		text = drain_text(drain);
-		printf("%s is being drained: %s.\n", json_text(s, "name", "?"), text);
+		if (server_is_heard(s))
+			printf("%s is being drained: %s.\n", json_text(s, "name", "?"), text);
+		else
+			printf("%s was being drained and does not answer any more; it will be in maintenance when it starts.\n",
+			       json_text(s, "name", "?"));
 		mem_free(text);
 	}
 }

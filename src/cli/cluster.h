@@ -19,6 +19,8 @@ char *server_find(struct cli *c, const char *word, char **name);
 enum tint server_tint(const char *state);
 /* "12 of 30 agents have moved, 2 refused, about 4 s left" of a musterdrain object: a new string. */
 char *drain_text(const json_t *drain);
+/* Does the server do what it is told, as far as the one that answers knows? */
+bool server_is_heard(const json_t *server);
 /* A line for each server that is being drained. */
 void print_drains(const json_t *servers);
 /* Green for Up, and so on. */

@@ -158,6 +158,7 @@ int cmd_api(struct cli *c, int argc, char **argv)
 			return exit_code;
 		}
 	}
+	c->wants_codes = true;
 	exit_code = find_command(c, typed, &found) ? send_command(c, &found, &p, !no_wait) : CLI_FAILED;
 	mem_free(found.name);
 	pairs_deinit(&p);

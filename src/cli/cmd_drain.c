@@ -32,7 +32,8 @@ static void on_interrupt(int signo)
 /* The server's record; NULL after a sentence. */
 static json_t *look(struct cli *c, const char *id)
 {
-	json_t *servers = cli_list(c, "listManagementServers", "managementserver", API_ARGS({"id", id}));
+	json_t *servers =
+		cli_list(c, "listManagementServers", "managementserver", API_ARGS({"id", id}, {"agents", "false"}));
 	json_t *server = json_incref(json_array_get(servers, 0));
 
 	if (servers && !server)
@@ -74,7 +75,12 @@ static void print_line(const json_t *drain, char **last)
 	fflush(stdout);
 }
 
-/* Until it is no longer prepared. The last record; NULL: interrupted, or after a sentence. */
+static bool is_prepared(const json_t *server)
+{
+	return str_equal(json_text(server, "state", ""), "PreparingForMaintenance");
+}
+
+/* Until it is no longer prepared, or nobody hears it. The last record; NULL: interrupted, or after a sentence. */
 static json_t *watch(struct cli *c, const char *id)
 {
 	const struct timespec pause = {.tv_sec = LOOK_MS / 1000, .tv_nsec = LOOK_MS % 1000 * 1000000L};
@@ -86,7 +92,7 @@ static json_t *watch(struct cli *c, const char *id)
 		const json_t *drain;
 
 		server = look(c, id);
-		if (!server || !str_equal(json_text(server, "state", ""), "PreparingForMaintenance"))
+		if (!server || !is_prepared(server) || !server_is_heard(server))
 			break;
 		drain = json_object_get(server, "musterdrain");
 		if (!c->json && drain && c->is_terminal) {
@@ -126,7 +132,7 @@ static int report(struct cli *c, const json_t *server)
 {
 	const json_t *drain = json_object_get(server, "musterdrain");
 	const char *state = json_text(server, "state", "?"), *name = json_text(server, "name", "?");
-	bool is_done = str_equal(state, "Maintenance");
+	bool is_done = str_equal(state, "Maintenance"), is_prepared_still = is_prepared(server);
 	size_t n_left = json_array_size(json_object_get(drain, "remaining"));
 	char agents[FORMAT_MAX];
 
@@ -136,14 +142,21 @@ static int report(struct cli *c, const json_t *server)
 		printf("%s is in maintenance; %s moved.\n", name,
 		       format_count(agents, json_number(drain, "moved", 0), "agent"));
 	} else if (str_equal(json_text(drain, "state", ""), "timed out")) {
-		printf("%s is %s again: its agents have not all moved in time.\n", name, state);
-	} else {
+		printf("%s is %s again: %s.\n", name, state,
+		       n_left ? "its agents have not all moved in time"
+			      : "jobs still ran there when the time was over");
+	} else if (!is_prepared_still) {
 		printf("%s is %s: it is not drained any more.\n", name, state);
 	}
 	if (!c->json && n_left) {
 		printf("Not moved:\n");
 		print_remaining(drain);
 	}
+	if (is_prepared_still)
+		cli_fail(c,
+			 "%s does not answer any more; it will be in maintenance when it starts, `muster undrain %s` "
+			 "ends that",
+			 name, name);
 	if (is_done)
 		cli_advise(c, "It can be stopped now; `muster undrain %s` takes it back into service.", name);
 	return cli_flush(c) == CLI_OK && is_done ? CLI_OK : CLI_FAILED;
@@ -219,10 +232,11 @@ int cmd_drain(struct cli *c, int argc, char **argv)
 		return CLI_FAILED;
 	snprintf(rate_text, sizeof(rate_text), "%" JSON_INTEGER_FORMAT, (json_int_t)rate);
 	snprintf(timeout_text, sizeof(timeout_text), "%" JSON_INTEGER_FORMAT, (json_int_t)timeout);
-	answer = cli_ask(c, "prepareForMaintenance",
-			 API_ARGS({"managementserverid", id}, {"rate", rate ? rate_text : NULL},
-				  {"timeout", timeout ? timeout_text : NULL}, {"forced", anyway ? "true" : NULL},
-				  {"force", force ? "true" : NULL}, {"algorithm", algorithm}));
+	answer = cli_ask_as(c, "prepareForMaintenance",
+			    API_ARGS({"managementserverid", id}, {"rate", rate ? rate_text : NULL},
+				     {"timeout", timeout ? timeout_text : NULL}, {"forced", anyway ? "true" : NULL},
+				     {"force", force ? "true" : NULL}, {"algorithm", algorithm}),
+			    "force=true", "--force");
 	if (!answer)
 		return CLI_FAILED;
 	if (!no_wait) {

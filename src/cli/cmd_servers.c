@@ -45,7 +45,8 @@ int cmd_servers(struct cli *c, int argc, char **argv)
 
 	if (!args_parse(c, &a, argc, argv))
 		return a.exit_code;
-	servers = cli_list(c, "listManagementServers", "managementserver", NULL);
+	servers = cli_list(c, "listManagementServers", "managementserver",
+			   API_ARGS({"agents", c->json ? NULL : "false"}));
 	if (!servers)
 		return CLI_FAILED;
 	if (c->json) {

@@ -11,7 +11,8 @@
  *        +--> PreparingForShutDown --> ReadyToShutDown ------> ShuttingDown --stop--> Down --start--> Up
  *       prepare shutdown         jobs done           trigger
  *
- * Up goes to Down when the server stops or its peers lose it, and comes back with a start or a heartbeat. Maintenance
+ * Up goes to Down when the server stops or its peers lose it, and comes back with a start or a heartbeat; so does
+ * ShuttingDown, whose end nobody else would write for a server that dies on its way (D17). Maintenance
  * outlives everything but its cancellation: a stop, a crash and a start. A server that stops while it prepares for
  * maintenance has no agents any more, so it is in Maintenance then, and doesn't block the next server's turn.
  */
@@ -55,8 +56,8 @@ static const uint8_t moves[][SERVER_N_STATES] = {
 	[SERVER_EVENT_START]               = ROW(UP,   UP,   MAIN, MAIN, UP,   UP,   UP),
 	[SERVER_EVENT_HEARTBEAT]           = ROW(UP,   UP,   PRPM, MAIN, PRPS, REDY, SHUT),
 	[SERVER_EVENT_STOP]                = ROW(DOWN, DOWN, MAIN, MAIN, DOWN, DOWN, DOWN),
-	/* Peers write Down only over Up: what the server was doing when it died is kept for its next start. */
-	[SERVER_EVENT_LOST]                = ROW(DOWN, DOWN, PRPM, MAIN, PRPS, REDY, SHUT),
+	/* Else what the server was doing when it died is kept for its next start. */
+	[SERVER_EVENT_LOST]                = ROW(DOWN, DOWN, PRPM, MAIN, PRPS, REDY, DOWN),
 	[SERVER_EVENT_PREPARE_MAINTENANCE] = ROW(PRPM, NONE, NONE, NONE, NONE, NONE, NONE),
 	[SERVER_EVENT_ENTER_MAINTENANCE]   = ROW(NONE, NONE, MAIN, NONE, NONE, NONE, NONE),
 	[SERVER_EVENT_CANCEL_MAINTENANCE]  = ROW(NONE, NONE, UP,   UP,   NONE, NONE, NONE),

@@ -49,7 +49,8 @@ static struct admission_server peer_load(const struct server *s, const struct me
 	bool told = is_told(m, now);
 
 	return (struct admission_server){
-		.is_usable = m->row.msid != s->msid && m->word_version && m->word.accepting,
+		.is_usable = m->row.msid != s->msid && m->row.state == SERVER_UP && m->member.view != MEMBER_DOWN &&
+			     !server_says_no(s, m, now),
 		.backlog = told ? (uint64_t)m->status.backlog : 0,
 		.n_agents = told ? (uint64_t)m->status.agents : m->n_agents,
 		.n_sent = m->n_sent,

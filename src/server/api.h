@@ -174,7 +174,7 @@ const struct place_row *api_place(const struct server *s, enum place_kind kind, 
 /* Every agent of every server looks for its preferred server. */
 void api_rebalance_all(struct server *s);
 /* What was asked of a drain and how far it is. */
-json_t *api_drain_object(const struct drain_row *row);
+json_t *api_drain_object(const struct drain_row *row, enum server_state state);
 struct drain_rows {
 	struct drain_row *rows;
 	size_t n;

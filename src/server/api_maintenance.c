@@ -164,7 +164,18 @@ static enum err maintenance_run(struct store_tx *tx, struct api_call *c, struct 
 
 /* ---- how far it is ---- */
 
-json_t *api_drain_object(const struct drain_row *row)
+/* Who is killed, or is overtaken by an operator, leaves the word for what it was doing. */
+static bool is_final(const char *word)
+{
+	static const char *const words[] = {"done", "timed out", "cancelled", "stopped"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (str_equal(word, words[i]))
+			return true;
+	return false;
+}
+
+json_t *api_drain_object(const struct drain_row *row, enum server_state state)
 {
 	json_t *o = row->report ? json_loads(row->report, 0, NULL) : NULL;
 
@@ -173,6 +184,8 @@ json_t *api_drain_object(const struct drain_row *row)
 		o = json_object();
 		api_put_text(o, "state", "asked");
 	}
+	if (state != SERVER_PREPARING_FOR_MAINTENANCE && !is_final(json_string_value(json_object_get(o, "state"))))
+		api_put_text(o, "state", "interrupted");
 	api_put_text(o, "askedby", row->asked_by);
 	api_put_date(o, "asked", row->asked_ms);
 	api_put_date(o, "reported", row->reported_ms);

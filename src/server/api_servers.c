@@ -1,6 +1,6 @@
 /*
  * Management servers over the API (query-api 2.1, 2.4): listManagementServers, removeManagementServer. Everything but
- * how the others see each other is in memory.
+ * how the others see each other, and how far drains are, is in memory, and shown without the store when that is away.
  */
 #include "server/api.h"
 
@@ -23,22 +23,26 @@ static void views_free(void *state)
 	mem_free(v);
 }
 
-static void put_agents(json_t *o, struct server *s, int64_t msid)
+/* `each`: by name, which is much to write where there are ten thousands. */
+static void put_agents(json_t *o, struct server *s, int64_t msid, bool each)
 {
-	json_t *agents = json_array(), *last = json_array();
+	json_t *agents = each ? json_array() : NULL, *last = each ? json_array() : NULL;
 	struct host *h;
 	size_t cursor = 0, n = 0;
 
 	while ((h = roster_next(s, &cursor))) {
 		if (h->row.owner == msid) {
-			json_array_append_new(agents, json_string(h->row.uuid));
 			n++;
-		} else if (h->row.last_owner == msid) {
+			if (each)
+				json_array_append_new(agents, json_string(h->row.uuid));
+		} else if (each && h->row.last_owner == msid) {
 			json_array_append_new(last, json_string(h->row.uuid));
 		}
 	}
-	json_object_set_new(o, "lastagents", last);
-	json_object_set_new(o, "agents", agents);
+	if (each) {
+		json_object_set_new(o, "lastagents", last);
+		json_object_set_new(o, "agents", agents);
+	}
 	api_put_number(o, "agentscount", (int64_t)n);
 }
 
@@ -80,8 +84,15 @@ static void put_peers(json_t *o, struct server *s, int64_t msid, const struct vi
 	json_object_set_new(o, "peers", peers);
 }
 
-static json_t *server_object(struct server *s, const struct member_server *m, const struct views *v, bool peers)
+/* Does it do what it is told? As far as this server knows. */
+static bool is_heard(const struct server *s, const struct member_server *m)
 {
+	return m->row.msid == s->msid || (m->row.state != SERVER_DOWN && m->member.view != MEMBER_DOWN);
+}
+
+static json_t *server_object(struct api_call *c, const struct member_server *m, const struct views *v)
+{
+	struct server *s = c->server;
 	const struct drain_row *drain = drain_rows_find(&v->drains, m->row.msid);
 	json_t *o = json_object();
 
@@ -93,13 +104,14 @@ static json_t *server_object(struct server *s, const struct member_server *m, co
 	api_put_date(o, "lastserverstop", m->row.stopped_ms);
 	api_put_text(o, "serviceip", m->row.address);
 	api_put_text(o, "ipaddress", m->row.address);
-	put_agents(o, s, m->row.msid);
+	put_agents(o, s, m->row.msid, !api_has(c, "agents") || api_flag(c, "agents"));
 	if (m->row.msid == s->msid) /* how many run elsewhere is known there */
 		put_jobs(o, s);
-	if (peers)
+	if (api_flag(c, "peers"))
 		put_peers(o, s, m->row.msid, v);
+	api_put_flag(o, "musterheard", is_heard(s, m));
 	if (drain)
-		json_object_set_new(o, "musterdrain", api_drain_object(drain));
+		json_object_set_new(o, "musterdrain", api_drain_object(drain, m->row.state));
 	return o;
 }
 
@@ -124,7 +136,7 @@ static void answer_servers(struct api_call *c, const struct views *v)
 		if (!server_is_wanted(c, m))
 			continue;
 		if (i >= first && i < end)
-			json_array_append_new(page, server_object(c->server, m, v, api_flag(c, "peers")));
+			json_array_append_new(page, server_object(c, m, v));
 		i++;
 	}
 	api_answer_list(c, "managementserver", page, n);
@@ -158,7 +170,7 @@ static void list_management_servers(struct api_call *c)
 	c->state_free = views_free;
 	if (!c->state)
 		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
-	else if (ledger_is_failing(c->server, NULL) && !api_flag(c, "peers"))
+	else if (!api_flag(c, "peers") && (ledger_is_failing(c->server, NULL) || ledger_is_slow(c->server)))
 		answer_servers(c, c->state);
 	else
 		api_read(c, views_run, views_then);
@@ -214,6 +226,7 @@ static const struct api_param_spec list_params[] = {
 	{"name", API_STRING, false, "Its name", ENTITY_NONE, 0, false},
 	{"version", API_STRING, false, "Its version", ENTITY_NONE, 0, false},
 	{"peers", API_BOOLEAN, false, "Also how it sees the others", ENTITY_NONE, 0, false},
+	{"agents", API_BOOLEAN, false, "Also which hosts are and were there, not just how many are; default true", ENTITY_NONE, 0, false},
 	API_LIST_PARAMS,
 };
 static const struct api_param_spec id_params[] = {
@@ -233,6 +246,7 @@ static const struct api_field fields[] = {
 	{"agentscount", "integer", "How many hosts are here"},
 	{"pendingjobscount", "integer", "Jobs that run here"},
 	{"peers", "list", "How it sees the others"},
+	{"musterheard", "boolean", "It is heard, so that it does what it is told"},
 	{"musterdrain", "map", "Its last drain: what was asked, how far it is, who has not moved and why"},
 };
 static const struct api_field success_fields[] = {

@@ -114,7 +114,8 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 	api_put_date(o, "lastupdate", row->last_update_ms);
 	json_object_set_new(o, "views", views_of(st, s, n->of));
 	if (row->state == SERVER_PREPARING_FOR_MAINTENANCE && drain_rows_find(&st->drains, row->msid))
-		json_object_set_new(o, "musterdrain", api_drain_object(drain_rows_find(&st->drains, row->msid)));
+		json_object_set_new(o, "musterdrain",
+				    api_drain_object(drain_rows_find(&st->drains, row->msid), row->state));
 	/* Counted in memory, so each server knows its own. */
 	if (row->msid == s->msid) {
 		api_put_number(o, "fullhandshakes", (int64_t)s->n_full);
@@ -181,21 +182,19 @@ static json_t *store_object(struct server *s)
 static json_t *admission_object(const struct server *s)
 {
 	json_t *o = json_object();
-	struct server_view v;
 
-	server_look(s, &v);
-	api_put_number(o, "strangers", (int64_t)v.strangers);
-	api_put_number(o, "handshakes", (int64_t)v.handshakes);
-	api_put_number(o, "handshakesallowed", (int64_t)v.handshakes_allowed);
-	api_put_number(o, "handshakeswaiting", (int64_t)v.handshakes_waiting);
-	api_put_number(o, "starting", (int64_t)v.starting);
-	api_put_number(o, "startupwaitms", v.startup_wait_ms);
-	api_put_number(o, "putoff", (int64_t)v.put_off);
-	api_put_number(o, "refused", (int64_t)v.refused);
-	api_put_number(o, "maderoom", (int64_t)v.made_room);
-	api_put_number(o, "noroom", (int64_t)v.no_room);
-	api_put_number(o, "cuts", (int64_t)v.cuts);
-	api_put_number(o, "longestdelayms", v.delay_us / 1000);
+	api_put_number(o, "strangers", (int64_t)s->n_strangers);
+	api_put_number(o, "handshakes", (int64_t)s->gate.n_counted);
+	api_put_number(o, "handshakesallowed", (int64_t)s->gate.bound.allowed);
+	api_put_number(o, "handshakeswaiting", (int64_t)s->gate.n_waiting);
+	api_put_number(o, "starting", (int64_t)s->n_starting);
+	api_put_number(o, "startupwaitms", admission_expected_ms(s));
+	api_put_number(o, "putoff", (int64_t)s->n_put_off);
+	api_put_number(o, "refused", (int64_t)s->n_refused);
+	api_put_number(o, "maderoom", (int64_t)s->n_made_room);
+	api_put_number(o, "noroom", (int64_t)s->n_no_room);
+	api_put_number(o, "cuts", (int64_t)s->gate.n_cuts);
+	api_put_number(o, "longestdelayms", s->gate.worst_us / 1000);
 	return o;
 }
 

@@ -13,8 +13,9 @@
  *    time is over: Maintenance if forced,        server_stop()
  *    else Up again
  *
- * Whatever state our row has besides Up, startups are put off by name while another server takes agents: nobody enters
- * a draining server (decision 30). Where none does, they are let in, and the drain pauses.
+ * While our row says that this server is emptied, is empty or stops, startups are put off by name while another server
+ * is there: nobody enters a draining server (decision 30). Where none is, they are let in, and the drain pauses. What
+ * only waits for its jobs (PreparingForShutDown, ReadyToShutDown) keeps its agents, and takes them.
  *
  * Everything that must not be lost is in the store: the state, what was asked. A server that dies here is in
  * Maintenance at its next start, and a store that fails in the middle only delays the step that needs it.
@@ -44,20 +45,49 @@ static enum server_state own_state(const struct server *s)
 	return own ? own->row.state : SERVER_UP;
 }
 
+static bool is_for_maintenance(enum server_state state)
+{
+	return state == SERVER_PREPARING_FOR_MAINTENANCE || state == SERVER_MAINTENANCE;
+}
+
 /* ---- our row ---- */
 
 struct state_change {
 	struct entry entry;
 	enum server_event event;
-	char *report; /* the last one of the drain that ends with this; NULL: none */
+	int64_t asked_ms; /* of the drain that it ends */
+	char *report;     /* the last one of that; NULL: none */
 };
+
+static bool is_end(enum server_event event)
+{
+	return event == SERVER_EVENT_ENTER_MAINTENANCE || event == SERVER_EVENT_CANCEL_MAINTENANCE;
+}
+
+enum err draining_is_same(struct store_tx *tx, int64_t msid, int64_t asked_ms, bool *is)
+{
+	struct drain_row row = {0};
+	enum err e = store_drain_get(tx, msid, &row);
+
+	if (e == ERR_NOT_FOUND)
+		e = ERR_OK; /* set to this state by other means than the API */
+	*is = !e && row.asked_ms == asked_ms;
+	drain_row_deinit(&row);
+	return e;
+}
 
 static enum err state_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
 	struct state_change *c = container_of(entry, struct state_change, entry);
 	enum server_state to;
-	enum err e = store_server_event(tx, entry->server->msid, c->event, &to);
+	bool is_same = true;
+	enum err e = is_end(c->event) ? draining_is_same(tx, entry->server->msid, c->asked_ms, &is_same) : ERR_OK;
 
+	/* Cancelled, and asked again with other words, which count from now on. */
+	if (!e && !is_same)
+		e = ERR_STATE;
+	if (!e)
+		e = store_server_event(tx, entry->server->msid, c->event, &to);
 	if (!e && c->report)
 		e = store_drain_report(tx, entry->server->msid, c->report);
 	return e == ERR_NOT_FOUND && c->report ? ERR_OK : e;
@@ -66,18 +96,17 @@ static enum err state_run(struct store_tx *tx, struct entry *entry, struct why *
 static void state_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
 {
 	struct state_change *c = container_of(entry, struct state_change, entry);
-	struct draining *d = s->draining;
-	bool is_end = c->event == SERVER_EVENT_ENTER_MAINTENANCE || c->event == SERVER_EVENT_CANCEL_MAINTENANCE;
+	struct draining *d = is_end(c->event) ? s->draining : NULL;
 
 	s->state_under_way = false;
-	if (d && is_end)
+	if (d) {
 		d->ending = false;
-	/* ERR_STATE: somebody has changed it meanwhile, which we are about to read. Otherwise the next tick tries
-	 * again. */
+		d->ended = !result;
+		d->was_forced &= !result;
+	}
+	/* ERR_STATE: somebody has changed it meanwhile, which we are about to read. The next tick tries again. */
 	if (result && result != ERR_STATE)
 		log_warn(s->log, "the state of this server could not be stored, trying again", KV_S("error", sentence));
-	else if (d && is_end)
-		d->ended = true;
 	if (!result && !s->freed)
 		api_committed(s);
 	mem_free(c->report);
@@ -97,8 +126,10 @@ static void state_change(struct server *s, enum server_event event, char *take_r
 	c->event = event;
 	c->report = take_report;
 	s->state_under_way = true;
-	if (s->draining && (event == SERVER_EVENT_ENTER_MAINTENANCE || event == SERVER_EVENT_CANCEL_MAINTENANCE))
+	if (s->draining && is_end(event)) {
+		c->asked_ms = s->draining->asked.asked_ms;
 		s->draining->ending = true;
+	}
 	ledger_add(s, &c->entry);
 }
 
@@ -218,9 +249,11 @@ static void maintenance_ends(struct draining *d, enum server_state state)
 			  "management server %s is in maintenance, agents that have moved: %zu of %zu%s%s", s->p.name,
 			  r.n_by_fate[DRAIN_MOVED], r.n_total, left[0] ? "; not moved: " : "", left);
 	} else if (d->ended) {
-		event_add(s, "MS.MAINTENANCE.CANCEL", "WARN", 0,
-			  "management server %s is Up again, because its agents did not all move in time: %s",
-			  s->p.name, left);
+		event_add(s, "MS.MAINTENANCE.CANCEL", "WARN", 0, "management server %s is Up again, because %s%s",
+			  s->p.name,
+			  left[0] ? "its agents did not all move in time: "
+				  : "jobs still ran there when the time was over",
+			  left);
 	} else {
 		log_info(s->log, "the drain of this server was cancelled", KV_U("moved", r.n_by_fate[DRAIN_MOVED]));
 	}
@@ -272,8 +305,17 @@ static bool stop_judge(struct draining *d)
 			      r.state == DRAIN_PAUSED ? "no other management server takes agents" : "time is over"),
 			 KV_S("not_moved", left));
 	}
+	if (api_jobs_running(s))
+		log_warn(s->log, "stopping with jobs that have not ended", KV_U("jobs", api_jobs_running(s)));
 	server_stop(s, s->gone, s->gone_user);
 	return true;
+}
+
+void draining_again(struct server *s)
+{
+	log_info(s->log, "the drain of this server was asked for again, with other words");
+	s->draining = draining_free(s->draining);
+	draining_look(s);
 }
 
 /* ---- going on ---- */
@@ -282,7 +324,8 @@ static void ask_now(struct draining *d)
 {
 	struct server *s = d->server;
 	uint64_t hosts[ASK_A_TURN];
-	bool accept = draining_others_accept(s);
+	/* A stop can't wait until a storm elsewhere is over. */
+	bool accept = d->why == DRAINING_TO_STOP ? draining_others_are_there(s) : draining_others_accept(s);
 	size_t n;
 
 	do {
@@ -494,10 +537,12 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 
 	if (s->stopping)
 		return;
+	if (s->draining && s->draining->why == DRAINING_FOR_MAINTENANCE && s->draining->drain)
+		draining_report_last(s->draining, "stopped");
 	list_for (x, &s->sessions, struct session, in_sessions)
 		n += x->host && x->host->session == x;
 	/* A second word, nobody to move, or nowhere to move to: at once. */
-	if (s->leaving || !s->running || within_ms <= 0 || !draining_others_accept(s) ||
+	if (s->leaving || !s->running || within_ms <= 0 || !draining_others_are_there(s) ||
 	    (!n && !api_jobs_running(s) && !somebody_is_coming(s))) {
 		server_stop(s, gone, user);
 		return;
@@ -524,7 +569,7 @@ void server_leave(struct server *s, int64_t within_ms, void (*gone)(void *user),
 	d->asking = true;
 	peer_status_changed(s);
 	/* So that others put it in avoid lists. What prepares for maintenance or is in it stays that. */
-	if (own_state(s) != SERVER_PREPARING_FOR_MAINTENANCE && own_state(s) != SERVER_MAINTENANCE)
+	if (!is_for_maintenance(own_state(s)))
 		state_change(s, SERVER_EVENT_TRIGGER_SHUTDOWN, NULL);
 	add_all(d);
 	draining_soon(s);
@@ -537,10 +582,36 @@ bool server_is_leaving(const struct server *s)
 
 /* ---- the door ---- */
 
-bool draining_puts_off(struct session *x, const struct header *h, const struct host *known)
+/* prepareForShutdown only stops jobs, nobody moves for it. */
+static bool takes_nobody(const struct server *s)
+{
+	switch (own_state(s)) {
+	case SERVER_PREPARING_FOR_MAINTENANCE:
+	case SERVER_MAINTENANCE:
+	case SERVER_SHUTTING_DOWN:
+		return true;
+	default:
+		return s->leaving;
+	}
+}
+
+/* The list that the agent has, by its own word; the one that it should have is sent only after its startup. */
+static enum err list_of(struct server *s, const struct msg_startup_common *m, const struct host *known,
+			struct str_list *out)
+{
+	CLEAN(mem_freep) char *algorithm = NULL;
+	enum err e = m->msHostList ? server_list_parse_reported(out, &algorithm, m->msHostList) : ERR_OK;
+
+	if (e || out->n)
+		return e;
+	return known ? lists_for_host(s, &known->row, out) : str_list_copy(out, lists_servers(s));
+}
+
+bool draining_puts_off(struct session *x, const struct header *h, const struct msg_startup_common *m,
+		       const struct host *known)
 {
 	struct server *s = x->server;
-	const struct host_row nobody = {.is_muster = true};
+	const struct host_row nobody = {.is_muster = link_is_muster(x->link)};
 	struct str_list list = {0};
 	const char *entry;
 	char sentence[240];
@@ -548,9 +619,9 @@ bool draining_puts_off(struct session *x, const struct header *h, const struct h
 
 	/* An agent that comes back to its link because its move has failed has never left (docs/failover.md, "Drain"
 	 * 8). */
-	if (x->state == SESSION_SUPERSEDED || (own_state(s) == SERVER_UP && !s->leaving) || !draining_others_accept(s))
+	if (x->state == SESSION_SUPERSEDED || !takes_nobody(s) || !draining_others_are_there(s))
 		return false;
-	e = known ? lists_for_host(s, &known->row, &list) : str_list_copy(&list, lists_servers(s));
+	e = list_of(s, m, known, &list);
 	entry = e ? NULL : draining_entry_for(s, known ? &known->row : &nobody, &list);
 	/* One that its list does not have is no other server for this agent: it would be lost. */
 	if (!entry) {
@@ -559,7 +630,8 @@ bool draining_puts_off(struct session *x, const struct header *h, const struct h
 	}
 	snprintf(sentence, sizeof(sentence), "management server %.60s is %s and takes no agents, %.100s does",
 		 s->p.name,
-		 server_state_name(s->leaving && own_state(s) == SERVER_UP ? SERVER_SHUTTING_DOWN : own_state(s)),
+		 server_state_name(s->leaving && !is_for_maintenance(own_state(s)) ? SERVER_SHUTTING_DOWN
+										   : own_state(s)),
 		 entry);
 	startup_put_off(x, h, rng_between(&s->world->rng, AGAIN_MIN_MS, AGAIN_MAX_MS), entry, sentence);
 	str_list_deinit(&list);

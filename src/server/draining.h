@@ -36,18 +36,27 @@ struct draining {
 	bool writing;
 };
 
+/* In a transaction: is what was asked of the server still the drain that was asked for then? 0: without the API. */
+enum err draining_is_same(struct store_tx *tx, int64_t msid, int64_t asked_ms, bool *is) MUST_CHECK;
+/* It is not: begins again with what is asked now. */
+void draining_again(struct server *s);
+
 /* ---- draining_move.c ---- */
 
 /* Asks one agent to move, and reports to the drain what it says. */
 void draining_ask(struct draining *d, uint64_t host_id);
 /* Is there another server that takes agents now? */
-bool draining_others_accept(struct server *s);
+bool draining_others_accept(const struct server *s);
+/* ... or one that is Up and heard, and has just more of them than it can serve: better than a server that is emptied.
+ */
+bool draining_others_are_there(const struct server *s);
 
 /* ---- draining_report.c ---- */
 
 /* JSON object text; `ended` NULL: as core/drain has it, else the word for how it ended. NULL: out of memory. */
 char *draining_report_text(const struct draining *d, const char *ended);
-/* Writes the report when it has changed, at most once a second. */
+/* Writes the report when it has changed, and looks whether the drain is still the one that is asked for; once a second.
+ */
 void draining_report_write(struct draining *d);
 /* The last one, when somebody else has ended it. */
 void draining_report_last(struct draining *d, const char *ended);

@@ -18,31 +18,65 @@ struct asked {
 
 /* ---- who takes agents ---- */
 
-static bool takes_agents(const struct server *s, const struct member_server *m)
+static bool is_there(const struct server *s, const struct member_server *m)
 {
 	return m->row.msid != s->msid && m->row.state == SERVER_UP && m->member.view != MEMBER_DOWN;
 }
 
-bool draining_others_accept(struct server *s)
+static bool takes_agents(const struct server *s, const struct member_server *m)
 {
-	list_for (m, &s->servers, struct member_server, in_servers)
-		if (takes_agents(s, m))
+	return is_there(s, m) && !server_says_no(s, m, world_now(s->world));
+}
+
+typedef bool which_fn(const struct server *s, const struct member_server *m);
+
+static bool has_another(const struct server *s, which_fn *is_one)
+{
+	list_for (m, (struct list *)(uintptr_t)&s->servers, struct member_server, in_servers)
+		if (is_one(s, m))
 			return true;
 	return false;
 }
 
-static bool entry_takes_agents(struct server *s, const struct host_row *row, const char *entry)
+bool draining_others_accept(const struct server *s)
+{
+	return has_another(s, takes_agents);
+}
+
+bool draining_others_are_there(const struct server *s)
+{
+	return has_another(s, is_there);
+}
+
+static bool leads_to(struct server *s, const struct host_row *row, const char *entry, which_fn *is_one)
 {
 	list_for (m, &s->servers, struct member_server, in_servers)
-		if (takes_agents(s, m) && host_entry_is(s, row, entry, &m->row))
+		if (is_one(s, m) && host_entry_is(s, row, entry, &m->row))
 			return true;
 	return false;
+}
+
+/* Lists come from agents: no more of one is looked at than a list may have. */
+static size_t length_of(const struct str_list *list)
+{
+	return list->n < SERVER_LIST_MAX ? list->n : SERVER_LIST_MAX;
+}
+
+/* Whom to choose from: those that take agents; where the list has none, those that are there at least. */
+static which_fn *choice_in(struct server *s, const struct host_row *row, const struct str_list *list)
+{
+	for (size_t i = 0; i < length_of(list); i++)
+		if (leads_to(s, row, list->items[i], takes_agents))
+			return takes_agents;
+	return is_there;
 }
 
 const char *draining_entry_for(struct server *s, const struct host_row *row, const struct str_list *list)
 {
-	for (size_t i = 0; i < list->n; i++)
-		if (entry_takes_agents(s, row, list->items[i]))
+	which_fn *is_one = choice_in(s, row, list);
+
+	for (size_t i = 0; i < length_of(list); i++)
+		if (leads_to(s, row, list->items[i], is_one))
 			return list->items[i];
 	return NULL;
 }
@@ -76,7 +110,7 @@ static enum err avoid_for_muster(struct server *s, const struct host *h, struct 
 
 	for (size_t i = 0; own && i < servers->n && !e; i++)
 		if (lists_entry_is(s, servers->items[i], &own->row) &&
-		    !entry_takes_agents(s, &h->row, servers->items[i]))
+		    !leads_to(s, &h->row, servers->items[i], is_there))
 			e = add_missing(avoid, servers->items[i]);
 	return e;
 }
@@ -84,12 +118,13 @@ static enum err avoid_for_muster(struct server *s, const struct host *h, struct 
 /* The n-th server of its list that takes agents, counted round and round. */
 static const char *target_of(struct server *s, const struct host *h, const struct str_list *list, unsigned n)
 {
+	which_fn *is_one = choice_in(s, &h->row, list);
 	const char *first = NULL;
 	unsigned at = 0;
 
 	for (unsigned round = 0; round < 2; round++) {
-		for (size_t i = 0; i < list->n; i++) {
-			if (!entry_takes_agents(s, &h->row, list->items[i]))
+		for (size_t i = 0; i < length_of(list); i++) {
+			if (!leads_to(s, &h->row, list->items[i], is_one))
 				continue;
 			first = first ? first : list->items[i];
 			if (at++ == n)

@@ -98,15 +98,20 @@ void draining_remaining_text(const struct draining *d, char *out, size_t size)
 
 struct report_write {
 	struct entry entry;
-	char *text;
+	int64_t asked_ms;
+	char *text; /* NULL: as it is there */
 	bool is_last;
+	bool is_same; /* out: this drain is the one that was asked for last */
 };
 
 static enum err report_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
 	struct report_write *w = container_of(entry, struct report_write, entry);
-	enum err e = store_drain_report(tx, entry->server->msid, w->text);
+	enum err e = draining_is_same(tx, entry->server->msid, w->asked_ms, &w->is_same);
 
+	if (e || !w->is_same || !w->text)
+		return e;
+	e = store_drain_report(tx, entry->server->msid, w->text);
 	return e == ERR_NOT_FOUND ? ERR_OK : e; /* set to this state by other means than the API: nobody reads it */
 }
 
@@ -117,16 +122,18 @@ static void report_done(struct server *s, struct entry *entry, enum err result, 
 
 	if (result)
 		log_debug(s->log, "the progress of the drain could not be stored", KV_S("error", sentence));
-	if (d && !w->is_last) {
+	if (d && !w->is_last && d->why == DRAINING_FOR_MAINTENANCE && d->asked.asked_ms == w->asked_ms) {
 		d->writing = false;
 		if (result)
 			d->report = mem_free(d->report); /* it differs from what is there, and is written again */
+		else if (!w->is_same && !s->freed)
+			draining_again(s);
 	}
 	mem_free(w->text);
 	mem_free(w);
 }
 
-static void report_put(struct server *s, char *take_text, bool is_last)
+static void report_put(struct draining *d, char *take_text, bool is_last)
 {
 	struct report_write *w = mem_zalloc(sizeof(*w));
 
@@ -136,30 +143,33 @@ static void report_put(struct server *s, char *take_text, bool is_last)
 	}
 	w->entry.run = report_run;
 	w->entry.done = report_done;
+	w->entry.read_only = !take_text;
+	w->asked_ms = d->asked.asked_ms;
 	w->text = take_text;
 	w->is_last = is_last;
-	ledger_add(s, &w->entry);
+	d->writing |= !is_last;
+	ledger_add(d->server, &w->entry);
 }
 
 void draining_report_write(struct draining *d)
 {
 	struct mono now = world_now(d->server->world);
-	char *text, *copy;
+	char *text, *copy = NULL;
 
 	if (d->why != DRAINING_FOR_MAINTENANCE || d->writing || d->ending || d->ended ||
 	    (d->reported.us && mono_ms_between(d->reported, now) < REPORT_MS))
 		return;
 	d->reported = now;
 	text = draining_report_text(d, NULL);
-	copy = str_equal(text, d->report) ? NULL : mem_strdup(text);
-	if (!text || !copy) {
-		mem_free(text);
-		return;
+	if (!str_equal(text, d->report))
+		copy = mem_strdup(text);
+	if (!copy) {
+		text = mem_free(text);
+	} else {
+		mem_free(d->report);
+		d->report = copy;
 	}
-	mem_free(d->report);
-	d->report = copy;
-	d->writing = true;
-	report_put(d->server, text, false);
+	report_put(d, text, false);
 }
 
 void draining_report_last(struct draining *d, const char *ended)
@@ -167,5 +177,5 @@ void draining_report_last(struct draining *d, const char *ended)
 	char *text = draining_report_text(d, ended);
 
 	if (text)
-		report_put(d->server, text, true);
+		report_put(d, text, true);
 }

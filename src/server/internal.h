@@ -65,6 +65,8 @@ void ledger_deinit(struct server *s);
 size_t ledger_waiting(const struct server *s);
 /* Has the store failed since its last success? Since when; for status and case 14 of the decisions. */
 bool ledger_hangs(const struct server *s);
+/* What is asked now would wait for it: who can answer without the store does. */
+bool ledger_is_slow(const struct server *s);
 bool ledger_is_failing(const struct server *s, struct mono *since);
 
 /* ---- config.c, config.def ---- */
@@ -468,6 +470,8 @@ void news_tick(struct server *s);
 /* The servers' rows have changed, or a link to one of them. */
 void news_look_at_servers(struct server *s);
 /* Another server has told how it is. */
+/* What it has said of itself is fresh and says that it takes no agents, whatever its state is. */
+bool server_says_no(const struct server *s, const struct member_server *m, struct mono now);
 void news_peer_status(struct server *s, struct member_server *m, const struct msg_peer_status *status);
 /* Tells one attached agent what it doesn't know yet. */
 void news_compare(struct server *s, struct host *h);
@@ -506,11 +510,12 @@ void draining_forget(struct server *s, int64_t host_id); /* it was deleted */
 void draining_soon(struct server *s);
 void draining_deinit(struct server *s);
 /*
- * A startup while this server isn't Up: refused by name while another one of its list takes agents, and true. `known`
- * NULL: the host is not known. Ends the session.
+ * A startup while this server is emptied, is empty or stops: put off by name while another one of the agent's list is
+ * there, and true. `known` NULL: the host is not known. Ends the session.
  */
-bool draining_puts_off(struct session *x, const struct header *h, const struct host *known);
-/* The first entry of the list that means a server which takes agents now; NULL: none. */
+bool draining_puts_off(struct session *x, const struct header *h, const struct msg_startup_common *m,
+		       const struct host *known);
+/* The first entry of the list that means a server which takes agents now, or at least is there; NULL: none. */
 const char *draining_entry_for(struct server *s, const struct host_row *row, const struct str_list *list);
 
 /* ---- peer.c ---- */

@@ -10,6 +10,7 @@
 
 #define GROUP_MAX 512
 #define HANGS_MS 3000
+#define SLOW_MS 500
 #define TOLD_PER_TURN 32 /* results; each may send messages, and a storm must not make one turn of five hundred */
 
 struct ledger_group {
@@ -160,10 +161,20 @@ size_t ledger_waiting(const struct server *s)
 	return n;
 }
 
+static bool is_away_for(const struct server *s, int64_t ms)
+{
+	return s->ledger_running && mono_ms_between(s->ledger_running->begun, world_now(s->world)) > ms;
+}
+
+bool ledger_is_slow(const struct server *s)
+{
+	return is_away_for(s, SLOW_MS);
+}
+
 /* A store that hangs says nothing at all: a group that takes so long is as good as a failure (decision 14). */
 bool ledger_hangs(const struct server *s)
 {
-	return s->ledger_running && mono_ms_between(s->ledger_running->begun, world_now(s->world)) > HANGS_MS;
+	return is_away_for(s, HANGS_MS);
 }
 
 bool ledger_is_failing(const struct server *s, struct mono *since)

@@ -33,6 +33,11 @@ static bool is_fresh(const struct member_server *m, struct mono now)
 	       mono_ms_between(m->status.at, now) <= STATUS_FRESH_MS;
 }
 
+bool server_says_no(const struct server *s, const struct member_server *m, struct mono now)
+{
+	return is_fresh(m, now) && !m->status.accepting;
+}
+
 /* Since when it has been up, in this run, as far as we know. */
 static void look_at_uptime(struct member_server *m, struct mono now, bool fresh)
 {
@@ -55,7 +60,7 @@ static bool is_material(const struct server_word *a, const struct server_word *b
 	       moved_ms > UPTIME_SLACK_MS || moved_ms < -UPTIME_SLACK_MS;
 }
 
-static struct server_word word_now(struct member_server *m, struct mono now)
+static struct server_word word_now(const struct server *s, struct member_server *m, struct mono now)
 {
 	struct server_word w = {.state = m->row.state};
 	bool fresh = is_fresh(m, now);
@@ -64,7 +69,7 @@ static struct server_word word_now(struct member_server *m, struct mono now)
 	if (w.state == SERVER_UP && m->member.view == MEMBER_DOWN)
 		w.state = SERVER_DOWN;
 	w.is_known = fresh || w.state != SERVER_UP || m->member.view != MEMBER_UNKNOWN;
-	w.accepting = w.state == SERVER_UP && (!fresh || m->status.accepting);
+	w.accepting = w.state == SERVER_UP && !server_says_no(s, m, now);
 	w.up_since = m->up_since;
 	return w;
 }
@@ -78,7 +83,7 @@ void news_look_at_servers(struct server *s)
 
 		if (m->row.msid == s->msid)
 			continue;
-		w = word_now(m, now);
+		w = word_now(s, m, now);
 		if (m->word_version && !is_material(&m->word, &w))
 			continue;
 		log_debug(s->log, "news of a management server", KV_S("server", m->row.name),

@@ -7,7 +7,8 @@
  *   register    our row becomes Up; what our last run left behind (hosts, jobs) is cleared away
  *   listen      last: nobody is let in before we know what to say
  *
- * Stopping is the reverse: no new links, goodbye to the ones there are, our hosts given up, our row Down.
+ * Stopping is the reverse: no new links, goodbye to the ones there are, our row Down. Our hosts stay
+ * ours until another server has them, or all others see that they have not come back.
  */
 #include "server/internal.h"
 

@@ -906,7 +906,7 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 		session_end(x, ERR_CONFLICT, "a later start of this agent is connected", EVENT_N);
 		return;
 	}
-	if (draining_puts_off(x, h, known))
+	if (draining_puts_off(x, h, m, known))
 		return;
 	/* Who comes back to a link that it has here is not put off: it has nothing else. */
 	if (x->state == SESSION_ANONYMOUS && !admission_lets_in(x, h, m))

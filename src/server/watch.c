@@ -124,7 +124,7 @@ static enum err verdict_run(struct store_tx *tx, struct entry *entry, struct why
 	e = has_moved_since(tx, v, &moved);
 	if (e || moved)
 		return e;
-	/* Only Up becomes Down; who dies in another state keeps it (query-api 4.3). */
+	/* Up and ShuttingDown become Down; who dies in another state keeps it (query-api 4.3, D17). */
 	v->state_changed = store_server_event(tx, v->peer, SERVER_EVENT_LOST, &to) == ERR_OK && to == SERVER_DOWN;
 	return store_jobs_fail_of(tx, v->peer,
 				  "{\"errorcode\":530,\"errortext\":\"The management server that ran this job died\"}",
@@ -212,6 +212,12 @@ static void look_at_orphans(struct server *s, struct member_server *m, struct mo
 	}
 }
 
+/* The states that Down is written over. */
+static bool claims_to_live(enum server_state state)
+{
+	return state == SERVER_UP || state == SERVER_SHUTTING_DOWN;
+}
+
 static void look_at_members(struct server *s)
 {
 	struct mono now = world_now(s->world), next;
@@ -229,7 +235,7 @@ static void look_at_members(struct server *s)
 			member_changed(s, m);
 		else if (m->member.view != MEMBER_UNKNOWN && m->told_run_id != m->row.run_id)
 			member_changed(s, m); /* it was back before we missed it, and has cleared what we had said */
-		else if (m->member.view == MEMBER_DOWN && (m->row.state == SERVER_UP || !m->down_is_stored))
+		else if (m->member.view == MEMBER_DOWN && (claims_to_live(m->row.state) || !m->down_is_stored))
 			member_changed(s, m); /* the verdict could not be stored, or it claimed to be Up again */
 	}
 }

@@ -37,8 +37,9 @@ struct sim_server {
 				killed it */
 	bool store_fails;    /* the store does not answer it */
 	int64_t up_since_us; /* valid while PROGRAM_UP */
-	/* invariants.c: since when its state in the store is not Up and another server could take its agents; 0: not */
+	/* invariants.c: since when its state in the store shuts its door and another server could take its agents; 0: not */
 	int64_t shut_since_us;
+	int64_t shut_asked_ms; /* of the drain that it is shut for */
 	struct sim_event again;
 };
 

@@ -44,6 +44,8 @@ struct truth {
 	size_t n_settings;
 	struct server_row *servers;
 	size_t n_servers;
+	struct drain_row *drains;
+	size_t n_drains;
 	struct str_list list; /* that lists are made from */
 	enum algorithm algorithm;
 	int64_t interval;
@@ -74,6 +76,8 @@ static enum err read_truth(struct store_tx *tx, void *arg, struct why *why)
 		e = store_config_list(tx, &t->settings, &t->n_settings);
 	if (!e)
 		e = store_server_list(tx, &t->servers, &t->n_servers);
+	if (!e)
+		e = store_drain_list(tx, &t->drains, &t->n_drains);
 	return e;
 }
 
@@ -111,9 +115,12 @@ static void truth_free(struct truth *t)
 		config_row_deinit(&t->settings[i]);
 	for (size_t i = 0; i < t->n_servers; i++)
 		server_row_deinit(&t->servers[i]);
+	for (size_t i = 0; i < t->n_drains; i++)
+		drain_row_deinit(&t->drains[i]);
 	mem_free(t->hosts);
 	mem_free(t->settings);
 	mem_free(t->servers);
+	mem_free(t->drains);
 	str_list_deinit(&t->list);
 	map_deinit(&t->by_guid);
 }
@@ -319,6 +326,21 @@ static bool another_takes_agents(struct cluster *c, const struct truth *t, const
 	return false;
 }
 
+/* PreparingForShutDown and ReadyToShutDown only stop jobs. */
+static bool is_shut(enum server_state state)
+{
+	return state == SERVER_PREPARING_FOR_MAINTENANCE || state == SERVER_MAINTENANCE ||
+	       state == SERVER_SHUTTING_DOWN;
+}
+
+static int64_t asked_in(const struct truth *t, int64_t msid)
+{
+	for (size_t i = 0; i < t->n_drains; i++)
+		if (t->drains[i].msid == msid)
+			return t->drains[i].asked_ms;
+	return 0;
+}
+
 /*
  * Nobody enters a draining server while another accepts (decision 30). DOOR_US is for what the server can't know yet:
  * a state that was just written, another server that has just come or was just healed.
@@ -331,12 +353,14 @@ static void look_at_doors(struct cluster *c, const struct truth *t)
 		struct sim_server *s = c->servers[i];
 		const struct server_row *row = is_well(s) ? row_of(t, s) : NULL;
 
-		if (!row || row->state == SERVER_UP || row->state == SERVER_DOWN || !another_takes_agents(c, t, s)) {
+		if (!row || !is_shut(row->state) || !another_takes_agents(c, t, s)) {
 			s->shut_since_us = 0;
 			continue;
 		}
-		if (!s->shut_since_us)
+		/* Undrained and drained again between two looks: the door was open meanwhile. */
+		if (!s->shut_since_us || s->shut_asked_ms != asked_in(t, row->msid))
 			s->shut_since_us = now;
+		s->shut_asked_ms = asked_in(t, row->msid);
 		list_for (x, &s->server->sessions, struct session, in_sessions) {
 			int64_t opened = now - (world_now(s->server->world).us - x->opened.us);
 

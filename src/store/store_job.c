@@ -104,7 +104,6 @@ enum err store_jobs_fail_of(struct store_tx *tx, int64_t msid, const char *resul
 	return e;
 }
 
-/* Running jobs stay, however old. */
 enum err store_jobs_running(struct store_tx *tx, int64_t msid, size_t *n)
 {
 	int64_t count = 0;
@@ -115,6 +114,7 @@ enum err store_jobs_running(struct store_tx *tx, int64_t msid, size_t *n)
 	return e;
 }
 
+/* Running jobs stay, however old. */
 enum err store_jobs_trim(struct store_tx *tx, int64_t before_ms)
 {
 	return sql_run(tx, "DELETE FROM async_job WHERE status <> 0 AND completed_ms < ?", SQL_N(before_ms));

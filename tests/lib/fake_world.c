@@ -42,6 +42,7 @@ struct fake_world {
 	struct list listeners;
 	struct list names;
 	struct list files;
+	bool holds_store;
 	struct list works;                       /* under way: struct fake_work */
 	struct cert_info *certs[MOST_CERTS + 1]; /* what creds show, by the number that greetings carry; 0: none */
 	size_t n_certs;
@@ -357,6 +358,7 @@ struct fake_work {
 	struct later later;
 	struct list in;
 	struct work *work;
+	bool is_held;
 };
 
 static void work_due(struct later *l)
@@ -380,7 +382,19 @@ static void fake_work(struct world *w, enum work_lane lane, struct work *work)
 	fw->later.call = work_due;
 	list_init(&fw->later.queued);
 	list_append(&of(w)->works, &fw->in);
-	world_later(w, &fw->later);
+	fw->is_held = lane == WORK_STORE && of(w)->holds_store;
+	if (!fw->is_held)
+		world_later(w, &fw->later);
+}
+
+void fake_works_hold(struct fake_world *f, bool is_held)
+{
+	f->holds_store = is_held;
+	list_for (fw, &f->works, struct fake_work, in) {
+		if (!is_held && fw->is_held)
+			world_later(fake_world_of(f), &fw->later);
+		fw->is_held = fw->is_held && is_held;
+	}
 }
 
 void fake_works_cut(struct fake_world *f)

@@ -34,6 +34,8 @@ void fake_world_settle(struct fake_world *f);
 bool fake_world_step(struct fake_world *f);
 /* The lanes stop, as at the end of a process: what was done there is reported to nobody. */
 void fake_works_cut(struct fake_world *f);
+/* The store's lane reports nothing until it is let go again: a store that hangs, of every process here. */
+void fake_works_hold(struct fake_world *f, bool is_held);
 /* Jumps without anything happening on the way: a suspended process. */
 void fake_world_sleep(struct fake_world *f, int64_t ms);
 int64_t fake_world_ms(const struct fake_world *f); /* since it was made */

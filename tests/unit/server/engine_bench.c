@@ -201,11 +201,12 @@ struct state_call {
 
 static enum err run_state(struct store_tx *tx, void *arg, struct why *why)
 {
+	static int64_t wall_ms; /* no two at the same time: what is asked of a drain is told apart by that */
 	struct state_call *c = arg;
 	enum server_state to;
 	enum err e = ERR_OK;
 
-	store_tx_by(tx, 999, 1);
+	store_tx_by(tx, 999, ++wall_ms);
 	if (c->event == SERVER_EVENT_PREPARE_MAINTENANCE)
 		e = store_drain_ask(tx, &c->drain);
 	return e ? e : store_server_event(tx, c->id, c->event, &to);

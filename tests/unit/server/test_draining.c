@@ -23,6 +23,11 @@ static enum server_state state_of(struct node *at, struct node *of)
 	return roster_server(at->server, server_msid(of->server))->row.state;
 }
 
+static void gone(void *user)
+{
+	((struct node *)user)->was_gone = true;
+}
+
 static struct script *on_a(struct engine_bench *e, const struct agent_script *as)
 {
 	struct script *a = script_new(e, as);
@@ -166,6 +171,86 @@ static void an_agent_without_another_server_in_its_list_is_let_in(void **state)
 	engine_down(&e);
 }
 
+/* What counts is the list that the agent has, not the one that it should have. */
+static void the_door_goes_by_the_list_of_the_agent(void **state)
+{
+	static const struct {
+		const char *what;
+		const char *host, *list;
+		bool is_let_in;
+	} rows[] = {
+		{"it knows no other", "10.0.0.1,10.0.0.2", "10.0.0.1@static", true},
+		{"it knows one that is no server", "10.0.0.1,10.0.0.2", "10.0.0.1,10.9.9.9@static", true},
+		{"it knows one that the setting has lost", "10.0.0.1", "10.0.0.1,10.0.0.2@static", false},
+		{"it has said nothing", "10.0.0.1,10.0.0.2", NULL, false},
+		{"it has said nothing that names one", "10.0.0.1,10.0.0.2", "", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct agent_script as = muster_1;
+		struct script *a;
+
+		print_message("%s\n", rows[i].what);
+		cluster_up(&e);
+		engine_config(&e, "host", rows[i].host);
+		engine_run(&e, 300);
+		engine_ask_drain(&e, &e.a, &(struct drain_row){0});
+		engine_run(&e, 1500);
+		as.list = rows[i].list;
+		a = script_new(&e, &as);
+		script_dial(a, &e.a);
+		engine_run(&e, 500);
+		assert_int_equal(script_is_open(a), rows[i].is_let_in);
+		engine_down(&e);
+	}
+}
+
+static void overrun(struct engine_bench *e, struct node *n, bool is)
+{
+	n->server->is_overrun = is;
+	peer_status_changed(n->server);
+	engine_run(e, 300);
+}
+
+static void a_drain_waits_for_a_server_that_is_overrun(void **state)
+{
+	struct engine_bench e;
+	struct script *a, *late;
+
+	cluster_up(&e);
+	overrun(&e, &e.b, true);
+	a = on_a(&e, &muster_1);
+	engine_ask_drain(&e, &e.a, &(struct drain_row){0});
+	engine_run(&e, 3500);
+	assert_int_equal(script_count(a, MSG_MIGRATE), 0);
+	report_has(&e, &e.a, "\"state\":\"paused\"");
+	/* Nobody comes in here for that. */
+	late = script_new(&e, &muster_2);
+	script_dial(late, &e.a);
+	engine_run(&e, 300);
+	assert_false(script_is_open(late));
+	overrun(&e, &e.b, false);
+	engine_run(&e, 1500);
+	assert_int_equal(script_count(a, MSG_MIGRATE), 1);
+	engine_down(&e);
+}
+
+static void a_stop_does_not_wait_for_a_server_that_is_overrun(void **state)
+{
+	struct engine_bench e;
+	struct script *a;
+
+	cluster_up(&e);
+	overrun(&e, &e.b, true);
+	a = on_a(&e, &muster_1);
+	server_leave(e.a.server, 10000, gone, &e.a);
+	engine_run(&e, 300);
+	assert_false(e.a.was_gone);
+	assert_int_equal(script_count(a, MSG_MIGRATE), 1);
+	engine_down(&e);
+}
+
 static void a_cancelled_drain_opens_the_door(void **state)
 {
 	struct engine_bench e;
@@ -183,6 +268,55 @@ static void a_cancelled_drain_opens_the_door(void **state)
 	engine_run(&e, 500);
 	assert_non_null(host_of(&e.a, "h2")->session);
 	report_has(&e, &e.a, "\"state\":\"cancelled\"");
+	engine_down(&e);
+}
+
+/* Both before this server reads its row again. */
+static void a_drain_that_is_asked_for_again_goes_by_the_new_words(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t first_ms, then_ms;
+		enum server_state at_7_s;
+	} rows[] = {
+		{"it has more time", 5000, 60000, SERVER_PREPARING_FOR_MAINTENANCE},
+		{"it has less time", 60000, 5000, SERVER_MAINTENANCE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct drain_row row;
+
+		print_message("%s\n", rows[i].what);
+		cluster_up(&e);
+		on_a(&e, &muster_1);
+		engine_ask_drain(&e, &e.a, &(struct drain_row){.timeout_ms = rows[i].first_ms});
+		engine_run(&e, 500);
+		engine_server_event(&e, &e.a, SERVER_EVENT_CANCEL_MAINTENANCE);
+		engine_ask_drain(&e, &e.a, &(struct drain_row){.timeout_ms = rows[i].then_ms, .forced = true});
+		engine_run(&e, 7500);
+		assert_int_equal(state_of(&e.b, &e.a), rows[i].at_7_s);
+		row = report_of(&e, &e.a);
+		assert_non_null(row.report);
+		drain_row_deinit(&row);
+		engine_down(&e);
+	}
+}
+
+static void the_report_says_that_the_server_has_stopped(void **state)
+{
+	struct engine_bench e;
+
+	cluster_up(&e);
+	on_a(&e, &muster_1);
+	engine_ask_drain(&e, &e.a, &(struct drain_row){0});
+	engine_run(&e, 2500);
+	report_has(&e, &e.a, "\"state\":\"running\"");
+	server_leave(e.a.server, 1000, gone, &e.a);
+	engine_run(&e, 1500);
+	assert_true(e.a.was_gone);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_MAINTENANCE);
+	report_has(&e, &e.a, "\"state\":\"stopped\"");
 	engine_down(&e);
 }
 
@@ -410,11 +544,6 @@ static void a_list_of_another_algorithm_is_sent_along(void **state)
 
 /* ---- stopping ---- */
 
-static void gone(void *user)
-{
-	((struct node *)user)->was_gone = true;
-}
-
 static void a_stop_moves_agents_first(void **state)
 {
 	struct engine_bench e;
@@ -448,6 +577,42 @@ static void a_stop_does_not_wait_longer_than_it_may(void **state)
 	assert_false(e.a.was_gone);
 	engine_run(&e, 400);
 	assert_true(e.a.was_gone);
+	engine_down(&e);
+}
+
+static void a_server_that_dies_on_its_way_out_is_down(void **state)
+{
+	struct engine_bench e;
+	int64_t msid;
+
+	cluster_up(&e);
+	on_a(&e, &muster_1);
+	server_leave(e.a.server, 60000, gone, &e.a);
+	engine_run(&e, 500);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_SHUTTING_DOWN);
+	msid = server_msid(e.a.server);
+	fake_works_cut(e.f);
+	node_kill(&e.a);
+	engine_run(&e, 8000);
+	assert_int_equal(roster_server(e.b.server, msid)->row.state, SERVER_DOWN);
+	engine_down(&e);
+}
+
+/* Its heartbeat says so, and it goes on leaving. */
+static void who_was_taken_for_dead_goes_on_leaving(void **state)
+{
+	struct engine_bench e;
+
+	cluster_up(&e);
+	on_a(&e, &muster_1);
+	server_leave(e.a.server, 60000, gone, &e.a);
+	engine_run(&e, 500);
+	engine_server_event(&e, &e.a, SERVER_EVENT_LOST);
+	engine_run(&e, 200);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_DOWN);
+	engine_run(&e, 2500);
+	assert_int_equal(state_of(&e.b, &e.a), SERVER_SHUTTING_DOWN);
+	assert_false(e.a.was_gone);
 	engine_down(&e);
 }
 
@@ -524,9 +689,10 @@ static void jobs_done_is_ready_to_shut_down(void **state)
 	engine_server_event(&e, &e.a, SERVER_EVENT_PREPARE_SHUTDOWN);
 	engine_run(&e, 1500);
 	assert_int_equal(state_of(&e.b, &e.a), SERVER_READY_TO_SHUTDOWN);
-	/* Agents are not moved by that. */
+	/* Agents are not moved by that, and come in as ever: nobody empties this server. */
 	assert_int_equal(script_count(a, MSG_MIGRATE), 0);
 	assert_true(script_is_open(a));
+	on_a(&e, &muster_2);
 	engine_server_event(&e, &e.a, SERVER_EVENT_CANCEL_SHUTDOWN);
 	engine_run(&e, 500);
 	assert_int_equal(state_of(&e.b, &e.a), SERVER_UP);
@@ -551,7 +717,12 @@ int main(void)
 		cmocka_unit_test(an_empty_server_is_in_maintenance_at_once),
 		cmocka_unit_test(nobody_enters_while_another_takes_agents),
 		cmocka_unit_test(an_agent_without_another_server_in_its_list_is_let_in),
+		cmocka_unit_test(the_door_goes_by_the_list_of_the_agent),
+		cmocka_unit_test(a_drain_waits_for_a_server_that_is_overrun),
+		cmocka_unit_test(a_stop_does_not_wait_for_a_server_that_is_overrun),
 		cmocka_unit_test(a_cancelled_drain_opens_the_door),
+		cmocka_unit_test(a_drain_that_is_asked_for_again_goes_by_the_new_words),
+		cmocka_unit_test(the_report_says_that_the_server_has_stopped),
 		cmocka_unit_test(a_cloudstack_agent_is_left_one_candidate),
 		cmocka_unit_test(a_list_without_a_server_to_go_to_is_a_reason),
 		cmocka_unit_test(who_refuses_is_asked_again_and_listed),
@@ -564,6 +735,8 @@ int main(void)
 		cmocka_unit_test(a_list_of_another_algorithm_is_sent_along),
 		cmocka_unit_test(a_stop_moves_agents_first),
 		cmocka_unit_test(a_stop_does_not_wait_longer_than_it_may),
+		cmocka_unit_test(a_server_that_dies_on_its_way_out_is_down),
+		cmocka_unit_test(who_was_taken_for_dead_goes_on_leaving),
 		cmocka_unit_test(a_stop_is_at_once_where_waiting_helps_nobody),
 		cmocka_unit_test(a_stop_ends_when_the_others_stop_too),
 		cmocka_unit_test(a_server_in_maintenance_stays_in_it_when_it_stops),

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "engine_bench.h"
+#include "server/api.h"
 
 static const struct agent_script h1 = {
 	.guid = "h1", .ip = "10.1.0.1", .identity = ID_URI, .is_muster = true, .boot = "b1"};
@@ -178,6 +179,8 @@ static void a_dead_server_does_nothing_but_can_be_let_off(void **state)
 	fake_works_cut(e.f);
 	node_kill(&e.a);
 	engine_run(&e, 8000);
+	snprintf(question, sizeof(question), "command=listManagementServers&id=%s", row.uuid);
+	asked(&e, &e.b, &e.b, question, 200, "\"musterheard\":false");
 	/* It would block the others for ever. */
 	snprintf(question, sizeof(question), "command=cancelMaintenance&managementserverid=%s", row.uuid);
 	asked(&e, &e.b, &e.b, question, 200, "\"managementserverid\"");
@@ -228,8 +231,57 @@ static void the_answer_has_the_shape_of_the_reference(void **state)
 	asked(&e, &e.b, &e.a, "command=listManagementServers&id={ID}", 200, "\"musterdrain\":{\"state\":\"running\"");
 	asked(&e, &e.b, &e.a, "command=listManagementServers&id={ID}", 200, "\"askedby\":\"local\"");
 	asked(&e, &e.b, &e.a, "command=getMusterStatus", 200, "\"musterdrain\"");
+	/* Who only watches is not sent thousands of names. */
+	a = ask(&e, &e.b, &e.a, "command=listManagementServers&agents=false&id={ID}");
+	assert_null(strstr(a.text, "agents\":["));
+	assert_non_null(strstr(a.text, "\"agentscount\":1"));
+	assert_non_null(strstr(a.text, "\"musterheard\":true"));
+	mem_free(a.text);
+	asked(&e, &e.b, &e.a, "command=listManagementServers&id={ID}", 200, "\"agents\":[\"");
 	/* Jobs would not survive it. */
 	asked(&e, &e.a, &e.a, "command=reconnectHost&id=h1", 503, "takes no jobs");
+	engine_down(&e);
+}
+
+/* Who died, or was overtaken, has left the word for what it was doing. */
+static void a_drain_that_nobody_ended_was_interrupted(void **state)
+{
+	static const struct {
+		const char *report, *word;
+		enum server_state state;
+	} rows[] = {
+		{"{\"state\":\"running\"}", "running", SERVER_PREPARING_FOR_MAINTENANCE},
+		{"{\"state\":\"running\"}", "interrupted", SERVER_MAINTENANCE},
+		{"{\"state\":\"waiting for jobs\"}", "interrupted", SERVER_UP},
+		{"{\"state\":\"done\"}", "done", SERVER_MAINTENANCE},
+		{"{\"state\":\"timed out\"}", "timed out", SERVER_UP},
+		{"{\"state\":\"cancelled\"}", "cancelled", SERVER_UP},
+		{"{\"state\":\"stopped\"}", "stopped", SERVER_DOWN},
+		{NULL, "asked", SERVER_PREPARING_FOR_MAINTENANCE},
+		{NULL, "interrupted", SERVER_MAINTENANCE},
+		{"[]", "interrupted", SERVER_MAINTENANCE},
+		{"{\"state\":7}", "interrupted", SERVER_MAINTENANCE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *o = api_drain_object(&(struct drain_row){.report = (char *)(uintptr_t)rows[i].report},
+					     rows[i].state);
+
+		assert_string_equal(json_string_value(json_object_get(o, "state")), rows[i].word);
+		json_decref(o);
+	}
+}
+
+static void servers_are_listed_while_the_store_hangs(void **state)
+{
+	struct engine_bench e;
+
+	cluster_up(&e);
+	fake_works_hold(e.f, true);
+	engine_run(&e, 2500);
+	asked(&e, &e.b, &e.a, "command=listManagementServers&id={ID}", 200, "\"state\":\"Up\"");
+	fake_works_hold(e.f, false);
+	engine_run(&e, 1000);
 	engine_down(&e);
 }
 
@@ -295,6 +347,8 @@ int main(void)
 		cmocka_unit_test(a_dead_server_does_nothing_but_can_be_let_off),
 		cmocka_unit_test(an_unknown_server_is_a_bad_parameter),
 		cmocka_unit_test(the_answer_has_the_shape_of_the_reference),
+		cmocka_unit_test(a_drain_that_nobody_ended_was_interrupted),
+		cmocka_unit_test(servers_are_listed_while_the_store_hangs),
 		cmocka_unit_test(numbers_out_of_range_are_refused),
 		cmocka_unit_test(agents_are_sent_home_after_maintenance),
 	};
