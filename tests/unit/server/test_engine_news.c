@@ -368,11 +368,16 @@ static void who_does_not_read_is_told_later_and_costs_the_others_nothing(void **
 	struct script *a, *b;
 	struct session *x;
 	struct mono began;
-	char *much = mem_zalloc(100001);
+	struct rng rng;
+	size_t n = 600000;
+	char *much = mem_zalloc(n + 1);
 
-	memset(much, ' ', 100000);
+	/* An empty batch that can't be packed small. */
+	rng_init(&rng, 1);
+	for (size_t i = 0; i < n; i++)
+		much[i] = " \t\n\r"[rng_below(&rng, 4)];
 	much[0] = '[';
-	much[99999] = ']';
+	much[n - 1] = ']';
 	other.guid = "h2";
 	other.ip = "10.1.0.2";
 	engine_up(&e);
@@ -383,8 +388,9 @@ static void who_does_not_read_is_told_later_and_costs_the_others_nothing(void **
 	engine_run(&e, 2000);
 	x = host_of(&e.a, "h1")->session;
 	fake_cut(e.f, h1.ip, true);
-	assert_int_equal(link_send(x->link, &(struct header){.flags = FLAG_REQUEST | FLAG_FROM_SERVER}, much, 100000),
+	assert_int_equal(link_send(x->link, &(struct header){.flags = FLAG_REQUEST | FLAG_FROM_SERVER}, much, n),
 			 ERR_OK);
+	assert_true(link_queued(x->link) > 65536);
 	mem_free(much);
 	e.a.server->n_sessions += 8000;
 	engine_run(&e, 1500);
