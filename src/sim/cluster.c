@@ -716,6 +716,23 @@ bool cluster_maintain(struct cluster *c, const char *command, const struct sim_s
 	return true;
 }
 
+bool cluster_call(struct cluster *c, const char *command)
+{
+	struct api_param params[] = {{"command", command}};
+	struct sim_server *on = cluster_any_server(c, (size_t)rng_below(sim_rng(c->sim), c->n_servers));
+	struct call *k;
+
+	if (!on || !on->server)
+		return false;
+	k = mem_zalloc(sizeof(*k));
+	if (!k)
+		abort();
+	sim_note(c->sim, on->node, "--- %s", command);
+	k->cluster = c;
+	ask(c, on, k, params, 1);
+	return true;
+}
+
 /* ---- calm ---- */
 
 void cluster_calm(struct cluster *c)
@@ -733,6 +750,7 @@ void cluster_calm(struct cluster *c)
 
 		s->store_fails = false;
 		sim_lane_stall(s->node, WORK_STORE, false);
+		sim_lane_slow(s->node, WORK_STORE, 1);
 		sim_disk_full(s->node, false);
 		sim_disk_dies_at(s->node, -1, SIM_KILLED);
 		sim_node_freeze(s->node, false);
@@ -766,6 +784,9 @@ static void bring_back(struct cluster *c)
 {
 	if (!c->is_calmed || c->calls)
 		return;
+	/* Nor is anybody kept from coming home for ever. */
+	if (str_equal(cluster_setting(c, "agent.failback.rate"), "0"))
+		cluster_set(c, NULL, "agent.failback.rate", NULL);
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *s = c->servers[i];
 		enum server_state state = cluster_state_of(c, s);

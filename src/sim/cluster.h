@@ -136,6 +136,9 @@ bool cluster_remove_host(struct cluster *c, struct sim_server *on, struct sim_ag
  * texts. */
 bool cluster_maintain(struct cluster *c, const char *command, const struct sim_server *s, char *const *extra, size_t n);
 
+/* A command without parameters, asked of any server. */
+bool cluster_call(struct cluster *c, const char *command);
+
 /* Everything is mended: cuts, stores, frozen and dead processes. */
 void cluster_calm(struct cluster *c);
 /* Runs until all is as it should be, then looks that it stays so; fails when it
@@ -155,6 +158,8 @@ bool cluster_has_host(struct cluster *c, const struct sim_agent *a); /* in the s
 size_t sim_server_ready(const struct sim_server *s);
 size_t cluster_outdated(struct cluster *c);
 size_t cluster_resumed(struct cluster *c); /* TLS handshakes with a ticket, by those that run */
+size_t cluster_put_off(struct cluster *c); /* agents that were asked to come back later, by those that run */
+const char *cluster_setting(struct cluster *c, const char *name); /* as the store has it; NULL: unset */
 size_t cluster_with_status(struct cluster *c, enum host_status status);
 /* What the store says of a server; SERVER_DOWN also when it has never registered. */
 enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s);

@@ -592,6 +592,11 @@ size_t cluster_outdated(struct cluster *c)
 	return n;
 }
 
+const char *cluster_setting(struct cluster *c, const char *name)
+{
+	return setting_in(truth_now(c), name);
+}
+
 enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s)
 {
 	const struct server_row *row = row_of(truth_now(c), s);
@@ -609,6 +614,20 @@ size_t cluster_resumed(struct cluster *c)
 		if (c->servers[i]->server)
 			server_look(c->servers[i]->server, &v);
 		n += v.resumed;
+	}
+	return n;
+}
+
+size_t cluster_put_off(struct cluster *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_servers; i++) {
+		struct server_view v = {0};
+
+		if (c->servers[i]->server)
+			server_look(c->servers[i]->server, &v);
+		n += (size_t)v.put_off;
 	}
 	return n;
 }

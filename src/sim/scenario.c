@@ -297,6 +297,9 @@ static char *expectation(struct cluster *c, const struct words *w, size_t at, en
 		n = cluster_resumed(c);
 		expected = (size_t)strtol(arg, NULL, 10);
 		return n >= expected ? NULL : mem_printf("%zu", n);
+	} else if (str_equal(what, "putoffs") && arg && arg[0] == '>') {
+		n = cluster_put_off(c);
+		return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);
 	} else if (str_equal(what, "status") && arg && host_status_from_text(arg, &status)) {
 		n = cluster_with_status(c, status);
 		expected = word(w, at + 2) ? (size_t)strtol(word(w, at + 2), NULL, 10) : c->n_agents;
@@ -390,6 +393,7 @@ static enum err do_cut(struct cluster *c, const char *from, const char *to, bool
 static enum err do_store(struct cluster *c, const char *how, const char *who, struct why *why)
 {
 	struct sim_server *s = who ? cluster_server(c, who) : NULL;
+	uint64_t times;
 
 	if (!s)
 		return bad(why, "there is no such server", who);
@@ -399,8 +403,10 @@ static enum err do_store(struct cluster *c, const char *how, const char *who, st
 		s->store_fails = false;
 	else if (str_equal(how, "stalls") || str_equal(how, "goes"))
 		sim_lane_stall(s->node, WORK_STORE, str_equal(how, "stalls"));
+	else if (str_starts(how, "slow:") && str_to_u64(how + 5, &times) && times >= 1 && times <= 100000)
+		sim_lane_slow(s->node, WORK_STORE, (unsigned)times);
 	else
-		return bad(why, "store fails, works, stalls or goes", how);
+		return bad(why, "store fails, works, stalls, goes or slow:N", how);
 	return ERR_OK;
 }
 
@@ -482,6 +488,9 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		e = do_maintain(c, w, "cancelMaintenance", why);
 	} else if (str_equal(name, "shutdown")) {
 		e = do_maintain(c, w, "triggerShutdown", why);
+	} else if (str_equal(name, "rebalance")) {
+		if (!cluster_call(c, "rebalanceHosts"))
+			sim_note(c->sim, NULL, "--- nobody to ask");
 	} else if (str_equal(name, "heal")) {
 		sim_heal(c->sim);
 	} else if (str_equal(name, "delete")) {
