@@ -19,6 +19,20 @@
 #define ALONE_US (45 * SECOND_US)
 #define LEAVE_MS 10000
 
+void cluster_troubled(struct cluster *c, const struct sim_node *n)
+{
+	int64_t now = sim_now_us(c->sim);
+
+	if (!n)
+		c->troubled_us = now;
+	for (size_t i = 0; i < c->n_servers; i++)
+		if (!n || c->servers[i]->node == n)
+			c->servers[i]->troubled_us = now;
+	list_for (a, &c->agents, struct sim_agent, in_agents)
+		if (!n || a->node == n)
+			a->troubled_us = now;
+}
+
 /* ---- servers ---- */
 
 static struct sim_server *server_of_event(struct sim_event *e)
@@ -41,6 +55,7 @@ static void server_died(void *user, enum sim_death how)
 	s->server = server_free(s->server);
 	s->store = store_close(s->store);
 	s->state = PROGRAM_OFF;
+	cluster_troubled(s->cluster, s->node);
 	if (s->wanted)
 		sim_event_set(s->cluster->sim, &s->again, s->cluster->sim->now_us + AGAIN_US);
 }
@@ -55,6 +70,7 @@ static void server_started(void *user, enum err result, const char *sentence)
 		return;
 	}
 	s->state = PROGRAM_UP;
+	cluster_troubled(s->cluster, s->node);
 	s->up_since_us = sim_now_us(s->cluster->sim);
 }
 
@@ -212,6 +228,8 @@ static void agent_died(void *user, enum sim_death how)
 	a->agent = agent_free(a->agent);
 	a->file = agent_file_free(a->file);
 	a->stopping = false;
+	a->was_on = NULL;
+	cluster_troubled(a->cluster, a->node);
 	if (how == SIM_POWER_LOST)
 		a->boots_until_us = sim_now_us(a->cluster->sim) + BOOT_US;
 	if (a->wanted)
@@ -258,6 +276,7 @@ static void host_changed(void *user)
 	agent_look(a->agent, &v);
 	if (a->cluster->steady && v.state != AGENT_UP)
 		sim_fail(a->cluster->sim, "steady: agent %s is %s", a->name, agent_state_name(v.state));
+	moves_changed(a);
 }
 
 static const struct agent_host agent_host = {
@@ -741,6 +760,7 @@ void cluster_calm(struct cluster *c)
 
 	sim_note(c->sim, NULL, "--- calm");
 	c->is_calmed = true;
+	cluster_troubled(c, NULL);
 	n->loss_ppm = 0;
 	n->tls_bad_ppm = 0;
 	n->names_down = false;

@@ -40,6 +40,12 @@ struct sim_server {
 	/* invariants.c: since when its state in the store shuts its door and another server could take its agents; 0: not */
 	int64_t shut_since_us;
 	int64_t shut_asked_ms; /* of the drain that it is shut for */
+	int64_t troubled_us; /* when something befell it last, or was over */
+	/* moves.c: how many have come home, less what the pace lets in; since when that counts */
+	struct {
+		double level;
+		int64_t at_us, from_us, rate, burst, run_us;
+	} arrived;
 	struct sim_event again;
 };
 
@@ -65,6 +71,12 @@ struct sim_agent {
 				   reached; 0: not */
 	char boot[UUID_TEXT];   /* of the newest link that the store has seen */
 	int64_t link_number;
+	int64_t usable_since_us[SERVERS_MAX]; /* a server of its list that it could be on; 0: it couldn't */
+	int64_t troubled_us;
+	/* moves.c */
+	struct sim_server *was_on; /* Ready there when it was looked at last; NULL: nowhere */
+	struct sim_server *home;   /* where it should be by now, and how long it has been able to go there */
+	int64_t home_interval_s, home_us, home_looked_us;
 };
 
 /* A setting: what was acknowledged last, and what may have been written since
@@ -102,6 +114,7 @@ struct cluster {
 	unsigned calls;       /* API calls without an answer */
 	bool is_calmed;       /* servers that are in maintenance, or were shut down, are brought back */
 	bool steady;          /* a scenario says that from now on no agent may be without a link for a moment */
+	int64_t troubled_us;  /* the network: when it was not well last */
 	struct sim_event look;
 	struct truth *truth; /* invariants.c: what the store said last */
 };
@@ -139,6 +152,9 @@ bool cluster_maintain(struct cluster *c, const char *command, const struct sim_s
 /* A command without parameters, asked of any server. */
 bool cluster_call(struct cluster *c, const char *command);
 
+/* Something befalls that machine (NULL: all of them), or is over. */
+void cluster_troubled(struct cluster *c, const struct sim_node *n);
+
 /* Everything is mended: cuts, stores, frozen and dead processes. */
 void cluster_calm(struct cluster *c);
 /* Runs until all is as it should be, then looks that it stays so; fails when it
@@ -151,6 +167,8 @@ bool cluster_settle(struct cluster *c, int64_t most_us);
 void invariants_look(struct cluster *c);
 /* What must hold once the world is calm; false with a sentence: not yet. */
 bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why);
+/* The agent says that something has changed. */
+void moves_changed(struct sim_agent *a);
 void invariants_forget(struct cluster *c);
 bool cluster_has_host(struct cluster *c, const struct sim_agent *a); /* in the store */
 /* Agents with a Ready link on this server, outdated ones, hosts in the store

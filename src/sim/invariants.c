@@ -1,7 +1,5 @@
 /*
- * What must hold in the simulated cluster, always and once it is calm. The only
- * file of the simulation that looks into the server's engine; what an agent
- * thinks comes through agent_look().
+ * What must hold in the simulated cluster, always and once it is calm.
  *
  * Always:
  *   1. one owner: of all Ready sessions of a host at most one has the store's
@@ -12,6 +10,7 @@
  *   4. an agent whose list has a server that is Up and that it can reach has a link, after a
  * bound
  *   9. nobody enters a server that isn't Up in the store while another one takes agents
+ *  10. what the engines count is what there is (leaks.c)
  * Calm:
  *   5. every agent is Up, with one link, on a server that knows it as Ready,
  * and its host is Up in the store
@@ -19,15 +18,13 @@
  * newest interval
  *   7. with an interval every agent is on its preferred server, and the servers
  * have as many as the algorithm says
- *   8. no session, request, stream or connection is left over
+ *   8. no session, request, stream, timer or claim is left over (leaks.c)
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/algorithm.h"
-#include "server/internal.h"
-#include "sim/cluster.h"
+#include "sim/invariants.h"
 
 #define VISIT_MS 12000
 #define KEY_ALGORITHM "indirect.agent.lb.algorithm"
@@ -35,21 +32,6 @@
 #define KEY_INTERVAL "indirect.agent.lb.check.interval"
 
 /* ---- what the store says ---- */
-
-struct truth {
-	struct host_row *hosts;
-	size_t n, cap;
-	struct map by_guid;
-	struct config_row *settings;
-	size_t n_settings;
-	struct server_row *servers;
-	size_t n_servers;
-	struct drain_row *drains;
-	size_t n_drains;
-	struct str_list list; /* that lists are made from */
-	enum algorithm algorithm;
-	int64_t interval;
-};
 
 static enum err keep_host(void *user, const struct host_row *row)
 {
@@ -226,7 +208,7 @@ static void look_at_settings(struct cluster *c, const struct truth *t)
 	}
 }
 
-static struct sim_server *server_at(struct cluster *c, const char *entry)
+struct sim_server *server_at(struct cluster *c, const char *entry)
 {
 	struct sim_node *n = entry ? sim_node_at(c->sim, entry) : NULL;
 
@@ -245,7 +227,7 @@ static const struct server_row *row_of(const struct truth *t, const struct sim_s
 	return NULL;
 }
 
-static bool is_up_in(const struct truth *t, const struct sim_server *s)
+bool server_is_up_in(const struct truth *t, const struct sim_server *s)
 {
 	const struct server_row *row = row_of(t, s);
 
@@ -264,7 +246,7 @@ static bool can_reach_one(struct cluster *c, const struct truth *t, const struct
 		if (!s || sim_lane_is_stalled(s->node, WORK_STORE))
 			continue;
 		can = can ||
-		      (s->state == PROGRAM_UP && is_up_in(t, s) && !s->store_fails && !sim_node_is_frozen(s->node) &&
+		      (s->state == PROGRAM_UP && server_is_up_in(t, s) && !s->store_fails && !sim_node_is_frozen(s->node) &&
 		       !ledger_is_failing(s->server, NULL) && sim_can_talk(c->sim, a->node, s->node));
 	}
 	return can;
@@ -298,8 +280,7 @@ static void look_at_links(struct cluster *c, const struct truth *t)
 	}
 }
 
-/* Nothing is in its way, and it knows what the store says. */
-static bool is_well(const struct sim_server *s)
+bool server_is_well(const struct sim_server *s)
 {
 	return s->server && sim_node_is_alive(s->node) && !sim_node_is_frozen(s->node) && !s->store_fails &&
 	       !sim_lane_is_stalled(s->node, WORK_STORE) && !ledger_is_failing(s->server, NULL);
@@ -319,7 +300,7 @@ static bool another_takes_agents(struct cluster *c, const struct truth *t, const
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *o = c->servers[i];
 
-		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && is_well(o) && is_up_in(t, o) &&
+		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && server_is_well(o) && server_is_up_in(t, o) &&
 		    sim_can_talk(c->sim, s->node, o->node) && sim_can_talk(c->sim, o->node, s->node))
 			return true;
 	}
@@ -351,7 +332,7 @@ static void look_at_doors(struct cluster *c, const struct truth *t)
 
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *s = c->servers[i];
-		const struct server_row *row = is_well(s) ? row_of(t, s) : NULL;
+		const struct server_row *row = server_is_well(s) ? row_of(t, s) : NULL;
 
 		if (!row || !is_shut(row->state) || !another_takes_agents(c, t, s)) {
 			s->shut_since_us = 0;
@@ -415,11 +396,13 @@ void invariants_look(struct cluster *c)
 	look_at_links(c, t);
 	look_at_doors(c, t);
 	look_at_statuses(c, t);
+	leaks_look(c);
 }
 
 /* ---- calm ---- */
 
-static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_agent *a, struct why *why)
+static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_agent *a, bool long_calm,
+			  struct why *why)
 {
 	const struct host_row *h = map_get(&t->by_guid, a->guid);
 	struct agent_view v;
@@ -469,7 +452,7 @@ static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_a
 		why_set(why, "%s has %zu streams", a->name, sim_node_streams(a->node));
 		return false;
 	}
-	return true;
+	return !long_calm || leaks_agent_is_clean(a, &v, why);
 }
 
 /* A link that may be an agent's which only fetches a session ticket; one that stays is left over. */
@@ -515,7 +498,7 @@ static bool server_is_calm(struct sim_server *m, bool long_calm, struct why *why
 			m->name, others, v.anonymous, s->requests.n);
 		return false;
 	}
-	return true;
+	return !long_calm || leaks_server_is_clean(m, why);
 }
 
 static bool placement_is_even(struct cluster *c, const struct truth *t, struct why *why)
@@ -546,7 +529,7 @@ bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why)
 		calm = false;
 	}
 	for (size_t i = 0; i < c->n_servers && calm; i++)
-		if (!is_up_in(t, c->servers[i])) {
+		if (!server_is_up_in(t, c->servers[i])) {
 			why_set(why, "server %s is not Up in the store", c->servers[i]->name);
 			calm = false;
 		}
@@ -555,7 +538,7 @@ bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why)
 	list_for (a, &c->agents, struct sim_agent, in_agents) {
 		if (!calm)
 			break;
-		calm = agent_is_calm(c, t, a, why);
+		calm = agent_is_calm(c, t, a, long_calm, why);
 	}
 	if (calm)
 		calm = placement_is_even(c, t, why);

@@ -82,6 +82,18 @@ struct deed {
 	void (*agent)(struct sim_agent *a, const char *arg);
 };
 
+static void do_to_server(struct sim_server *s, const struct deed *d, const char *arg)
+{
+	cluster_troubled(s->cluster, s->node);
+	d->server(s, arg);
+}
+
+static void do_to_agent(struct sim_agent *a, const struct deed *d, const char *arg)
+{
+	cluster_troubled(a->cluster, a->node);
+	d->agent(a, arg);
+}
+
 static enum err do_to(struct cluster *c, const struct deed *d, const char *who, const char *arg, struct why *why)
 {
 	bool all = str_equal(who, "all");
@@ -89,20 +101,20 @@ static enum err do_to(struct cluster *c, const struct deed *d, const char *who, 
 
 	if (all || str_equal(who, "servers")) {
 		for (size_t i = 0; i < c->n_servers; i++)
-			d->server(c->servers[i], arg);
+			do_to_server(c->servers[i], d, arg);
 		found = true;
 	}
 	if (all || str_equal(who, "agents")) {
 		list_for (a, &c->agents, struct sim_agent, in_agents)
-			d->agent(a, arg);
+			do_to_agent(a, d, arg);
 		found = true;
 	}
 	if (found)
 		return ERR_OK;
 	if (cluster_server(c, who))
-		d->server(cluster_server(c, who), arg);
+		do_to_server(cluster_server(c, who), d, arg);
 	else if (cluster_agent(c, who))
-		d->agent(cluster_agent(c, who), arg);
+		do_to_agent(cluster_agent(c, who), d, arg);
 	else
 		return bad(why, "there is no such machine", who);
 	return ERR_OK;
@@ -336,6 +348,7 @@ static enum err do_network(struct cluster *c, const struct words *w, struct why 
 {
 	struct sim_network *n = sim_network(c->sim);
 
+	cluster_troubled(c, NULL);
 	for (size_t i = 1; i < w->n; i++) {
 		char *value = strchr(w->w[i], '=');
 		bool ok = value != NULL;
@@ -380,6 +393,8 @@ static enum err do_cut(struct cluster *c, const char *from, const char *to, bool
 			}
 			if (x == y)
 				continue;
+			cluster_troubled(c, x);
+			cluster_troubled(c, y);
 			sim_cut(c->sim, x, y, true);
 			if (both)
 				sim_cut(c->sim, y, x, true);
@@ -397,6 +412,7 @@ static enum err do_store(struct cluster *c, const char *how, const char *who, st
 
 	if (!s)
 		return bad(why, "there is no such server", who);
+	cluster_troubled(c, s->node);
 	if (str_equal(how, "fails"))
 		s->store_fails = true;
 	else if (str_equal(how, "works"))
@@ -492,6 +508,7 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		if (!cluster_call(c, "rebalanceHosts"))
 			sim_note(c->sim, NULL, "--- nobody to ask");
 	} else if (str_equal(name, "heal")) {
+		cluster_troubled(c, NULL);
 		sim_heal(c->sim);
 	} else if (str_equal(name, "delete")) {
 		if (!arg || !cluster_agent(c, arg))
