@@ -16,7 +16,6 @@
 #define RESOURCE "LibvirtComputingResource"
 #define AGAIN_US (2 * SECOND_US)
 #define BOOT_US (8 * SECOND_US)
-#define ALONE_US (45 * SECOND_US)
 #define LEAVE_MS 10000
 
 void cluster_troubled(struct cluster *c, const struct sim_node *n)
@@ -869,8 +868,6 @@ enum err cluster_new(struct cluster **out, const struct cluster_params *p, struc
 	if (!c)
 		return ERR_NOMEM;
 	c->p = *p;
-	if (!c->p.alone_us)
-		c->p.alone_us = ALONE_US;
 	list_init(&c->agents);
 	list_init(&c->settings);
 	e = sim_new(&c->sim, &sp);

@@ -95,8 +95,7 @@ struct cluster_params {
 	void (*print)(void *user, const char *line);
 	void *user;
 	enum log_level level;
-	int64_t look_us;  /* how often invariants are looked at; 0: by the size */
-	int64_t alone_us; /* bound for an agent without a link; 0: 45 s */
+	int64_t look_us; /* how often invariants are looked at; 0: by the size */
 };
 
 struct cluster {

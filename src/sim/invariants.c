@@ -234,22 +234,68 @@ bool server_is_up_in(const struct truth *t, const struct sim_server *s)
 	return row && row->state == SERVER_UP;
 }
 
-/* A server that would take this agent now, of the list that the agent has. */
-static bool can_reach_one(struct cluster *c, const struct truth *t, const struct sim_agent *a,
-			  const struct agent_view *v)
+/*
+ * How long an agent may be without a link while a server of its list would take it (docs/failover.md). What it may have
+ * to wait for, one after the other:
+ *
+ *    5 s  its first dial, when its server had very many agents ("First dial" 3)
+ *    5 s  three dials at a time to servers that don't answer at all, before that one has its turn
+ *   10 s  a server that is hung in the middle of a handshake or of a startup ("Silence" 2 and 3)
+ *   20 s  = ALONE_SOON_US, where that server could be used for long enough before: then it has no back-off
+ *   30 s  the longest back-off: it could not be used before
+ *   50 s  = ALONE_US
+ *   60 s  the longest time that gate 2 names, where a store is slow ("Admission" 10): ALONE_SLOW_US
+ */
+#define ALONE_SOON_US (20 * SECOND_US)
+#define BACKOFF_US (30 * SECOND_US)
+#define ALONE_US (ALONE_SOON_US + BACKOFF_US)
+#define ALONE_SLOW_US (ALONE_US + 60 * SECOND_US)
+
+static bool is_usable(struct cluster *c, const struct truth *t, const struct sim_agent *a, const struct sim_server *s)
 {
-	bool can = false;
+	return s->state == PROGRAM_UP && server_is_well(s) && server_is_up_in(t, s) &&
+	       sim_can_talk(c->sim, a->node, s->node);
+}
 
-	for (size_t i = 0; i < v->list->n; i++) {
-		struct sim_server *s = server_at(c, v->list->items[i]);
+/* Which servers of its list would take it, and since when. */
+static bool can_reach_one(struct cluster *c, const struct truth *t, struct sim_agent *a, const struct agent_view *v)
+{
+	int64_t now = sim_now_us(c->sim) + 1;
+	bool can = false, in_list[SERVERS_MAX] = {false};
 
-		if (!s || sim_lane_is_stalled(s->node, WORK_STORE))
-			continue;
-		can = can ||
-		      (s->state == PROGRAM_UP && server_is_up_in(t, s) && !s->store_fails && !sim_node_is_frozen(s->node) &&
-		       !ledger_is_failing(s->server, NULL) && sim_can_talk(c->sim, a->node, s->node));
+	for (size_t i = 0; i < v->list->n; i++)
+		for (size_t k = 0; k < c->n_servers; k++)
+			in_list[k] = in_list[k] || server_at(c, v->list->items[i]) == c->servers[k];
+	for (size_t k = 0; k < c->n_servers; k++) {
+		if (!in_list[k] || !is_usable(c, t, a, c->servers[k]))
+			a->usable_since_us[k] = 0;
+		else if (!a->usable_since_us[k])
+			a->usable_since_us[k] = now;
+		can = can || a->usable_since_us[k];
 	}
 	return can;
+}
+
+/* The bound for this agent now. */
+static int64_t alone_most_us(struct cluster *c, const struct sim_agent *a)
+{
+	bool is_slow = false, is_known = false;
+
+	for (size_t k = 0; k < c->n_servers; k++) {
+		int64_t since = a->usable_since_us[k];
+
+		is_slow = is_slow || sim_lane_is_slow(c->servers[k]->node, WORK_STORE);
+		is_known = is_known || (since && since + BACKOFF_US < a->alone_since_us);
+	}
+	if (is_slow)
+		return ALONE_SLOW_US;
+	return is_known && !sim_network(c->sim)->loss_ppm ? ALONE_SOON_US : ALONE_US;
+}
+
+static bool may_be_alone(struct cluster *c, const struct sim_agent *a)
+{
+	return !a->agent || !sim_node_is_alive(a->node) || sim_node_is_frozen(a->node) || a->removal != STAYS ||
+	       sim_network(c->sim)->tls_bad_ppm || sim_network(c->sim)->names_down;
 }
 
 static void look_at_links(struct cluster *c, const struct truth *t)
@@ -259,19 +305,19 @@ static void look_at_links(struct cluster *c, const struct truth *t)
 	list_for (a, &c->agents, struct sim_agent, in_agents) {
 		struct agent_view v;
 
-		if (!a->agent || !sim_node_is_alive(a->node) || sim_node_is_frozen(a->node) || a->removal != STAYS ||
-		    sim_network(c->sim)->tls_bad_ppm || sim_network(c->sim)->names_down) {
+		if (may_be_alone(c, a)) {
+			memset(a->usable_since_us, 0, sizeof(a->usable_since_us));
 			a->alone_since_us = 0;
 			continue;
 		}
 		agent_look(a->agent, &v);
-		if (v.state == AGENT_UP || !can_reach_one(c, t, a, &v)) {
+		if (!can_reach_one(c, t, a, &v) || v.state == AGENT_UP) {
 			a->alone_since_us = 0;
 			continue;
 		}
 		if (!a->alone_since_us)
 			a->alone_since_us = now;
-		if (now - a->alone_since_us > c->p.alone_us)
+		if (now - a->alone_since_us > alone_most_us(c, a))
 			sim_fail(c->sim,
 				 "agent %s (%s) has had no link for %lld s though one of its "
 				 "servers is there",
@@ -397,6 +443,7 @@ void invariants_look(struct cluster *c)
 	look_at_doors(c, t);
 	look_at_statuses(c, t);
 	leaks_look(c);
+	moves_look(c, t);
 }
 
 /* ---- calm ---- */
