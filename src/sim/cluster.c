@@ -225,6 +225,7 @@ static void agent_died(void *user, enum sim_death how)
 	struct sim_agent *a = user;
 
 	a->agent = agent_free(a->agent);
+	flights_end(a);
 	a->file = agent_file_free(a->file);
 	a->stopping = false;
 	a->was_on = NULL;
@@ -253,7 +254,7 @@ static enum err host_startup(void *user, struct msg_startup_routing *out)
 
 static void host_command(void *user, struct agent_command *c)
 {
-	agent_answer_unsupported(c);
+	flights_run(user, c);
 }
 
 static void host_stopped(void *user, enum err why, const char *sentence)
@@ -508,6 +509,7 @@ static enum err agent_add(struct cluster *c, int64_t after_us)
 	p.name = a->name;
 	p.ip = ip;
 	sim_event_init(&a->again, NULL, EV_OUTSIDE, agent_again);
+	flights_begin(a);
 	list_append(&c->agents, &a->in_agents);
 	e = sim_node_new(c->sim, &a->node, &p);
 	if (!e && !c->p.real_tls &&
@@ -751,6 +753,23 @@ bool cluster_call(struct cluster *c, const char *command)
 	return true;
 }
 
+static void send_one(struct sim_event *e)
+{
+	struct cluster *c = container_of(e, struct cluster, send);
+
+	if (!c->send_every_us)
+		return;
+	cluster_command(c);
+	sim_event_set(c->sim, e, c->sim->now_us + c->send_every_us);
+}
+
+void cluster_commands(struct cluster *c, int64_t every_us)
+{
+	c->send_every_us = every_us;
+	if (every_us)
+		sim_event_set(c->sim, &c->send, c->sim->now_us + every_us);
+}
+
 /* ---- calm ---- */
 
 void cluster_calm(struct cluster *c)
@@ -759,6 +778,7 @@ void cluster_calm(struct cluster *c)
 
 	sim_note(c->sim, NULL, "--- calm");
 	c->is_calmed = true;
+	cluster_commands(c, 0);
 	cluster_troubled(c, NULL);
 	n->loss_ppm = 0;
 	n->tls_bad_ppm = 0;
@@ -870,6 +890,7 @@ enum err cluster_new(struct cluster **out, const struct cluster_params *p, struc
 	c->p = *p;
 	list_init(&c->agents);
 	list_init(&c->settings);
+	list_init(&c->flights);
 	e = sim_new(&c->sim, &sp);
 	c->where = mem_printf(":memory:sim-%llu-%u", (unsigned long long)p->seed, ++n);
 	if (!e)
@@ -882,6 +903,7 @@ enum err cluster_new(struct cluster **out, const struct cluster_params *p, struc
 		mem_free(c);
 		return e;
 	}
+	sim_event_init(&c->send, NULL, EV_OUTSIDE, send_one);
 	sim_event_init(&c->look, NULL, EV_OUTSIDE, look);
 	sim_event_set(c->sim, &c->look, c->sim->now_us);
 	*out = c;
@@ -901,6 +923,7 @@ struct cluster *cluster_free(struct cluster *c)
 	for (size_t i = 0; i < c->n_servers; i++)
 		sim_server_kill(c->servers[i], SIM_KILLED);
 	sim_event_stop(c->sim, &c->look);
+	sim_event_stop(c->sim, &c->send);
 	sim_free(c->sim);
 	list_for (a, &c->agents, struct sim_agent, in_agents)
 		mem_free(a);
@@ -912,6 +935,7 @@ struct cluster *cluster_free(struct cluster *c)
 		mem_free(t->name);
 		mem_free(t);
 	}
+	flights_free(c);
 	invariants_forget(c);
 	store_close(c->store);
 	mem_free(c->where);

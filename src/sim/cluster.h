@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "client/agent.h"
 #include "server/server.h"
@@ -61,6 +62,9 @@ struct sim_agent {
 	struct agent *agent;     /* NULL while off */
 	bool wanted;
 	bool stopping; /* was told to */
+	/* flights.c: of this process */
+	struct list errands; /* commands that it works on */
+	struct map ran;      /* numbers of those that it ever began */
 	/* MAYBE: asked for, the answer isn't there or wasn't yes. It may be told to
 	 * stay away at any moment. */
 	enum { STAYS, MAYBE_REMOVED, REMOVED } removal;
@@ -75,6 +79,7 @@ struct sim_agent {
 	int64_t troubled_us;
 	/* moves.c */
 	struct sim_server *was_on; /* Ready there when it was looked at last; NULL: nowhere */
+	bool was_muster;           /* ... on a link of muster's kind, from which moves are made before the break */
 	struct sim_server *home;   /* where it should be by now, and how long it has been able to go there */
 	int64_t home_interval_s, home_us, home_looked_us;
 };
@@ -114,6 +119,10 @@ struct cluster {
 	bool is_calmed;       /* servers that are in maintenance, or were shut down, are brought back */
 	bool steady;          /* a scenario says that from now on no agent may be without a link for a moment */
 	int64_t troubled_us;  /* the network: when it was not well last */
+	struct list flights;  /* flights.c: commands to agents */
+	size_t flights_answered;
+	struct sim_event send; /* the next command, every so often; 0: none */
+	int64_t send_every_us;
 	struct sim_event look;
 	struct truth *truth; /* invariants.c: what the store said last */
 };
@@ -154,11 +163,24 @@ bool cluster_call(struct cluster *c, const char *command);
 /* Something befalls that machine (NULL: all of them), or is over. */
 void cluster_troubled(struct cluster *c, const struct sim_node *n);
 
+/* One command after the other to hosts; 0: no more. */
+void cluster_commands(struct cluster *c, int64_t every_us);
+
 /* Everything is mended: cuts, stores, frozen and dead processes. */
 void cluster_calm(struct cluster *c);
 /* Runs until all is as it should be, then looks that it stays so; fails when it
  * isn't after `most_us`. */
 bool cluster_settle(struct cluster *c, int64_t most_us);
+
+/* ---- flights.c ---- */
+
+/* A command to a host through a server, both drawn. false: there is no way now. */
+bool cluster_command(struct cluster *c);
+void flights_free(struct cluster *c);
+/* An agent is made, its process is asked to run something, and ends. */
+void flights_begin(struct sim_agent *a);
+void flights_run(struct sim_agent *a, struct agent_command *command);
+void flights_end(struct sim_agent *a);
 
 /* ---- invariants.c ---- */
 

@@ -281,6 +281,8 @@ enum err history_run(struct cluster *c, const struct history *h, struct why *why
 		e = tell(c, why, "run 2s");
 	if (!e)
 		e = tell(c, why, "agents %zu", h->n_agents);
+	if (!e && draw(c, 3))
+		e = tell(c, why, "commands %zums", 20 + draw(c, 1000));
 	if (!e)
 		e = tell(c, why, "run %zums", draw(c, 20000));
 	for (size_t i = 0; i < h->n_events && !e && !sim_failure(c->sim); i++) {

@@ -346,8 +346,9 @@ static bool another_takes_agents(struct cluster *c, const struct truth *t, const
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *o = c->servers[i];
 
-		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && server_is_well(o) && server_is_up_in(t, o) &&
-		    sim_can_talk(c->sim, s->node, o->node) && sim_can_talk(c->sim, o->node, s->node))
+		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && server_is_well(o) &&
+		    server_is_up_in(t, o) && sim_can_talk(c->sim, s->node, o->node) &&
+		    sim_can_talk(c->sim, o->node, s->node))
 			return true;
 	}
 	return false;
@@ -444,6 +445,7 @@ void invariants_look(struct cluster *c)
 	look_at_statuses(c, t);
 	leaks_look(c);
 	moves_look(c, t);
+	flights_look(c);
 }
 
 /* ---- calm ---- */

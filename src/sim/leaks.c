@@ -169,7 +169,9 @@ bool leaks_server_is_clean(const struct sim_server *m, struct why *why)
 		held += x->held != NULL;
 	if (!n.claims && !held && !s->n_starting && !s->n_questions)
 		return true;
-	why_set(why, "left over at server %s: %zu claims, %zu held startups, %zu counted as starting, %zu questions to "
-		"others", m->name, n.claims, held, s->n_starting, s->n_questions);
+	why_set(why,
+		"left over at server %s: %zu claims, %zu held startups, %zu counted as starting, %zu questions to "
+		"others",
+		m->name, n.claims, held, s->n_starting, s->n_questions);
 	return false;
 }

@@ -62,8 +62,8 @@ static void look_at_loss(struct sim_agent *a, const struct agent_view *v)
 	struct cluster *c = a->cluster;
 	struct sim_server *s = a->was_on;
 
-	if (!s || !agent_is_quiet(a) || !server_is_quiet(s) || !network_is_quiet(c) || !can_talk(c, a->node, s->node) ||
-	    may_have_sent_away(s))
+	if (!s || !a->was_muster || !agent_is_quiet(a) || !server_is_quiet(s) || !network_is_quiet(c) ||
+	    !can_talk(c, a->node, s->node) || may_have_sent_away(s))
 		return;
 	sim_fail(c->sim, "planned moves: agent %s was Up on server %s, is %s, and nothing has befallen either", a->name,
 		 s->name, agent_state_name(v->state));
@@ -127,6 +127,7 @@ void moves_changed(struct sim_agent *a)
 	if (on && a->was_on && on != a->was_on)
 		look_at_arrival(a, &v, on);
 	a->was_on = on;
+	a->was_muster = v.is_muster;
 }
 
 /* ---- home ---- */

@@ -309,6 +309,9 @@ static char *expectation(struct cluster *c, const struct words *w, size_t at, en
 		n = cluster_resumed(c);
 		expected = (size_t)strtol(arg, NULL, 10);
 		return n >= expected ? NULL : mem_printf("%zu", n);
+	} else if (str_equal(what, "commands") && arg && arg[0] == '>') {
+		n = c->flights_answered;
+		return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);
 	} else if (str_equal(what, "putoffs") && arg && arg[0] == '>') {
 		n = cluster_put_off(c);
 		return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);
@@ -504,6 +507,10 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		e = do_maintain(c, w, "cancelMaintenance", why);
 	} else if (str_equal(name, "shutdown")) {
 		e = do_maintain(c, w, "triggerShutdown", why);
+	} else if (str_equal(name, "commands")) {
+		if (!str_equal(arg, "off") && (!arg || !time_us(arg, &us) || us <= 0))
+			return bad(why, "commands TIME|off", arg);
+		cluster_commands(c, us);
 	} else if (str_equal(name, "rebalance")) {
 		if (!cluster_call(c, "rebalanceHosts"))
 			sim_note(c->sim, NULL, "--- nobody to ask");

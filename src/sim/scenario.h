@@ -16,6 +16,7 @@
  *   delete  H3                      the host
  *   drain a [rate=N] [timeout=N] [forced=true] | undrain a [rebalance=false] | shutdown a
  *   rebalance                       all agents are told to look for their preferred server
+ *   commands 50ms | commands off    one so often to a random host through a random server (flights.c)
  *   store   fails|works|stalls|goes|slow:N  a    (slow: everything takes N times as long; 1: as usual)
  *   disk    full|ok|dies:N|dark:N   WHO   (dies:N at the N-th step of file operations)
  *   clock   WHO +3600s              the wall clock jumps
@@ -26,6 +27,7 @@
  *   expect  state a Maintenance
  *   expect  list H1 10.0.0.1,10.0.0.2
  *   expect  resumed 10              at least, with session tickets, by the servers that run
+ *   expect  commands >100           answered so far: more than that
  *   expect  putoffs >0              asked to come back later by the servers that run: more than that
  *   within  5s agents a=15 b=15     an expectation that must come true in that time
  */
