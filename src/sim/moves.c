@@ -81,7 +81,7 @@ static void account_update(struct sim_server *s)
 
 	if (is_new_run || rate != s->arrived.rate || burst != s->arrived.burst) {
 		s->arrived.level = 0;
-		s->arrived.from_us = is_new_run ? now : now + PROMISED_US;
+		s->arrived.from_us = s->server->n_promises ? now + PROMISED_US : now;
 	}
 	s->arrived.rate = rate;
 	s->arrived.burst = burst;
