@@ -17,6 +17,7 @@
 #define AGAIN_US (2 * SECOND_US)
 #define BOOT_US (8 * SECOND_US)
 #define LEAVE_MS 10000
+#define CALM_US (15 * SECOND_US) /* who was told to look may begin to so late */
 
 void cluster_troubled(struct cluster *c, const struct sim_node *n)
 {
@@ -841,15 +842,22 @@ static void bring_back(struct cluster *c)
 
 bool cluster_settle(struct cluster *c, int64_t most_us)
 {
-	int64_t end = sim_now_us(c->sim) + most_us;
+	int64_t end = sim_now_us(c->sim) + most_us, calm_from = 0;
 	struct why why = WHY_NONE;
 
 	while (!sim_failure(c->sim)) {
+		bool is_calm;
+
 		resolve_removals(c);
 		bring_back(c);
-		if (invariants_are_calm(c, false, &why))
+		is_calm = invariants_are_calm(c, false, &why);
+		if (is_calm && calm_from && sim_now_us(c->sim) - calm_from >= CALM_US)
 			break;
-		if (sim_now_us(c->sim) >= end) {
+		if (!is_calm)
+			calm_from = 0;
+		else if (!calm_from)
+			calm_from = sim_now_us(c->sim);
+		if (!is_calm && sim_now_us(c->sim) >= end) {
 			sim_fail(c->sim, "not calm after %lld s: %s", (long long)(most_us / SECOND_US), why.text);
 			break;
 		}

@@ -497,6 +497,12 @@ static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_a
 		why_set(why, "%s is on %s, not on its preferred %s", a->name, v.connected, v.preferred);
 		return false;
 	}
+	/* Who was told to look, or has the one look of shuffle, goes on after having been put off. */
+	if (!str_equal(v.connected, v.preferred) && !mono_is_never(v.next_check)) {
+		why_set(why, "%s is on %s and will still look whether it may go to %s", a->name, v.connected,
+			v.preferred);
+		return false;
+	}
 	if (v.moving || sim_node_streams(a->node) != (v.fetching_ticket ? 2 : 1)) {
 		why_set(why, "%s has %zu streams", a->name, sim_node_streams(a->node));
 		return false;
