@@ -462,6 +462,7 @@ void agent_look(const struct agent *a, struct agent_view *out)
 		.interval_s = interval,
 		.interval_is_own = is_own,
 		.on_fallback = a->hunt.fallback > 0,
+		.purpose = a->current ? hunt_purpose(a->current->purpose) : NULL,
 		.moving = a->next || (a->current && a->hunt.purpose != HUNT_NONE),
 		.fetching_ticket = a->tickets.visit,
 		.is_muster = a->current && a->current->is_muster,

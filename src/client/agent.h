@@ -142,6 +142,7 @@ struct agent_view {
 	int64_t interval_s; /* in force */
 	bool interval_is_own;
 	bool on_fallback;       /* using lastgood or bootstrap */
+	const char *purpose;    /* what the link in use was made for: "seek", "preferred" ...; NULL: there is none */
 	bool moving;            /* a second link is under way */
 	bool fetching_ticket;   /* and one of another kind: for a session ticket alone */
 	bool is_muster;         /* the server speaks muster/1 */

@@ -337,8 +337,6 @@ void candidate_worked(struct agent *a, const char *entry)
 
 	if (i == CHOICE_NONE)
 		return;
-	/* Behind the same entry there may be a muster server next time. */
-	a->places[i].is_compat = false;
 	a->places[i].said[0] = '\0';
 	a->candidates[i].is_put_off = false;
 	a->candidates[i].last_error = ERR_OK;
@@ -468,6 +466,8 @@ static void attempt_up(struct link *l, void *user)
 
 	i = candidates_find(a, entry);
 	if (i != CHOICE_NONE) {
+		/* A handshake that merely broke looks the same as one with CloudStack: the next dial asks anew. */
+		a->places[i].is_compat = false;
 		a->places[i].handshake_ms = link_handshake_took_ms(won.link);
 		if (!str_copy(a->places[i].last_ip, sizeof(a->places[i].last_ip), link_peer_ip(won.link)))
 			a->places[i].last_ip[0] = '\0';

@@ -16,8 +16,22 @@
 #define RESOURCE "LibvirtComputingResource"
 #define AGAIN_US (2 * SECOND_US)
 #define BOOT_US (8 * SECOND_US)
-#define ALONE_US (45 * SECOND_US)
 #define LEAVE_MS 10000
+#define CALM_US (15 * SECOND_US) /* who was told to look may begin to so late */
+
+void cluster_troubled(struct cluster *c, const struct sim_node *n)
+{
+	int64_t now = sim_now_us(c->sim);
+
+	if (!n)
+		c->troubled_us = now;
+	for (size_t i = 0; i < c->n_servers; i++)
+		if (!n || c->servers[i]->node == n)
+			c->servers[i]->troubled_us = now;
+	list_for (a, &c->agents, struct sim_agent, in_agents)
+		if (!n || a->node == n)
+			a->troubled_us = now;
+}
 
 /* ---- servers ---- */
 
@@ -41,6 +55,7 @@ static void server_died(void *user, enum sim_death how)
 	s->server = server_free(s->server);
 	s->store = store_close(s->store);
 	s->state = PROGRAM_OFF;
+	cluster_troubled(s->cluster, s->node);
 	if (s->wanted)
 		sim_event_set(s->cluster->sim, &s->again, s->cluster->sim->now_us + AGAIN_US);
 }
@@ -55,6 +70,7 @@ static void server_started(void *user, enum err result, const char *sentence)
 		return;
 	}
 	s->state = PROGRAM_UP;
+	cluster_troubled(s->cluster, s->node);
 	s->up_since_us = sim_now_us(s->cluster->sim);
 }
 
@@ -210,8 +226,11 @@ static void agent_died(void *user, enum sim_death how)
 	struct sim_agent *a = user;
 
 	a->agent = agent_free(a->agent);
+	flights_end(a);
 	a->file = agent_file_free(a->file);
 	a->stopping = false;
+	a->was_on = NULL;
+	cluster_troubled(a->cluster, a->node);
 	if (how == SIM_POWER_LOST)
 		a->boots_until_us = sim_now_us(a->cluster->sim) + BOOT_US;
 	if (a->wanted)
@@ -236,7 +255,7 @@ static enum err host_startup(void *user, struct msg_startup_routing *out)
 
 static void host_command(void *user, struct agent_command *c)
 {
-	agent_answer_unsupported(c);
+	flights_run(user, c);
 }
 
 static void host_stopped(void *user, enum err why, const char *sentence)
@@ -258,6 +277,7 @@ static void host_changed(void *user)
 	agent_look(a->agent, &v);
 	if (a->cluster->steady && v.state != AGENT_UP)
 		sim_fail(a->cluster->sim, "steady: agent %s is %s", a->name, agent_state_name(v.state));
+	moves_changed(a);
 }
 
 static const struct agent_host agent_host = {
@@ -490,6 +510,7 @@ static enum err agent_add(struct cluster *c, int64_t after_us)
 	p.name = a->name;
 	p.ip = ip;
 	sim_event_init(&a->again, NULL, EV_OUTSIDE, agent_again);
+	flights_begin(a);
 	list_append(&c->agents, &a->in_agents);
 	e = sim_node_new(c->sim, &a->node, &p);
 	if (!e && !c->p.real_tls &&
@@ -716,6 +737,40 @@ bool cluster_maintain(struct cluster *c, const char *command, const struct sim_s
 	return true;
 }
 
+bool cluster_call(struct cluster *c, const char *command)
+{
+	struct api_param params[] = {{"command", command}};
+	struct sim_server *on = cluster_any_server(c, (size_t)rng_below(sim_rng(c->sim), c->n_servers));
+	struct call *k;
+
+	if (!on || !on->server)
+		return false;
+	k = mem_zalloc(sizeof(*k));
+	if (!k)
+		abort();
+	sim_note(c->sim, on->node, "--- %s", command);
+	k->cluster = c;
+	ask(c, on, k, params, 1);
+	return true;
+}
+
+static void send_one(struct sim_event *e)
+{
+	struct cluster *c = container_of(e, struct cluster, send);
+
+	if (!c->send_every_us)
+		return;
+	cluster_command(c);
+	sim_event_set(c->sim, e, c->sim->now_us + c->send_every_us);
+}
+
+void cluster_commands(struct cluster *c, int64_t every_us)
+{
+	c->send_every_us = every_us;
+	if (every_us)
+		sim_event_set(c->sim, &c->send, c->sim->now_us + every_us);
+}
+
 /* ---- calm ---- */
 
 void cluster_calm(struct cluster *c)
@@ -724,6 +779,8 @@ void cluster_calm(struct cluster *c)
 
 	sim_note(c->sim, NULL, "--- calm");
 	c->is_calmed = true;
+	cluster_commands(c, 0);
+	cluster_troubled(c, NULL);
 	n->loss_ppm = 0;
 	n->tls_bad_ppm = 0;
 	n->names_down = false;
@@ -733,6 +790,7 @@ void cluster_calm(struct cluster *c)
 
 		s->store_fails = false;
 		sim_lane_stall(s->node, WORK_STORE, false);
+		sim_lane_slow(s->node, WORK_STORE, 1);
 		sim_disk_full(s->node, false);
 		sim_disk_dies_at(s->node, -1, SIM_KILLED);
 		sim_node_freeze(s->node, false);
@@ -766,6 +824,9 @@ static void bring_back(struct cluster *c)
 {
 	if (!c->is_calmed || c->calls)
 		return;
+	/* Nor is anybody kept from coming home for ever. */
+	if (str_equal(cluster_setting(c, "agent.failback.rate"), "0"))
+		cluster_set(c, NULL, "agent.failback.rate", NULL);
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *s = c->servers[i];
 		enum server_state state = cluster_state_of(c, s);
@@ -781,15 +842,22 @@ static void bring_back(struct cluster *c)
 
 bool cluster_settle(struct cluster *c, int64_t most_us)
 {
-	int64_t end = sim_now_us(c->sim) + most_us;
+	int64_t end = sim_now_us(c->sim) + most_us, calm_from = 0;
 	struct why why = WHY_NONE;
 
 	while (!sim_failure(c->sim)) {
+		bool is_calm;
+
 		resolve_removals(c);
 		bring_back(c);
-		if (invariants_are_calm(c, false, &why))
+		is_calm = invariants_are_calm(c, false, &why);
+		if (is_calm && calm_from && sim_now_us(c->sim) - calm_from >= CALM_US)
 			break;
-		if (sim_now_us(c->sim) >= end) {
+		if (!is_calm)
+			calm_from = 0;
+		else if (!calm_from)
+			calm_from = sim_now_us(c->sim);
+		if (!is_calm && sim_now_us(c->sim) >= end) {
 			sim_fail(c->sim, "not calm after %lld s: %s", (long long)(most_us / SECOND_US), why.text);
 			break;
 		}
@@ -828,10 +896,9 @@ enum err cluster_new(struct cluster **out, const struct cluster_params *p, struc
 	if (!c)
 		return ERR_NOMEM;
 	c->p = *p;
-	if (!c->p.alone_us)
-		c->p.alone_us = ALONE_US;
 	list_init(&c->agents);
 	list_init(&c->settings);
+	list_init(&c->flights);
 	e = sim_new(&c->sim, &sp);
 	c->where = mem_printf(":memory:sim-%llu-%u", (unsigned long long)p->seed, ++n);
 	if (!e)
@@ -844,6 +911,7 @@ enum err cluster_new(struct cluster **out, const struct cluster_params *p, struc
 		mem_free(c);
 		return e;
 	}
+	sim_event_init(&c->send, NULL, EV_OUTSIDE, send_one);
 	sim_event_init(&c->look, NULL, EV_OUTSIDE, look);
 	sim_event_set(c->sim, &c->look, c->sim->now_us);
 	*out = c;
@@ -863,6 +931,7 @@ struct cluster *cluster_free(struct cluster *c)
 	for (size_t i = 0; i < c->n_servers; i++)
 		sim_server_kill(c->servers[i], SIM_KILLED);
 	sim_event_stop(c->sim, &c->look);
+	sim_event_stop(c->sim, &c->send);
 	sim_free(c->sim);
 	list_for (a, &c->agents, struct sim_agent, in_agents)
 		mem_free(a);
@@ -874,6 +943,7 @@ struct cluster *cluster_free(struct cluster *c)
 		mem_free(t->name);
 		mem_free(t);
 	}
+	flights_free(c);
 	invariants_forget(c);
 	store_close(c->store);
 	mem_free(c->where);

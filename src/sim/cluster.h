@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "client/agent.h"
 #include "server/server.h"
@@ -40,6 +41,12 @@ struct sim_server {
 	/* invariants.c: since when its state in the store shuts its door and another server could take its agents; 0: not */
 	int64_t shut_since_us;
 	int64_t shut_asked_ms; /* of the drain that it is shut for */
+	int64_t troubled_us; /* when something befell it last, or was over */
+	/* moves.c: how many have come home, less what the pace lets in; since when that counts */
+	struct {
+		double level;
+		int64_t at_us, from_us, rate, burst, run_us;
+	} arrived;
 	struct sim_event again;
 };
 
@@ -55,6 +62,9 @@ struct sim_agent {
 	struct agent *agent;     /* NULL while off */
 	bool wanted;
 	bool stopping; /* was told to */
+	/* flights.c: of this process */
+	struct list errands; /* commands that it works on */
+	struct map ran;      /* numbers of those that it ever began */
 	/* MAYBE: asked for, the answer isn't there or wasn't yes. It may be told to
 	 * stay away at any moment. */
 	enum { STAYS, MAYBE_REMOVED, REMOVED } removal;
@@ -65,6 +75,13 @@ struct sim_agent {
 				   reached; 0: not */
 	char boot[UUID_TEXT];   /* of the newest link that the store has seen */
 	int64_t link_number;
+	int64_t usable_since_us[SERVERS_MAX]; /* a server of its list that it could be on; 0: it couldn't */
+	int64_t troubled_us;
+	/* moves.c */
+	struct sim_server *was_on; /* Ready there when it was looked at last; NULL: nowhere */
+	bool was_muster;           /* ... on a link of muster's kind, from which moves are made before the break */
+	struct sim_server *home;   /* where it should be by now, and how long it has been able to go there */
+	int64_t home_interval_s, home_us, home_looked_us;
 };
 
 /* A setting: what was acknowledged last, and what may have been written since
@@ -83,8 +100,7 @@ struct cluster_params {
 	void (*print)(void *user, const char *line);
 	void *user;
 	enum log_level level;
-	int64_t look_us;  /* how often invariants are looked at; 0: by the size */
-	int64_t alone_us; /* bound for an agent without a link; 0: 45 s */
+	int64_t look_us; /* how often invariants are looked at; 0: by the size */
 };
 
 struct cluster {
@@ -102,6 +118,11 @@ struct cluster {
 	unsigned calls;       /* API calls without an answer */
 	bool is_calmed;       /* servers that are in maintenance, or were shut down, are brought back */
 	bool steady;          /* a scenario says that from now on no agent may be without a link for a moment */
+	int64_t troubled_us;  /* the network: when it was not well last */
+	struct list flights;  /* flights.c: commands to agents */
+	size_t flights_answered;
+	struct sim_event send; /* the next command, every so often; 0: none */
+	int64_t send_every_us;
 	struct sim_event look;
 	struct truth *truth; /* invariants.c: what the store said last */
 };
@@ -136,11 +157,30 @@ bool cluster_remove_host(struct cluster *c, struct sim_server *on, struct sim_ag
  * texts. */
 bool cluster_maintain(struct cluster *c, const char *command, const struct sim_server *s, char *const *extra, size_t n);
 
+/* A command without parameters, asked of any server. */
+bool cluster_call(struct cluster *c, const char *command);
+
+/* Something befalls that machine (NULL: all of them), or is over. */
+void cluster_troubled(struct cluster *c, const struct sim_node *n);
+
+/* One command after the other to hosts; 0: no more. */
+void cluster_commands(struct cluster *c, int64_t every_us);
+
 /* Everything is mended: cuts, stores, frozen and dead processes. */
 void cluster_calm(struct cluster *c);
 /* Runs until all is as it should be, then looks that it stays so; fails when it
  * isn't after `most_us`. */
 bool cluster_settle(struct cluster *c, int64_t most_us);
+
+/* ---- flights.c ---- */
+
+/* A command to a host through a server, both drawn. false: there is no way now. */
+bool cluster_command(struct cluster *c);
+void flights_free(struct cluster *c);
+/* An agent is made, its process is asked to run something, and ends. */
+void flights_begin(struct sim_agent *a);
+void flights_run(struct sim_agent *a, struct agent_command *command);
+void flights_end(struct sim_agent *a);
 
 /* ---- invariants.c ---- */
 
@@ -148,6 +188,8 @@ bool cluster_settle(struct cluster *c, int64_t most_us);
 void invariants_look(struct cluster *c);
 /* What must hold once the world is calm; false with a sentence: not yet. */
 bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why);
+/* The agent says that something has changed. */
+void moves_changed(struct sim_agent *a);
 void invariants_forget(struct cluster *c);
 bool cluster_has_host(struct cluster *c, const struct sim_agent *a); /* in the store */
 /* Agents with a Ready link on this server, outdated ones, hosts in the store
@@ -155,6 +197,8 @@ bool cluster_has_host(struct cluster *c, const struct sim_agent *a); /* in the s
 size_t sim_server_ready(const struct sim_server *s);
 size_t cluster_outdated(struct cluster *c);
 size_t cluster_resumed(struct cluster *c); /* TLS handshakes with a ticket, by those that run */
+size_t cluster_put_off(struct cluster *c); /* agents that were asked to come back later, by those that run */
+const char *cluster_setting(struct cluster *c, const char *name); /* as the store has it; NULL: unset */
 size_t cluster_with_status(struct cluster *c, enum host_status status);
 /* What the store says of a server; SERVER_DOWN also when it has never registered. */
 enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s);

@@ -126,6 +126,32 @@ static enum err set_interval(struct cluster *c, struct why *why)
 	return tell(c, why, "set indirect.agent.lb.check.interval %d", values[draw(c, ARRAY_SIZE(values))]);
 }
 
+/* The pace of arrivals, the time for a lost agent, keys of tickets that are replaced under way. */
+static enum err set_other(struct cluster *c, struct why *why)
+{
+	static const char *const settings[] = {
+		"agent.failback.rate 1",
+		"agent.failback.rate 0",
+		"agent.failback.rate default",
+		"agent.failback.rate 5",
+		"agent.failback.burst 1",
+		"agent.failback.burst default",
+		"agent.reconnect.grace 0",
+		"agent.reconnect.grace 60",
+		"agent.reconnect.grace default",
+		"agent.ssl.ticket.key.lifetime 0",
+		"agent.ssl.ticket.key.lifetime 10",
+		"agent.ssl.ticket.key.lifetime default",
+	};
+
+	return tell(c, why, "set %s", settings[draw(c, ARRAY_SIZE(settings))]);
+}
+
+static enum err rebalance(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "rebalance");
+}
+
 static enum err set_host(struct cluster *c, struct why *why)
 {
 	struct str_list l = {0};
@@ -159,7 +185,8 @@ static enum err delete_host(struct cluster *c, struct why *why)
 
 static enum err store(struct cluster *c, struct why *why)
 {
-	static const char *const how[] = {"fails", "works", "stalls", "goes", "works", "goes"};
+	static const char *const how[] = {"fails",   "works",    "stalls", "goes", "works",
+					  "slow:20", "slow:500", "slow:1", "goes"};
 
 	return tell(c, why, "store %s %s", how[draw(c, ARRAY_SIZE(how))], any_server(c));
 }
@@ -208,7 +235,7 @@ static const struct {
 	{kill_server, 12}, {start_server, 14}, {kill_agent, 6}, {start_agents, 8},  {kill_all, 2},     {freeze, 5},
 	{thaw, 6},         {cut, 8},           {heal, 8},       {set_algorithm, 6}, {set_interval, 6}, {set_host, 4},
 	{drain, 7},        {undrain, 7},       {shut_down, 2},  {add_host, 5},      {delete_host, 3},  {store, 6},
-	{disk, 6},         {clock_jump, 2},    {network, 4},
+	{disk, 6},         {clock_jump, 2},    {network, 4},    {set_other, 5},     {rebalance, 4},
 };
 
 static enum err any_event(struct cluster *c, struct why *why)
@@ -254,6 +281,8 @@ enum err history_run(struct cluster *c, const struct history *h, struct why *why
 		e = tell(c, why, "run 2s");
 	if (!e)
 		e = tell(c, why, "agents %zu", h->n_agents);
+	if (!e && draw(c, 3))
+		e = tell(c, why, "commands %zums", 20 + draw(c, 1000));
 	if (!e)
 		e = tell(c, why, "run %zums", draw(c, 20000));
 	for (size_t i = 0; i < h->n_events && !e && !sim_failure(c->sim); i++) {

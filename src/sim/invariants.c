@@ -1,7 +1,5 @@
 /*
- * What must hold in the simulated cluster, always and once it is calm. The only
- * file of the simulation that looks into the server's engine; what an agent
- * thinks comes through agent_look().
+ * What must hold in the simulated cluster, always and once it is calm.
  *
  * Always:
  *   1. one owner: of all Ready sessions of a host at most one has the store's
@@ -12,6 +10,7 @@
  *   4. an agent whose list has a server that is Up and that it can reach has a link, after a
  * bound
  *   9. nobody enters a server that isn't Up in the store while another one takes agents
+ *  10. what the engines count is what there is (leaks.c)
  * Calm:
  *   5. every agent is Up, with one link, on a server that knows it as Ready,
  * and its host is Up in the store
@@ -19,15 +18,13 @@
  * newest interval
  *   7. with an interval every agent is on its preferred server, and the servers
  * have as many as the algorithm says
- *   8. no session, request, stream or connection is left over
+ *   8. no session, request, stream, timer or claim is left over (leaks.c)
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/algorithm.h"
-#include "server/internal.h"
-#include "sim/cluster.h"
+#include "sim/invariants.h"
 
 #define VISIT_MS 12000
 #define KEY_ALGORITHM "indirect.agent.lb.algorithm"
@@ -35,21 +32,6 @@
 #define KEY_INTERVAL "indirect.agent.lb.check.interval"
 
 /* ---- what the store says ---- */
-
-struct truth {
-	struct host_row *hosts;
-	size_t n, cap;
-	struct map by_guid;
-	struct config_row *settings;
-	size_t n_settings;
-	struct server_row *servers;
-	size_t n_servers;
-	struct drain_row *drains;
-	size_t n_drains;
-	struct str_list list; /* that lists are made from */
-	enum algorithm algorithm;
-	int64_t interval;
-};
 
 static enum err keep_host(void *user, const struct host_row *row)
 {
@@ -226,7 +208,7 @@ static void look_at_settings(struct cluster *c, const struct truth *t)
 	}
 }
 
-static struct sim_server *server_at(struct cluster *c, const char *entry)
+struct sim_server *server_at(struct cluster *c, const char *entry)
 {
 	struct sim_node *n = entry ? sim_node_at(c->sim, entry) : NULL;
 
@@ -245,29 +227,75 @@ static const struct server_row *row_of(const struct truth *t, const struct sim_s
 	return NULL;
 }
 
-static bool is_up_in(const struct truth *t, const struct sim_server *s)
+bool server_is_up_in(const struct truth *t, const struct sim_server *s)
 {
 	const struct server_row *row = row_of(t, s);
 
 	return row && row->state == SERVER_UP;
 }
 
-/* A server that would take this agent now, of the list that the agent has. */
-static bool can_reach_one(struct cluster *c, const struct truth *t, const struct sim_agent *a,
-			  const struct agent_view *v)
+/*
+ * How long an agent may be without a link while a server of its list would take it (docs/failover.md). What it may have
+ * to wait for, one after the other:
+ *
+ *    5 s  its first dial, when its server had very many agents ("First dial" 3)
+ *    5 s  three dials at a time to servers that don't answer at all, before that one has its turn
+ *   10 s  a server that is hung in the middle of a handshake or of a startup ("Silence" 2 and 3)
+ *   20 s  = ALONE_SOON_US, where that server could be used for long enough before: then it has no back-off
+ *   30 s  the longest back-off: it could not be used before
+ *   50 s  = ALONE_US
+ *   60 s  the longest time that gate 2 names, where a store is slow ("Admission" 10): ALONE_SLOW_US
+ */
+#define ALONE_SOON_US (20 * SECOND_US)
+#define BACKOFF_US (30 * SECOND_US)
+#define ALONE_US (ALONE_SOON_US + BACKOFF_US)
+#define ALONE_SLOW_US (ALONE_US + 60 * SECOND_US)
+
+static bool is_usable(struct cluster *c, const struct truth *t, const struct sim_agent *a, const struct sim_server *s)
 {
-	bool can = false;
+	return s->state == PROGRAM_UP && server_is_well(s) && server_is_up_in(t, s) &&
+	       sim_can_talk(c->sim, a->node, s->node);
+}
 
-	for (size_t i = 0; i < v->list->n; i++) {
-		struct sim_server *s = server_at(c, v->list->items[i]);
+/* Which servers of its list would take it, and since when. */
+static bool can_reach_one(struct cluster *c, const struct truth *t, struct sim_agent *a, const struct agent_view *v)
+{
+	int64_t now = sim_now_us(c->sim) + 1;
+	bool can = false, in_list[SERVERS_MAX] = {false};
 
-		if (!s || sim_lane_is_stalled(s->node, WORK_STORE))
-			continue;
-		can = can ||
-		      (s->state == PROGRAM_UP && is_up_in(t, s) && !s->store_fails && !sim_node_is_frozen(s->node) &&
-		       !ledger_is_failing(s->server, NULL) && sim_can_talk(c->sim, a->node, s->node));
+	for (size_t i = 0; i < v->list->n; i++)
+		for (size_t k = 0; k < c->n_servers; k++)
+			in_list[k] = in_list[k] || server_at(c, v->list->items[i]) == c->servers[k];
+	for (size_t k = 0; k < c->n_servers; k++) {
+		if (!in_list[k] || !is_usable(c, t, a, c->servers[k]))
+			a->usable_since_us[k] = 0;
+		else if (!a->usable_since_us[k])
+			a->usable_since_us[k] = now;
+		can = can || a->usable_since_us[k];
 	}
 	return can;
+}
+
+/* The bound for this agent now. */
+static int64_t alone_most_us(struct cluster *c, const struct sim_agent *a)
+{
+	bool is_slow = false, is_known = false;
+
+	for (size_t k = 0; k < c->n_servers; k++) {
+		int64_t since = a->usable_since_us[k];
+
+		is_slow = is_slow || sim_lane_is_slow(c->servers[k]->node, WORK_STORE);
+		is_known = is_known || (since && since + BACKOFF_US < a->alone_since_us);
+	}
+	if (is_slow)
+		return ALONE_SLOW_US;
+	return is_known && !sim_network(c->sim)->loss_ppm ? ALONE_SOON_US : ALONE_US;
+}
+
+static bool may_be_alone(struct cluster *c, const struct sim_agent *a)
+{
+	return !a->agent || !sim_node_is_alive(a->node) || sim_node_is_frozen(a->node) || a->removal != STAYS ||
+	       sim_network(c->sim)->tls_bad_ppm || sim_network(c->sim)->names_down;
 }
 
 static void look_at_links(struct cluster *c, const struct truth *t)
@@ -277,19 +305,19 @@ static void look_at_links(struct cluster *c, const struct truth *t)
 	list_for (a, &c->agents, struct sim_agent, in_agents) {
 		struct agent_view v;
 
-		if (!a->agent || !sim_node_is_alive(a->node) || sim_node_is_frozen(a->node) || a->removal != STAYS ||
-		    sim_network(c->sim)->tls_bad_ppm || sim_network(c->sim)->names_down) {
+		if (may_be_alone(c, a)) {
+			memset(a->usable_since_us, 0, sizeof(a->usable_since_us));
 			a->alone_since_us = 0;
 			continue;
 		}
 		agent_look(a->agent, &v);
-		if (v.state == AGENT_UP || !can_reach_one(c, t, a, &v)) {
+		if (!can_reach_one(c, t, a, &v) || v.state == AGENT_UP) {
 			a->alone_since_us = 0;
 			continue;
 		}
 		if (!a->alone_since_us)
 			a->alone_since_us = now;
-		if (now - a->alone_since_us > c->p.alone_us)
+		if (now - a->alone_since_us > alone_most_us(c, a))
 			sim_fail(c->sim,
 				 "agent %s (%s) has had no link for %lld s though one of its "
 				 "servers is there",
@@ -298,8 +326,7 @@ static void look_at_links(struct cluster *c, const struct truth *t)
 	}
 }
 
-/* Nothing is in its way, and it knows what the store says. */
-static bool is_well(const struct sim_server *s)
+bool server_is_well(const struct sim_server *s)
 {
 	return s->server && sim_node_is_alive(s->node) && !sim_node_is_frozen(s->node) && !s->store_fails &&
 	       !sim_lane_is_stalled(s->node, WORK_STORE) && !ledger_is_failing(s->server, NULL);
@@ -319,8 +346,9 @@ static bool another_takes_agents(struct cluster *c, const struct truth *t, const
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *o = c->servers[i];
 
-		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && is_well(o) && is_up_in(t, o) &&
-		    sim_can_talk(c->sim, s->node, o->node) && sim_can_talk(c->sim, o->node, s->node))
+		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && server_is_well(o) &&
+		    server_is_up_in(t, o) && sim_can_talk(c->sim, s->node, o->node) &&
+		    sim_can_talk(c->sim, o->node, s->node))
 			return true;
 	}
 	return false;
@@ -351,7 +379,7 @@ static void look_at_doors(struct cluster *c, const struct truth *t)
 
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *s = c->servers[i];
-		const struct server_row *row = is_well(s) ? row_of(t, s) : NULL;
+		const struct server_row *row = server_is_well(s) ? row_of(t, s) : NULL;
 
 		if (!row || !is_shut(row->state) || !another_takes_agents(c, t, s)) {
 			s->shut_since_us = 0;
@@ -415,11 +443,15 @@ void invariants_look(struct cluster *c)
 	look_at_links(c, t);
 	look_at_doors(c, t);
 	look_at_statuses(c, t);
+	leaks_look(c);
+	moves_look(c, t);
+	flights_look(c);
 }
 
 /* ---- calm ---- */
 
-static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_agent *a, struct why *why)
+static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_agent *a, bool long_calm,
+			  struct why *why)
 {
 	const struct host_row *h = map_get(&t->by_guid, a->guid);
 	struct agent_view v;
@@ -465,11 +497,17 @@ static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_a
 		why_set(why, "%s is on %s, not on its preferred %s", a->name, v.connected, v.preferred);
 		return false;
 	}
+	/* Who was told to look, or has the one look of shuffle, goes on after having been put off. */
+	if (!str_equal(v.connected, v.preferred) && !mono_is_never(v.next_check)) {
+		why_set(why, "%s is on %s and will still look whether it may go to %s", a->name, v.connected,
+			v.preferred);
+		return false;
+	}
 	if (v.moving || sim_node_streams(a->node) != (v.fetching_ticket ? 2 : 1)) {
 		why_set(why, "%s has %zu streams", a->name, sim_node_streams(a->node));
 		return false;
 	}
-	return true;
+	return !long_calm || leaks_agent_is_clean(a, &v, why);
 }
 
 /* A link that may be an agent's which only fetches a session ticket; one that stays is left over. */
@@ -515,7 +553,7 @@ static bool server_is_calm(struct sim_server *m, bool long_calm, struct why *why
 			m->name, others, v.anonymous, s->requests.n);
 		return false;
 	}
-	return true;
+	return !long_calm || leaks_server_is_clean(m, why);
 }
 
 static bool placement_is_even(struct cluster *c, const struct truth *t, struct why *why)
@@ -546,7 +584,7 @@ bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why)
 		calm = false;
 	}
 	for (size_t i = 0; i < c->n_servers && calm; i++)
-		if (!is_up_in(t, c->servers[i])) {
+		if (!server_is_up_in(t, c->servers[i])) {
 			why_set(why, "server %s is not Up in the store", c->servers[i]->name);
 			calm = false;
 		}
@@ -555,7 +593,7 @@ bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why)
 	list_for (a, &c->agents, struct sim_agent, in_agents) {
 		if (!calm)
 			break;
-		calm = agent_is_calm(c, t, a, why);
+		calm = agent_is_calm(c, t, a, long_calm, why);
 	}
 	if (calm)
 		calm = placement_is_even(c, t, why);
@@ -592,6 +630,11 @@ size_t cluster_outdated(struct cluster *c)
 	return n;
 }
 
+const char *cluster_setting(struct cluster *c, const char *name)
+{
+	return setting_in(truth_now(c), name);
+}
+
 enum server_state cluster_state_of(struct cluster *c, const struct sim_server *s)
 {
 	const struct server_row *row = row_of(truth_now(c), s);
@@ -609,6 +652,20 @@ size_t cluster_resumed(struct cluster *c)
 		if (c->servers[i]->server)
 			server_look(c->servers[i]->server, &v);
 		n += v.resumed;
+	}
+	return n;
+}
+
+size_t cluster_put_off(struct cluster *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_servers; i++) {
+		struct server_view v = {0};
+
+		if (c->servers[i]->server)
+			server_look(c->servers[i]->server, &v);
+		n += (size_t)v.put_off;
 	}
 	return n;
 }

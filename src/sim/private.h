@@ -36,6 +36,7 @@ struct lane {
 	unsigned running;
 	unsigned max;
 	bool stalled;
+	unsigned slowness; /* everything takes so many times as long; 0: once */
 };
 
 struct disk;

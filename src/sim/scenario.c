@@ -82,6 +82,18 @@ struct deed {
 	void (*agent)(struct sim_agent *a, const char *arg);
 };
 
+static void do_to_server(struct sim_server *s, const struct deed *d, const char *arg)
+{
+	cluster_troubled(s->cluster, s->node);
+	d->server(s, arg);
+}
+
+static void do_to_agent(struct sim_agent *a, const struct deed *d, const char *arg)
+{
+	cluster_troubled(a->cluster, a->node);
+	d->agent(a, arg);
+}
+
 static enum err do_to(struct cluster *c, const struct deed *d, const char *who, const char *arg, struct why *why)
 {
 	bool all = str_equal(who, "all");
@@ -89,20 +101,20 @@ static enum err do_to(struct cluster *c, const struct deed *d, const char *who, 
 
 	if (all || str_equal(who, "servers")) {
 		for (size_t i = 0; i < c->n_servers; i++)
-			d->server(c->servers[i], arg);
+			do_to_server(c->servers[i], d, arg);
 		found = true;
 	}
 	if (all || str_equal(who, "agents")) {
 		list_for (a, &c->agents, struct sim_agent, in_agents)
-			d->agent(a, arg);
+			do_to_agent(a, d, arg);
 		found = true;
 	}
 	if (found)
 		return ERR_OK;
 	if (cluster_server(c, who))
-		d->server(cluster_server(c, who), arg);
+		do_to_server(cluster_server(c, who), d, arg);
 	else if (cluster_agent(c, who))
-		d->agent(cluster_agent(c, who), arg);
+		do_to_agent(cluster_agent(c, who), d, arg);
 	else
 		return bad(why, "there is no such machine", who);
 	return ERR_OK;
@@ -297,6 +309,12 @@ static char *expectation(struct cluster *c, const struct words *w, size_t at, en
 		n = cluster_resumed(c);
 		expected = (size_t)strtol(arg, NULL, 10);
 		return n >= expected ? NULL : mem_printf("%zu", n);
+	} else if (str_equal(what, "commands") && arg && arg[0] == '>') {
+		n = c->flights_answered;
+		return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);
+	} else if (str_equal(what, "putoffs") && arg && arg[0] == '>') {
+		n = cluster_put_off(c);
+		return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);
 	} else if (str_equal(what, "status") && arg && host_status_from_text(arg, &status)) {
 		n = cluster_with_status(c, status);
 		expected = word(w, at + 2) ? (size_t)strtol(word(w, at + 2), NULL, 10) : c->n_agents;
@@ -333,6 +351,7 @@ static enum err do_network(struct cluster *c, const struct words *w, struct why 
 {
 	struct sim_network *n = sim_network(c->sim);
 
+	cluster_troubled(c, NULL);
 	for (size_t i = 1; i < w->n; i++) {
 		char *value = strchr(w->w[i], '=');
 		bool ok = value != NULL;
@@ -377,6 +396,8 @@ static enum err do_cut(struct cluster *c, const char *from, const char *to, bool
 			}
 			if (x == y)
 				continue;
+			cluster_troubled(c, x);
+			cluster_troubled(c, y);
 			sim_cut(c->sim, x, y, true);
 			if (both)
 				sim_cut(c->sim, y, x, true);
@@ -390,17 +411,21 @@ static enum err do_cut(struct cluster *c, const char *from, const char *to, bool
 static enum err do_store(struct cluster *c, const char *how, const char *who, struct why *why)
 {
 	struct sim_server *s = who ? cluster_server(c, who) : NULL;
+	uint64_t times;
 
 	if (!s)
 		return bad(why, "there is no such server", who);
+	cluster_troubled(c, s->node);
 	if (str_equal(how, "fails"))
 		s->store_fails = true;
 	else if (str_equal(how, "works"))
 		s->store_fails = false;
 	else if (str_equal(how, "stalls") || str_equal(how, "goes"))
 		sim_lane_stall(s->node, WORK_STORE, str_equal(how, "stalls"));
+	else if (str_starts(how, "slow:") && str_to_u64(how + 5, &times) && times >= 1 && times <= 100000)
+		sim_lane_slow(s->node, WORK_STORE, (unsigned)times);
 	else
-		return bad(why, "store fails, works, stalls or goes", how);
+		return bad(why, "store fails, works, stalls, goes or slow:N", how);
 	return ERR_OK;
 }
 
@@ -482,7 +507,15 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		e = do_maintain(c, w, "cancelMaintenance", why);
 	} else if (str_equal(name, "shutdown")) {
 		e = do_maintain(c, w, "triggerShutdown", why);
+	} else if (str_equal(name, "commands")) {
+		if (!str_equal(arg, "off") && (!arg || !time_us(arg, &us) || us <= 0))
+			return bad(why, "commands TIME|off", arg);
+		cluster_commands(c, us);
+	} else if (str_equal(name, "rebalance")) {
+		if (!cluster_call(c, "rebalanceHosts"))
+			sim_note(c->sim, NULL, "--- nobody to ask");
 	} else if (str_equal(name, "heal")) {
+		cluster_troubled(c, NULL);
 		sim_heal(c->sim);
 	} else if (str_equal(name, "delete")) {
 		if (!arg || !cluster_agent(c, arg))

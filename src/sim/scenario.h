@@ -3,23 +3,33 @@
  * it (tests/sim/, one a file), and random histories, which are made of the same
  * commands so that a trace reads like a scenario.
  *
- *   servers a b c                    makes and starts them
- *   agents  30                       H1 ... H30, started within a second
- *   set     NAME VALUE [on a]        a setting, through the API of a server;
- * VALUE "default" resets run     10s                      also ms, m, h settle
- * [60s]                    until all is calm (invariants.c), and then a while
- * more kill, poweroff, start, stop, freeze, thaw  WHO...   a server, an agent,
- * servers, agents, all cut A B | cut-oneway A B         packets (from A to B);
- * several names: joined by commas heal                             all cuts
- *   delete  H3                       the host
- *   store   fails|works|stalls|goes  a
- *   disk    full|ok|dies:N           WHO   (dies:N at the N-th step of file
- * operations) clock   WHO +3600s               the wall clock jumps network
- * latency=1ms jitter=2ms loss=1% names=down tls-bad=5% expect  agents a=10 b=10
- * c=10 expect  outdated 0 expect  status Up 30 expect  list
- * H1 10.0.0.1,10.0.0.2 expect resumed 10   at least, with session tickets, by
- * the servers that run; within  5s agents a=15 b=15      an expectation that
- * must come true in that time
+ *   servers a b c                   makes and starts them
+ *   agents  30                      H1 ... H30, started within a second
+ *   set     NAME VALUE [on a]       a setting, through the API of a server; VALUE "default" resets
+ *   run     10s                     also ms, m, h
+ *   settle  [60s]                   until all is calm (invariants.c), and then a while more
+ *   kill, poweroff, start, stop, freeze, thaw  WHO...   a server, an agent, servers, agents, all
+ *   cut A B | cut-oneway A B        packets (from A to B); several names: joined by commas
+ *   heal                            all cuts
+ *   calm                            everything is mended and started
+ *   steady  on|off                  from now on no agent may be without a link for a moment
+ *   delete  H3                      the host
+ *   drain a [rate=N] [timeout=N] [forced=true] | undrain a [rebalance=false] | shutdown a
+ *   rebalance                       all agents are told to look for their preferred server
+ *   commands 50ms | commands off    one so often to a random host through a random server (flights.c)
+ *   store   fails|works|stalls|goes|slow:N  a    (slow: everything takes N times as long; 1: as usual)
+ *   disk    full|ok|dies:N|dark:N   WHO   (dies:N at the N-th step of file operations)
+ *   clock   WHO +3600s              the wall clock jumps
+ *   network latency=1ms jitter=2ms loss=1% names=down tls-bad=5%
+ *   expect  agents a=10 b=10 c=10
+ *   expect  outdated 0
+ *   expect  status Up 30
+ *   expect  state a Maintenance
+ *   expect  list H1 10.0.0.1,10.0.0.2
+ *   expect  resumed 10              at least, with session tickets, by the servers that run
+ *   expect  commands >100           answered so far: more than that
+ *   expect  putoffs >0              asked to come back later by the servers that run: more than that
+ *   within  5s agents a=15 b=15     an expectation that must come true in that time
  */
 #pragma once
 

@@ -357,6 +357,8 @@ static void op_work(struct world *w, enum work_lane lane, struct work *work)
 	j->work = work;
 	j->lane = lane;
 	j->cost_us = work->cost_us ? work->cost_us : DEFAULT_COST_US;
+	if (n->lanes[lane].slowness)
+		j->cost_us *= n->lanes[lane].slowness;
 	/* A disk's flush: a millisecond, now and then ten. */
 	if (lane == WORK_STORE)
 		j->cost_us += rng_between(&n->sim->rng, 300, 1500) * (sim_draw(n->sim, 20000) ? 10 : 1);
@@ -377,6 +379,16 @@ void sim_lane_stall(struct sim_node *n, enum work_lane lane, bool stalled)
 bool sim_lane_is_stalled(const struct sim_node *n, enum work_lane lane)
 {
 	return n->lanes[lane].stalled;
+}
+
+void sim_lane_slow(struct sim_node *n, enum work_lane lane, unsigned times)
+{
+	n->lanes[lane].slowness = times;
+}
+
+bool sim_lane_is_slow(const struct sim_node *n, enum work_lane lane)
+{
+	return n->lanes[lane].slowness > 1;
 }
 
 /* Work that owns itself (it has dropped()) outlives the engine; the rest
@@ -490,6 +502,7 @@ struct world *sim_node_start(struct sim_node *n)
 	for (int i = 0; i < WORK_N_LANES; i++) {
 		n->lanes[i].running = 0;
 		n->lanes[i].stalled = false;
+		n->lanes[i].slowness = 1;
 		n->lanes[i].max = i == WORK_CRYPTO && n->p.crypto_threads ? n->p.crypto_threads : 1;
 	}
 	sim_note(s, n, "--- starts");

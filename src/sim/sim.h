@@ -118,6 +118,9 @@ size_t sim_node_streams(const struct sim_node *n); /* open now */
 void sim_lane_stall(struct sim_node *n, enum work_lane lane, bool stalled);
 
 bool sim_lane_is_stalled(const struct sim_node *n, enum work_lane lane);
+/* What is asked for from now on takes so many times as long; 1: as usual. */
+void sim_lane_slow(struct sim_node *n, enum work_lane lane, unsigned times);
+bool sim_lane_is_slow(const struct sim_node *n, enum work_lane lane);
 
 /* ---- its files ---- */
 

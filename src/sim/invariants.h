@@ -1,0 +1,49 @@
+/*
+ * What the files share that compare the engines with each other and with the store:
+ *
+ *   invariants.c  what must hold always, and once the world is calm
+ *   leaks.c       what is counted, counted again
+ *   moves.c       who moves when: planned moves, the pace, the time until everybody is home
+ *   flights.c     commands to agents, and their answers
+ *
+ * No other file of the simulation looks into the server's engine; what an agent thinks comes through agent_look().
+ */
+#pragma once
+
+#include "core/algorithm.h"
+#include "server/internal.h"
+#include "sim/cluster.h"
+
+/* What the store says. */
+struct truth {
+	struct host_row *hosts;
+	size_t n, cap;
+	struct map by_guid;
+	struct config_row *settings;
+	size_t n_settings;
+	struct server_row *servers;
+	size_t n_servers;
+	struct drain_row *drains;
+	size_t n_drains;
+	struct str_list list; /* that lists are made from */
+	enum algorithm algorithm;
+	int64_t interval;
+};
+
+/* The machine that an entry of a list means; NULL: none of the cluster's. */
+struct sim_server *server_at(struct cluster *c, const char *entry);
+bool server_is_up_in(const struct truth *t, const struct sim_server *s);
+/* Nothing is in its way, and it knows what the store says. */
+bool server_is_well(const struct sim_server *s);
+
+/* leaks.c */
+void leaks_look(struct cluster *c);
+/* Once it is calm: nothing is left over in this agent. */
+bool leaks_agent_is_clean(const struct sim_agent *a, const struct agent_view *v, struct why *why);
+bool leaks_server_is_clean(const struct sim_server *m, struct why *why);
+
+/* moves.c */
+void moves_look(struct cluster *c, const struct truth *t);
+
+/* flights.c */
+void flights_look(struct cluster *c);
