@@ -47,7 +47,8 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 /* Loads or makes the CA and the own certificate, registers, reads everything, listens. started() says how it went. */
 enum err server_start(struct server *s, void (*started)(void *user, enum err result, const char *sentence), void *user)
 	MUST_CHECK;
-/* Stops listening, closes all links, writes its state, then gone(). Hosts stay its own until another server has them. */
+/* Stops listening, closes all links, writes its state, then gone(). Hosts stay its own until another server has them.
+ */
 void server_stop(struct server *s, void (*gone)(void *user), void *user);
 /*
  * The same, but agents are asked first to move to other servers: make before break. Stops when all are up there, at the

@@ -38,10 +38,11 @@ struct sim_server {
 				killed it */
 	bool store_fails;    /* the store does not answer it */
 	int64_t up_since_us; /* valid while PROGRAM_UP */
-	/* invariants.c: since when its state in the store shuts its door and another server could take its agents; 0: not */
+	/* invariants.c: since when its state in the store shuts its door and another server could take its agents; 0:
+	 * not */
 	int64_t shut_since_us;
 	int64_t shut_asked_ms; /* of the drain that it is shut for */
-	int64_t troubled_us; /* when something befell it last, or was over */
+	int64_t troubled_us;   /* when something befell it last, or was over */
 	/* moves.c: how many have come home, less what the pace lets in; since when that counts */
 	struct {
 		double level;
