@@ -526,14 +526,19 @@ static const struct link_events attempt_events = {
 static enum err attempt_dial(struct attempt *at, const struct place *p, struct why *why)
 {
 	struct agent *a = at->agent;
-	struct link_params params = {
+	struct bytes resume = {0};
+	struct link_params params;
+
+	if (!p->no_ticket)
+		resume = tickets_offer(a, at->profile);
+	params = (struct link_params){
 		.world = a->world,
 		.log = a->log,
 		.tls = {.profile = at->profile,
 			.creds = a->creds,
 			.trust_all = a->trust_all,
 			.wall_s = world_wall_ms(a->world) / 1000,
-			.resume = p->no_ticket ? (struct bytes){0} : tickets_offer(a, at->profile)},
+			.resume = resume},
 		.connect_ms = a->p.connect_ms,
 		.handshake_ms = a->p.handshake_ms,
 		.offload = true,

@@ -158,7 +158,7 @@ bool admission_lets_in(struct session *x, const struct header *h, const struct m
 		p = (struct places){0};
 	}
 	a = admission_ask(&s->startups, rule, &q, p.loads, p.entries.n, world_now(s->world), &s->world->rng);
-	if (a.server != ADMISSION_NO_SERVER)
+	if (p.members && a.server != ADMISSION_NO_SERVER)
 		p.members[a.server]->n_sent = p.loads[a.server].n_sent;
 	if (a.verdict != ADMISSION_WELCOME)
 		put_off(x, h, &a, a.server != ADMISSION_NO_SERVER ? p.entries.items[a.server] : NULL);

@@ -192,7 +192,7 @@ static void answered(void *user, enum err result, const char *sentence, const st
 		return; /* its link is gone: that is heard elsewhere */
 	if (result && result != ERR_TIMEOUT)
 		return;
-	if (!result && answers->n && element_result(&answers->elements[0]))
+	if (!result && answers && answers->n && element_result(&answers->elements[0]))
 		return; /* on its way; moved is who is up elsewhere */
 	if (!result)
 		log_info(s->log, "an agent refused to move, it is asked again", KV_I("host", h->row.id),

@@ -29,6 +29,7 @@ struct request {
 	char *body;
 	size_t n;
 	bool on_its_way; /* sent or in an attachment's queue */
+	bool was_sent;   /* ever: it may have run */
 	bool passed_on;  /* ... through another server: */
 	int64_t via_msid;
 	struct timer give_up;
@@ -205,6 +206,7 @@ static enum err dispatch(struct request *r)
 	r->on_its_way = e == ERR_OK;
 	r->passed_on = r->on_its_way && !h->session;
 	r->via_msid = h->row.owner;
+	r->was_sent |= r->on_its_way;
 	if (r->on_its_way)
 		timer_stop(s->world, &r->no_way);
 	return e;
@@ -385,10 +387,22 @@ void requests_link_lost(struct host *h, bool is_muster)
 
 void requests_resend(struct host *h)
 {
-	list_for (r, &h->requests, struct request, in_host)
-		if (!r->on_its_way && dispatch(r))
+	struct list to_end;
+
+	list_init(&to_end);
+	list_for (r, &h->requests, struct request, in_host) {
+		if (r->on_its_way)
+			continue;
+		/* It has come back as one that doesn't know a copy for what it is, and may have run it. */
+		if (r->was_sent && !h->row.is_muster) {
+			list_remove(&r->in_host);
+			list_append(&to_end, &r->in_host);
+		} else if (dispatch(r)) {
 			log_debug(r->server->log, "a request waits for the agent", KV_I("host", h->row.id),
 				  KV_I("seq", r->header.seq));
+		}
+	}
+	end_all(&to_end, ERR_CLOSED, "the agent's link ended, the command may have run");
 }
 
 void requests_given_up(struct host *h)

@@ -181,6 +181,34 @@ static void a_command_waits_for_an_agent_that_changes_servers(void **state)
 	}
 }
 
+/* What was sent to a muster agent may have run; one that comes back without muster/1 would run the copy too. */
+static void a_command_is_not_repeated_to_one_that_can_not_tell(void **state)
+{
+	static const struct agent_script plain = {.guid = "h1", .ip = "10.1.0.1", .identity = ID_URI};
+	struct engine_bench e;
+	struct script *a, *again;
+	struct heard one;
+
+	cluster_up(&e);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 1000);
+	ask(&e.a, "h1", &one);
+	engine_run(&e, 100);
+	assert_int_equal(script_count(a, MSG_MAINTAIN), 1);
+	script_hang_up(a);
+	engine_run(&e, 100);
+	assert_int_equal(one.n, 0);
+	again = script_new(&e, &plain);
+	script_dial(again, &e.b);
+	engine_run(&e, 1000);
+	assert_true(is_ready_at(&e.b, "h1"));
+	assert_int_equal(script_count(again, MSG_MAINTAIN), 0);
+	assert_int_equal(one.n, 1);
+	assert_int_equal(one.result, ERR_CLOSED);
+	engine_down(&e);
+}
+
 /* Its owner lives and has it, only the link between the servers is gone: not for ever. */
 static void nobody_waits_long_for_a_server_that_can_not_be_reached(void **state)
 {
@@ -622,6 +650,7 @@ int main(void)
 		cmocka_unit_test(a_command_finds_the_agent_through_its_owner),
 		cmocka_unit_test(a_command_follows_the_agent_to_another_owner),
 		cmocka_unit_test(a_command_waits_for_an_agent_that_changes_servers),
+		cmocka_unit_test(a_command_is_not_repeated_to_one_that_can_not_tell),
 		cmocka_unit_test(nobody_waits_long_for_a_server_that_can_not_be_reached),
 		cmocka_unit_test(a_link_between_servers_that_ends_takes_requests_with_it),
 		cmocka_unit_test(a_lost_request_takes_the_other_link),
