@@ -34,7 +34,8 @@ static bool was_quiet(const struct flight *f)
 	int64_t since = f->at_us - BEFORE_US;
 
 	if (c->troubled_us > since || n->loss_ppm || n->tls_bad_ppm || f->to->troubled_us > since ||
-	    f->to->removal != STAYS || f->to->stopping)
+	    f->to->removal != STAYS || f->to->stopping || !sim_node_is_alive(f->to->node) ||
+	    sim_node_is_frozen(f->to->node))
 		return false;
 	for (size_t i = 0; i < c->n_servers; i++) {
 		const struct sim_server *s = c->servers[i];

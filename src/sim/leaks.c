@@ -105,10 +105,11 @@ static void look_at_requests(struct cluster *c, struct sim_server *m)
 static void look_at_timers(struct cluster *c, struct sim_server *m, const struct census *n)
 {
 	size_t timers = m->server->world->timers.n;
-	size_t most = TIMERS_PER_LINK * n->n + roster_n_hosts(m->server) + m->server->requests.n + TIMERS_ELSE;
+	size_t most = TIMERS_PER_LINK * n->n + roster_n_hosts(m->server) + 2 * m->server->requests.n + TIMERS_ELSE;
 
 	if (timers > most)
-		sim_fail(c->sim, "leak: server %s has %zu timers for %zu links", m->name, timers, n->n);
+		sim_fail(c->sim, "leak: server %s has %zu timers for %zu links and %zu requests", m->name, timers, n->n,
+			 m->server->requests.n);
 }
 
 static void look_at_agent(struct cluster *c, const struct sim_agent *a)
