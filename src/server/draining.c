@@ -624,6 +624,7 @@ bool draining_puts_off(struct session *x, const struct header *h, const struct m
 	e = list_of(s, m, known, &list);
 	entry = e ? NULL : draining_entry_for(s, known ? &known->row : &nobody, &list);
 	/* One that its list does not have is no other server for this agent: it would be lost. */
+	x->only_here = !entry;
 	if (!entry) {
 		str_list_deinit(&list);
 		return false;

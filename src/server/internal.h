@@ -277,6 +277,7 @@ struct session {
 	enum session_state state;
 	struct mono since;
 	struct mono opened;      /* when the link was accepted */
+	bool only_here;          /* let in at a closed door: its list has no other server that takes agents */
 	struct list in_sessions; /* s->sessions */
 	struct timer deadline;   /* of the state */
 	struct address *address; /* crowd.c; NULL: it has sent its startup */

@@ -392,6 +392,9 @@ static void look_at_doors(struct cluster *c, const struct truth *t)
 		list_for (x, &s->server->sessions, struct session, in_sessions) {
 			int64_t opened = now - (world_now(s->server->world).us - x->opened.us);
 
+			/* Who knew no other server when it came is sent on as soon as it has its list (Drain 15). */
+			if (x->only_here)
+				continue;
 			if (x->state == SESSION_READY && opened - s->shut_since_us > DOOR_US)
 				sim_fail(
 					c->sim,
