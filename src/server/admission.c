@@ -147,6 +147,7 @@ bool admission_lets_in(struct session *x, const struct header *h, const struct m
 	struct places p = {0};
 	struct admission_answer a;
 	bool asks_others = !q.has_link && !q.was_sent;
+	const char *entry = NULL;
 
 	/* Without the store nobody waits for it (decision 14): what is queued there says nothing. */
 	if (!q.is_muster || ledger_hangs(s) || ledger_is_failing(s, NULL) ||
@@ -158,10 +159,12 @@ bool admission_lets_in(struct session *x, const struct header *h, const struct m
 		p = (struct places){0};
 	}
 	a = admission_ask(&s->startups, rule, &q, p.loads, p.entries.n, world_now(s->world), &s->world->rng);
-	if (p.members && a.server != ADMISSION_NO_SERVER)
+	if (p.members && a.server < p.entries.n) {
 		p.members[a.server]->n_sent = p.loads[a.server].n_sent;
+		entry = p.entries.items[a.server];
+	}
 	if (a.verdict != ADMISSION_WELCOME)
-		put_off(x, h, &a, a.server != ADMISSION_NO_SERVER ? p.entries.items[a.server] : NULL);
+		put_off(x, h, &a, entry);
 	places_deinit(&p);
 	return a.verdict == ADMISSION_WELCOME;
 }

@@ -172,14 +172,15 @@ void session_free_all(struct server *s)
 
 static void keep_superseded(struct session *x, struct host *h)
 {
+	struct session *oldest;
 	size_t n = 0;
 
 	list_append(&h->superseded, &x->in_superseded);
 	list_for (other, &h->superseded, struct session, in_superseded)
 		n++;
-	if (n > SUPERSEDED_MOST)
-		session_end(list_first(&h->superseded, struct session, in_superseded), ERR_CONFLICT,
-			    "replaced by more than one newer link", EVENT_N);
+	oldest = list_first(&h->superseded, struct session, in_superseded);
+	if (oldest && n > SUPERSEDED_MOST)
+		session_end(oldest, ERR_CONFLICT, "replaced by more than one newer link", EVENT_N);
 }
 
 void session_supersede(struct session *x, const char *reason)
