@@ -341,13 +341,16 @@ static bool is_in_list(struct cluster *c, const struct truth *t, const struct si
 	return false;
 }
 
+/* One that has just come doesn't count yet: between two looks it may have come after the one before it was gone. */
 static bool another_takes_agents(struct cluster *c, const struct truth *t, const struct sim_server *s)
 {
+	int64_t long_since = sim_now_us(c->sim) - DOOR_US;
+
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *o = c->servers[i];
 
-		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && server_is_well(o) &&
-		    server_is_up_in(t, o) && sim_can_talk(c->sim, s->node, o->node) &&
+		if (o != s && is_in_list(c, t, o) && o->state == PROGRAM_UP && o->up_since_us < long_since &&
+		    server_is_well(o) && server_is_up_in(t, o) && sim_can_talk(c->sim, s->node, o->node) &&
 		    sim_can_talk(c->sim, o->node, s->node))
 			return true;
 	}
