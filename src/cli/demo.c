@@ -74,6 +74,9 @@ static const char *algorithm_sentence(enum algorithm a)
 	case ALGORITHM_SHUFFLE:
 		return "muster config set indirect.agent.lb.algorithm shuffle\n"
 		       "Each agent gets its own random order and goes to the first of it.";
+	case ALGORITHM_BALANCED:
+		return "muster config set indirect.agent.lb.algorithm balanced\n"
+		       "The lists are designed so that the servers stay even now and after failures.";
 	case ALGORITHM_STATIC:
 		break;
 	}

@@ -57,7 +57,7 @@ static bool has_right_list(const struct demo *d, const json_t *host, size_t slot
 
 	if (!str_equal(json_text(host, "musteralgorithm", NULL), algorithm_name(d->in_force)))
 		return false;
-	if (d->in_force == ALGORITHM_SHUFFLE)
+	if (d->in_force == ALGORITHM_SHUFFLE || d->in_force == ALGORITHM_BALANCED)
 		return list_is_permutation(d, list);
 	if (all_entries(d, &entries) || algorithm_order(&expected, d->in_force, &entries, slot, NULL))
 		or_die(NULL);
@@ -104,6 +104,26 @@ static bool host_is_right(struct demo *d, const json_t *host, size_t slot, bool 
 	return false;
 }
 
+/* balanced: what a list is depends on all the others; what they must be together is even (docs/placement.md, Balanced
+ * 3). */
+static bool preferences_are_even(const struct demo *d)
+{
+	size_t counts[DEMO_SERVERS_MAX] = {0}, least = SIZE_MAX, most = 0, i;
+	json_t *host;
+
+	json_array_foreach (d->hosts, i, host) {
+		const struct demo_server *s = server_of_entry(d, json_text(host, "musterpreferred", NULL));
+
+		if (s)
+			counts[s - d->servers]++;
+	}
+	for (i = 0; i < d->n_servers; i++) {
+		least = counts[i] < least ? counts[i] : least;
+		most = counts[i] > most ? counts[i] : most;
+	}
+	return most <= least + 1;
+}
+
 bool expect_met(struct demo *d, struct why *why)
 {
 	size_t n = json_array_size(d->hosts), n_phases = json_array_size(d->phases);
@@ -117,6 +137,10 @@ bool expect_met(struct demo *d, struct why *why)
 	for (size_t i = 0; i < n; i++) {
 		if (!host_is_right(d, json_array_get(d->hosts, i), i, settled, why))
 			return false;
+	}
+	if (d->in_force == ALGORITHM_BALANCED && !preferences_are_even(d)) {
+		why_set(why, "the servers are not preferred evenly");
+		return false;
 	}
 	return true;
 }

@@ -15,6 +15,7 @@ static const struct algorithm_rule *const rules[] = {
 	[ALGORITHM_STATIC] = &algorithm_rule_static,
 	[ALGORITHM_ROUNDROBIN] = &algorithm_rule_roundrobin,
 	[ALGORITHM_SHUFFLE] = &algorithm_rule_shuffle,
+	[ALGORITHM_BALANCED] = &algorithm_rule_balanced,
 };
 
 bool algorithm_from_text(const char *text, enum algorithm *out)
@@ -35,7 +36,7 @@ const char *algorithm_name(enum algorithm a)
 
 const char *algorithm_choices(void)
 {
-	return "static, roundrobin, shuffle";
+	return "static, roundrobin, shuffle, balanced";
 }
 
 enum err algorithm_order(struct str_list *out, enum algorithm a, const struct str_list *servers, uint64_t slot,

@@ -17,6 +17,7 @@ struct algorithm_rule {
 extern const struct algorithm_rule algorithm_rule_static;
 extern const struct algorithm_rule algorithm_rule_roundrobin;
 extern const struct algorithm_rule algorithm_rule_shuffle;
+extern const struct algorithm_rule algorithm_rule_balanced;
 
 /* The servers from place `first` on, then those before it: appended to `out`; compared with what was reported. */
 enum err algorithm_rotate(struct str_list *out, const struct str_list *servers, size_t first) MUST_CHECK;

@@ -283,6 +283,32 @@ static enum err server_check(const struct balanced_server *s, struct why *why)
 	return ERR_OK;
 }
 
+static enum err servers_check(const struct balanced_server *servers, size_t n, struct why *why)
+{
+	if (n > SERVER_LIST_MAX) {
+		why_set(why, "there are at most %d servers", SERVER_LIST_MAX);
+		return ERR_FULL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		enum err e = server_check(&servers[i], why);
+
+		if (e)
+			return e;
+	}
+	return ERR_OK;
+}
+
+static enum err sorted_check(const struct balanced_layout *l, struct why *why)
+{
+	for (size_t i = 1; i < l->n_servers; i++) {
+		if (strcmp(l->servers[i - 1].name, l->servers[i].name) == 0) {
+			why_set(why, "%s is named twice", l->servers[i].name);
+			return ERR_DUPLICATE;
+		}
+	}
+	return ERR_OK;
+}
+
 enum err balanced_add_server(struct balanced *b, const char *name, uint32_t weight, const char *zone)
 {
 	CLEAN(mem_freep) struct balanced_server *servers = NULL;
@@ -332,6 +358,53 @@ enum err balanced_set_server(struct balanced *b, const char *name, uint32_t weig
 	return servers_change(b, servers, b->layout.n_servers);
 }
 
+static bool is_same_server(const struct balanced *b, const struct balanced_server *s)
+{
+	uint16_t at = balanced_find_server(b, s->name);
+	struct balanced_server old;
+
+	if (at == NONE)
+		return false;
+	old = balanced_get_server(b, at);
+	return old.weight == s->weight &&
+	       (str_equal(old.zone, s->zone) || (str_is_blank(old.zone) && str_is_blank(s->zone)));
+}
+
+static enum err names_check(const struct balanced_server *servers, size_t n, struct why *why)
+{
+	struct map seen;
+	enum err e = ERR_OK;
+
+	map_init_text(&seen, 0);
+	for (size_t i = 0; i < n && !e; i++) {
+		if (map_get(&seen, servers[i].name)) {
+			why_set(why, "%s is named twice", servers[i].name);
+			e = ERR_DUPLICATE;
+		} else {
+			e = map_put(&seen, servers[i].name, (void *)(uintptr_t)1);
+		}
+	}
+	map_deinit(&seen);
+	return e;
+}
+
+enum err balanced_set_servers(struct balanced *b, const struct balanced_server *servers, size_t n, bool *changed,
+			      struct why *why)
+{
+	enum err e = servers_check(servers, n, why);
+	size_t n_same = 0;
+
+	*changed = false;
+	if (e || (e = names_check(servers, n, why)))
+		return e;
+	for (size_t i = 0; i < n; i++)
+		n_same += is_same_server(b, &servers[i]);
+	if (n_same == n && n == b->layout.n_servers)
+		return ERR_OK;
+	*changed = true;
+	return servers_change(b, servers, n);
+}
+
 /* ---- making one ---- */
 
 struct balanced *balanced_free(struct balanced *b)
@@ -348,32 +421,6 @@ struct balanced *balanced_free(struct balanced *b)
 }
 
 CLEAN_DEFINE(struct balanced, balanced_free)
-
-static enum err servers_check(const struct balanced_server *servers, size_t n, struct why *why)
-{
-	if (n > SERVER_LIST_MAX) {
-		why_set(why, "there are at most %d servers", SERVER_LIST_MAX);
-		return ERR_FULL;
-	}
-	for (size_t i = 0; i < n; i++) {
-		enum err e = server_check(&servers[i], why);
-
-		if (e)
-			return e;
-	}
-	return ERR_OK;
-}
-
-static enum err sorted_check(const struct balanced_layout *l, struct why *why)
-{
-	for (size_t i = 1; i < l->n_servers; i++) {
-		if (strcmp(l->servers[i - 1].name, l->servers[i].name) == 0) {
-			why_set(why, "%s is named twice", l->servers[i].name);
-			return ERR_DUPLICATE;
-		}
-	}
-	return ERR_OK;
-}
 
 /* From the caller's order of servers to ours. What is no server at all is for balanced_group_fits() to find. */
 static uint16_t place_in(const struct balanced *b, const struct balanced_server *servers, size_t n, uint16_t place)

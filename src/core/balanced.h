@@ -70,6 +70,12 @@ enum err balanced_pin_host(struct balanced *b, uint64_t id, const char *server) 
 enum err balanced_add_server(struct balanced *b, const char *name, uint32_t weight, const char *zone) MUST_CHECK;
 enum err balanced_remove_server(struct balanced *b, const char *name) MUST_CHECK;
 enum err balanced_set_server(struct balanced *b, const char *name, uint32_t weight, const char *zone) MUST_CHECK;
+/*
+ * All servers at once, whatever differs: for a change of the setting `host`. Hosts keep what the new servers allow.
+ * *changed: something did differ.
+ */
+enum err balanced_set_servers(struct balanced *b, const struct balanced_server *servers, size_t n, bool *changed,
+			      struct why *why) MUST_CHECK;
 /* The full design over what is there (Balanced 12). */
 enum err balanced_redesign(struct balanced *b) MUST_CHECK;
 /*
@@ -103,6 +109,11 @@ bool balanced_get_host(const struct balanced *b, uint64_t id, struct balanced_ho
  * servers.
  */
 size_t balanced_list(const struct balanced *b, uint64_t id, uint16_t out[SERVER_LIST_MAX]);
+/*
+ * The same for a host that need not be in `b`, of which only the servers count then; entries count in their order. For
+ * whoever knows the servers of a placement and looks hosts up elsewhere. What can't be an entry is passed over.
+ */
+size_t balanced_list_of(const struct balanced *b, const struct balanced_host *h, uint16_t out[SERVER_LIST_MAX]);
 /*
  * How many hosts are on each server when agents follow their lists past the failed ones: load[i] for server i. All may
  * fail: then nobody is anywhere. For one or two failed servers the remembered entries are enough.

@@ -110,15 +110,23 @@ struct tail_entry {
 	uint16_t server;
 };
 
-static unsigned tail_rank(const struct balanced *b, const struct balanced_group *g, uint32_t host, uint16_t server)
+/* Of whom a list is made. */
+struct listed {
+	uint64_t id;
+	uint32_t zone;
+	const uint16_t *entries;
+};
+
+static unsigned tail_rank(const struct balanced *b, const struct balanced_group *g, const struct listed *h,
+			  uint16_t server)
 {
 	const struct balanced_member *s = &b->layout.servers[server];
 
-	if (b->layout.places[host].entries[BALANCED_AWAY] == server)
+	if (h->entries[BALANCED_AWAY] == server)
 		return 1;
 	if (b->layout.weights[server])
-		return g == &b->layout.groups[0] || s->zone == b->host_zones[host] ? 0 : 2;
-	return s->zone == b->host_zones[host] ? 3 : 4;
+		return g == &b->layout.groups[0] || s->zone == h->zone ? 0 : 2;
+	return s->zone == h->zone ? 3 : 4;
 }
 
 static bool tail_goes_before(const struct tail_entry *a, const struct tail_entry *b)
@@ -129,17 +137,15 @@ static bool tail_goes_before(const struct tail_entry *a, const struct tail_entry
 }
 
 /* Balanced 7. */
-static size_t host_list(const struct balanced *b, uint32_t host, uint16_t *out)
+static size_t make_list(const struct balanced *b, const struct balanced_group *g, const struct listed *h, uint16_t *out)
 {
-	const struct balanced_group *g = &b->layout.groups[b->layout.groups_of[host]];
-	const uint16_t *entries = b->layout.places[host].entries;
 	struct tail_entry tail[SERVER_LIST_MAX];
 	bool is_listed[SERVER_LIST_MAX] = {false};
 	size_t n = 0, n_tail = 0;
 
-	for (size_t i = BALANCED_FIRST; i <= BALANCED_THIRD && entries[i] != NONE; i++) {
-		out[n++] = entries[i];
-		is_listed[entries[i]] = true;
+	for (size_t i = BALANCED_FIRST; i <= BALANCED_THIRD && h->entries[i] != NONE; i++) {
+		out[n++] = h->entries[i];
+		is_listed[h->entries[i]] = true;
 	}
 	for (uint16_t s = 0; s < g->n; s++) {
 		struct tail_entry e = {.server = s};
@@ -147,8 +153,8 @@ static size_t host_list(const struct balanced *b, uint32_t host, uint16_t *out)
 
 		if (is_listed[s])
 			continue;
-		e.rank = tail_rank(b, g, host, s);
-		e.number = balanced_mix(balanced_mix(b->ids[host] + 0x9e3779b97f4a7c15u) ^ b->layout.servers[s].hash);
+		e.rank = tail_rank(b, g, h, s);
+		e.number = balanced_mix(balanced_mix(h->id + 0x9e3779b97f4a7c15u) ^ b->layout.servers[s].hash);
 		for (; at > 0 && tail_goes_before(&e, &tail[at - 1]); at--)
 			tail[at] = tail[at - 1];
 		tail[at] = e;
@@ -157,6 +163,34 @@ static size_t host_list(const struct balanced *b, uint32_t host, uint16_t *out)
 	for (size_t i = 0; i < n_tail; i++)
 		out[n++] = tail[i].server; /* cppcheck-suppress uninitvar */
 	return n;
+}
+
+static size_t host_list(const struct balanced *b, uint32_t host, uint16_t *out)
+{
+	const struct listed h = {b->ids[host], b->host_zones[host], b->layout.places[host].entries};
+
+	return make_list(b, &b->layout.groups[b->layout.groups_of[host]], &h, out);
+}
+
+size_t balanced_list_of(const struct balanced *b, const struct balanced_host *host, uint16_t out[SERVER_LIST_MAX])
+{
+	size_t zone = str_is_blank(host->zone) ? NO_ZONE : str_list_find(&b->zones, host->zone);
+	uint16_t entries[BALANCED_N_ENTRIES] = {NONE, NONE, NONE, NONE};
+	/* A zone that was never heard of has no servers. */
+	struct listed h = {host->id, zone == SIZE_MAX ? UINT32_MAX : (uint32_t)zone, entries};
+	const struct balanced_group *g = &b->layout.groups[balanced_layout_group_of(&b->layout, h.zone)];
+	size_t n = 0;
+
+	for (size_t i = BALANCED_FIRST; i <= BALANCED_THIRD; i++) {
+		uint16_t entry = host->entries[i];
+
+		if (entry >= b->layout.n_servers || (n > 0 && entry == entries[0]) || (n > 1 && entry == entries[1]))
+			continue;
+		entries[n++] = entry;
+	}
+	if (host->entries[BALANCED_AWAY] < b->layout.n_servers)
+		entries[BALANCED_AWAY] = host->entries[BALANCED_AWAY];
+	return b->layout.n_servers ? make_list(b, g, &h, out) : 0;
 }
 
 size_t balanced_list(const struct balanced *b, uint64_t id, uint16_t out[SERVER_LIST_MAX])

@@ -9,6 +9,7 @@ static void algorithms_have_exact_names(void **state)
 		{ "static", true, ALGORITHM_STATIC },
 		{ "roundrobin", true, ALGORITHM_ROUNDROBIN },
 		{ "shuffle", true, ALGORITHM_SHUFFLE },
+		{ "balanced", true, ALGORITHM_BALANCED },
 		{ "Static", false, 0 }, { "round robin", false, 0 }, { " static", false, 0 }, { "", false, 0 },
 		{ "balance", false, 0 },
 	};
@@ -131,6 +132,9 @@ static void reported_lists_are_compared(void **state)
 		{ "Current 3: an empty entry inside", ALGORITHM_STATIC, 0, "A,,C@static", false },
 		{ "Current 3: roundrobin, this slot's list", ALGORITHM_ROUNDROBIN, 4, "B,C,A@roundrobin", true },
 		{ "Current 3: roundrobin, another slot's list", ALGORITHM_ROUNDROBIN, 5, "B,C,A@roundrobin", false },
+		{ "Current 3: balanced, the host's own list", ALGORITHM_BALANCED, 7, "A,B,C@balanced", true },
+		{ "Current 3: balanced, another order", ALGORITHM_BALANCED, 0, "A,C,B@balanced", false },
+		{ "Current 2: balanced, the list of another algorithm", ALGORITHM_BALANCED, 0, "A,B,C@static", false },
 		{ "Current 4: shuffle, the set in any order", ALGORITHM_SHUFFLE, 0, "C,A,B@shuffle", true },
 		{ "Current 4: shuffle, the slot has no part in it", ALGORITHM_SHUFFLE, 9, "C,A,B@shuffle", true },
 		{ "Current 4: shuffle, one is missing", ALGORITHM_SHUFFLE, 0, "C,A@shuffle", false },

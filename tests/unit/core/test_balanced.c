@@ -105,16 +105,35 @@ static int tier_for(const struct model *m, const char *zone, size_t server)
 
 /* ---- looking ---- */
 
+/* The placement's servers alone, as those know them who look hosts up elsewhere. */
+static struct balanced *servers_only(const struct balanced *b)
+{
+	struct balanced_server servers[SERVER_LIST_MAX];
+	struct balanced *table;
+
+	for (size_t i = 0; i < balanced_n_servers(b); i++)
+		servers[i] = balanced_get_server(b, i);
+	assert_int_equal(balanced_load(&table, 1, servers, balanced_n_servers(b), NULL, 0, NULL), ERR_OK);
+	return table;
+}
+
 static void lists_read(const struct model *m, char (*out)[N_SERVERS_MAX][8])
 {
+	struct balanced *table = servers_only(m->b);
+
 	for (size_t i = 0; i < m->n_hosts; i++) {
-		uint16_t list[SERVER_LIST_MAX];
+		uint16_t list[SERVER_LIST_MAX], same[SERVER_LIST_MAX];
 		size_t n = balanced_list(m->b, m->hosts[i].id, list);
+		struct balanced_host h;
 
 		assert_int_equal(n, m->n_servers);
+		assert_true(balanced_get_host(m->b, m->hosts[i].id, &h));
+		assert_int_equal(balanced_list_of(table, &h, same), n);
+		assert_memory_equal(list, same, n * sizeof(*list));
 		for (size_t k = 0; k < n; k++)
 			str_copy(out[i][k], 8, balanced_get_server(m->b, list[k]).name);
 	}
+	balanced_free(table);
 }
 
 static char (*lists_new(const struct model *m))[N_SERVERS_MAX][8]
@@ -909,6 +928,77 @@ static void changes_of_what_is_not_there_are_refused(void **state)
 	balanced_free(b);
 }
 
+/* What can't be an entry of a list is passed over, in whatever way it came about. */
+static void lists_are_made_of_any_entries(void **state)
+{
+	static const struct {
+		const char *what;
+		uint16_t entries[BALANCED_N_ENTRIES];
+		uint16_t begin[2];
+	} rows[] = {
+		{"as stored", {2, 0, 1, BALANCED_NONE}, {2, 0}},
+		{"a server that isn't there", {7, 1, 0, BALANCED_NONE}, {1, 0}},
+		{"a server twice", {1, 1, 2, BALANCED_NONE}, {1, 2}},
+		{"the first again as third", {1, 2, 1, 9}, {1, 2}},
+		{"a hole", {BALANCED_NONE, 0, 2, 0}, {0, 2}},
+	};
+	struct balanced *table;
+
+	assert_int_equal(balanced_load(&table, 1, three, 3, NULL, 0, NULL), ERR_OK);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct balanced_host h = {.id = 9, .zone = "nowhere", .pin = BALANCED_NONE};
+		uint16_t list[SERVER_LIST_MAX];
+
+		memcpy(h.entries, rows[i].entries, sizeof(h.entries));
+		check_row(&rows[i], balanced_list_of(table, &h, list) == 3);
+		check_row(&rows[i], list[0] == rows[i].begin[0] && list[1] == rows[i].begin[1]);
+		check_row(&rows[i], list[0] + list[1] + list[2] == 3);
+	}
+	balanced_free(table);
+}
+
+static void all_servers_are_set_at_once(void **state)
+{
+	/* clang-format off */
+	static const struct {
+		const char *what;
+		struct balanced_server servers[4];
+		size_t n;
+		enum err expected;
+		bool changed;
+		size_t n_moves;
+	} rows[] = {
+		{"the same in another order", {{"M3", 1, NULL}, {"M1", 1, ""}, {"M2", 1, NULL}}, 3, ERR_OK, false, 0},
+		{"one joins", {{"M1", 1, NULL}, {"M2", 1, NULL}, {"M3", 1, NULL}, {"M4", 1, NULL}}, 4, ERR_OK, true, 3},
+		{"one leaves", {{"M1", 1, NULL}, {"M2", 1, NULL}}, 2, ERR_OK, true, 4},
+		{"one replaces another: its hosts move, nobody else", {{"M1", 1, NULL}, {"M4", 1, NULL}, {"M3", 1, NULL}}, 3, ERR_OK, true, 4},
+		{"two change roles", {{"M1", 0, NULL}, {"M2", 1, NULL}, {"M3", 1, NULL}}, 3, ERR_OK, true, 4},
+		{"a zone only", {{"M1", 1, "z"}, {"M2", 1, NULL}, {"M3", 1, NULL}}, 3, ERR_OK, true, 0},
+		{"named twice", {{"M1", 1, NULL}, {"M1", 1, NULL}}, 2, ERR_DUPLICATE, false, 0},
+		{"too heavy", {{"M1", BALANCED_WEIGHT_MAX + 1, NULL}}, 1, ERR_INVALID, false, 0},
+		{"without a name", {{" ", 1, NULL}}, 1, ERR_INVALID, false, 0},
+	};
+	/* clang-format on */
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct balanced *b;
+		uint64_t version;
+		bool changed = true;
+
+		assert_int_equal(balanced_design(&b, three, 3, NULL, 0, NULL), ERR_OK);
+		for (uint64_t id = 1; id <= 12; id++)
+			assert_int_equal(balanced_add_host(b, id, NULL), ERR_OK);
+		version = balanced_version(b);
+		check_row(&rows[i],
+			  balanced_set_servers(b, rows[i].servers, rows[i].n, &changed, NULL) == rows[i].expected);
+		check_row(&rows[i], changed == rows[i].changed);
+		check_row(&rows[i], (balanced_version(b) > version) == rows[i].changed);
+		if (rows[i].changed)
+			check_row(&rows[i], balanced_changes(b).n_moves == rows[i].n_moves);
+		balanced_free(b);
+	}
+}
+
 static uint16_t first_of(const struct balanced *b, uint64_t id)
 {
 	struct balanced_host h;
@@ -1046,6 +1136,8 @@ int main(void)
 		cmocka_unit_test(the_example_is_even_after_any_failure),
 		cmocka_unit_test(what_makes_no_sense_is_refused),
 		cmocka_unit_test(changes_of_what_is_not_there_are_refused),
+		cmocka_unit_test(lists_are_made_of_any_entries),
+		cmocka_unit_test(all_servers_are_set_at_once),
 		cmocka_unit_test(weights_are_shares),
 		cmocka_unit_test(a_pinned_host_stays_through_everything),
 		cmocka_unit_test(the_order_of_the_input_does_not_matter),
