@@ -178,6 +178,19 @@ void server_address_format(char *out, size_t size, const struct server_address *
 		snprintf(out, size, is_v6 ? "[%s]:%u" : "%s:%u", a->host, (unsigned)a->port);
 }
 
+enum err server_entry_make(char *out, size_t size, const char *address, int64_t port)
+{
+	struct server_address a;
+	enum err e = server_address_parse(&a, address, NULL);
+
+	if (e)
+		return e;
+	if (port != SERVER_LIST_PORT)
+		a.port = (uint16_t)port;
+	server_address_format(out, size, &a);
+	return ERR_OK;
+}
+
 /* A name without the dot that may close it. */
 static size_t name_len(const char *name)
 {

@@ -31,6 +31,8 @@ struct server_address {
 enum err server_address_parse(struct server_address *out, const char *entry, struct why *why) MUST_CHECK;
 /* As it would be written; IPv6 with a port gets brackets. `out` needs SERVER_HOST_MAX + 9 bytes. */
 void server_address_format(char *out, size_t size, const struct server_address *a);
+/* The entry for a server that is known by an address and a port: without the port where that is the default one. */
+enum err server_entry_make(char *out, size_t size, const char *address, int64_t port) MUST_CHECK;
 bool server_address_is_loopback(const struct server_address *a);
 /* Do two entries mean the same server (ports filled in from `port`, names without case)? */
 bool server_entry_same(const char *a, const char *b, uint16_t port);

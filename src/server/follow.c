@@ -8,6 +8,8 @@
  */
 #include "server/internal.h"
 
+#include <stdlib.h>
+
 #define FOLLOW_POLL_MS 100
 #define FOLLOW_ROOM 256
 
@@ -20,7 +22,7 @@ struct follow_read {
 	/* out */
 	int64_t seq;
 	bool more;
-	bool config, servers, ca;
+	bool config, servers, ca, entries, all_places;
 	struct host_row *hosts;
 	size_t n_hosts, cap_hosts;
 	struct config_row *config_rows;
@@ -30,6 +32,11 @@ struct follow_read {
 	size_t n_server_rows;
 	struct place_row *places;
 	size_t n_places;
+	struct list_server_row *entry_rows;
+	size_t n_entry_rows;
+	int64_t placement_version;
+	struct host_place *host_places; /* with all_places: of all hosts, by id */
+	size_t n_host_places, cap_host_places;
 	void (*loaded)(struct server *s, enum err result, const char *sentence);
 };
 
@@ -47,6 +54,10 @@ static void read_free(struct follow_read *r)
 	for (size_t i = 0; i < r->n_places; i++)
 		place_row_deinit(&r->places[i]);
 	mem_free(r->places);
+	for (size_t i = 0; i < r->n_entry_rows && r->entry_rows; i++)
+		list_server_row_deinit(&r->entry_rows[i]);
+	mem_free(r->entry_rows);
+	mem_free(r->host_places);
 	mem_free(r);
 }
 
@@ -99,6 +110,20 @@ static enum err read_host(struct store_tx *tx, struct follow_read *r, int64_t id
 	return e ? e : add_host(r, &row);
 }
 
+static enum err read_host_place(struct store_tx *tx, struct follow_read *r, int64_t id)
+{
+	if (r->n_host_places == r->cap_host_places) {
+		size_t cap = r->cap_host_places ? r->cap_host_places * 2 : 64;
+		void *grown = mem_grow_array(r->host_places, cap, sizeof(*r->host_places));
+
+		if (!grown)
+			return ERR_NOMEM;
+		r->host_places = grown;
+		r->cap_host_places = cap;
+	}
+	return store_placement_get(tx, id, &r->host_places[r->n_host_places++]);
+}
+
 static enum err read_changes(struct store_tx *tx, struct follow_read *r)
 {
 	struct change changes[FOLLOW_ROOM];
@@ -129,6 +154,13 @@ static enum err read_changes(struct store_tx *tx, struct follow_read *r)
 			if (e)
 				return e;
 			break;
+		case CHANGE_PLACEMENT:
+			r->entries = true;
+			if (!changes[i].id)
+				r->all_places = true;
+			else if ((e = read_host_place(tx, r, changes[i].id)))
+				return e;
+			break;
 		case CHANGE_TOKEN:
 		case CHANGE_ACCOUNT:
 		case CHANGE_JOB:
@@ -155,12 +187,19 @@ static enum err read_run(struct store_tx *tx, struct entry *entry, struct why *w
 		e = store_change_last(tx, &r->seq);
 		if (!e)
 			e = store_host_list(tx, add_listed_host, r);
-		r->config = r->servers = r->ca = true;
+		r->config = r->servers = r->ca = r->entries = true; /* hosts come with their places */
 	}
 	if (!e && r->config) {
 		e = store_config_list(tx, &r->config_rows, &r->n_config_rows);
 		if (!e)
 			e = store_config_version(tx, &r->config_version);
+	}
+	if (!e && r->entries)
+		e = store_list_server_list(tx, &r->entry_rows, &r->n_entry_rows, &r->placement_version);
+	if (!e && r->all_places) {
+		r->host_places = mem_free(r->host_places);
+		r->n_host_places = 0;
+		e = store_placement_list(tx, &r->host_places, &r->n_host_places);
 	}
 	if (!e && (r->servers || r->n_hosts)) /* a new host may have made a zone */
 		e = store_place_list(tx, &r->places, &r->n_places);
@@ -251,6 +290,39 @@ static bool take_host(struct server *s, struct host_row *row)
 	return true;
 }
 
+static int place_compare(const void *a, const void *b)
+{
+	const struct host_place *left = a, *right = b;
+
+	return left->host_id < right->host_id ? -1 : left->host_id > right->host_id;
+}
+
+/* Hosts that have no row any more have no place: another algorithm is in force. */
+static void take_all_places(struct server *s, const struct follow_read *r)
+{
+	struct host *h;
+	size_t cursor = 0;
+
+	while ((h = roster_next(s, &cursor))) {
+		struct host_place none = {.host_id = h->row.id};
+		const struct host_place *p =
+			r->n_host_places ? bsearch(&none, r->host_places, r->n_host_places, sizeof(none), place_compare)
+					 : NULL;
+
+		(void)placement_take_place(h, p ? p : &none);
+	}
+}
+
+static void take_some_places(struct server *s, const struct follow_read *r)
+{
+	for (size_t i = 0; i < r->n_host_places; i++) {
+		struct host *h = roster_host(s, r->host_places[i].host_id);
+
+		if (h && placement_take_place(h, &r->host_places[i]) && h->session)
+			spreading_compare(s, h);
+	}
+}
+
 static bool was_read(const struct follow_read *r, int64_t id)
 {
 	size_t low = 0, high = r->n_hosts;
@@ -305,10 +377,19 @@ static void take(struct server *s, struct follow_read *r)
 		lists |= changed;
 		spread_set_window(s->spread, (size_t)config_number(s, "agent.spread.window", 0));
 	}
+	if (r->entries) {
+		if (placement_take_entries(s, &r->entry_rows, r->n_entry_rows, r->placement_version))
+			whole = false;
+		lists |= r->all_places || r->everything;
+	}
 	if (r->everything)
 		drop_missing(s, r);
 	for (size_t i = 0; i < r->n_hosts; i++)
 		whole &= take_host(s, &r->hosts[i]);
+	if (r->all_places)
+		take_all_places(s, r);
+	else
+		take_some_places(s, r);
 	/* What could not be taken over is read once more: no change is lost for want of memory. */
 	if (whole)
 		s->change_seq = r->seq;

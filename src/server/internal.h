@@ -6,6 +6,7 @@
  *   config    the cluster's settings, from config.def and the store
  *   roster    hosts and servers as the store knows them, in memory
  *   lists     which list a host should have, which servers to avoid now
+ *   placement the entries that lists are made of; which of them a host begins with under balanced; pins
  *   crowd     who has not shown who it is: limits, and who makes room for whom
  *   gate      before TLS: how many handshakes at a time
  *   session   one agent's link: startup, claim, ready, ping, requests
@@ -181,6 +182,23 @@ enum err lists_entry_of(const struct server_row *row, char *out, size_t size) MU
 bool lists_entry_is(const struct server *s, const char *entry, const struct server_row *row);
 /* Called when config or servers changed: recomputes, and has outdated agents told. */
 void lists_changed(struct server *s);
+
+/* ---- placement.c ---- */
+
+struct placement_table;
+/* The entries as the store has them, *take_rows by id; NULL afterwards. With an error the old ones hold. */
+enum err placement_take_entries(struct server *s, struct list_server_row **take_rows, size_t n, int64_t version)
+	MUST_CHECK;
+bool placement_take_place(struct host *h, const struct host_place *p); /* true: it is another one than before */
+void placement_deinit(struct server *s);
+int64_t placement_version(const struct server *s);
+/* What is known of an entry, as spelled in lists; NULL: nothing. Valid until the next turn. */
+const struct list_server_row *placement_entry(const struct server *s, const char *entry);
+const struct list_server_row *placement_entry_by_id(const struct server *s, int64_t id);
+/* The entry that a host is pinned to, if it is in use; NULL: none. */
+const char *placement_pin(const struct server *s, const struct host_row *h);
+/* Its list under balanced, with ports. Empty: there is no server. */
+enum err placement_list(const struct server *s, const struct host_row *h, struct str_list *out) MUST_CHECK;
 
 /* ---- names.c ---- */
 
@@ -698,6 +716,7 @@ struct server {
 	struct str_list avoid;  /* those of them that are not Up; the same for all agents */
 	uint64_t avoid_version; /* grows when that changes */
 	enum algorithm list_algorithm;
+	struct placement_table *placement; /* owned; placement.c; NULL: not read yet */
 
 	/* requests.c */
 	struct map requests; /* seq -> struct request: ours, waiting for answers */

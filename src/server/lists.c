@@ -5,6 +5,7 @@
 #include "server/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define AGENT_PORT 8250 /* of entries without one */
 
@@ -25,14 +26,7 @@ int64_t lists_interval(const struct server *s, int64_t cluster_id)
 
 enum err lists_entry_of(const struct server_row *row, char *out, size_t size)
 {
-	struct server_address a;
-
-	if (server_address_parse(&a, row->address, NULL))
-		return ERR_INVALID;
-	if (row->port != AGENT_PORT)
-		a.port = (uint16_t)row->port;
-	server_address_format(out, size, &a);
-	return ERR_OK;
+	return server_entry_make(out, size, row->address, row->port);
 }
 
 /* The servers that lists are made from: the setting, or what is registered, whatever its state. */
@@ -78,9 +72,33 @@ static enum err strip_ports(struct str_list *l)
 	return ERR_OK;
 }
 
+/* Lists 8: an operator has said where this host belongs. */
+static void put_first(struct str_list *l, const char *entry)
+{
+	size_t at = entry ? str_list_find(l, entry) : SIZE_MAX;
+
+	for (; at > 0 && at != SIZE_MAX; at--) {
+		char *before = l->items[at - 1];
+
+		l->items[at - 1] = l->items[at];
+		l->items[at] = before;
+	}
+}
+
+/* With ports. */
+static enum err list_make(struct server *s, const struct host_row *h, enum algorithm a, struct str_list *out)
+{
+	enum err e = a == ALGORITHM_BALANCED ? placement_list(s, h, out)
+					     : algorithm_order(out, a, &s->list_servers, h->slot, &s->world->rng);
+
+	if (!e)
+		put_first(out, placement_pin(s, h));
+	return e;
+}
+
 enum err lists_for_host_by(struct server *s, const struct host_row *h, enum algorithm a, struct str_list *out)
 {
-	enum err e = algorithm_order(out, a, &s->list_servers, h->slot, &s->world->rng);
+	enum err e = list_make(s, h, a, out);
 
 	if (!e && !h->is_muster)
 		e = strip_ports(out);
@@ -92,7 +110,11 @@ enum err lists_for_host(struct server *s, const struct host_row *h, struct str_l
 	return lists_for_host_by(s, h, s->list_algorithm, out);
 }
 
-bool lists_is_current(struct server *s, const struct host_row *h, const char *reported)
+/* Out of memory, nothing is sent that might be wrong; the next look decides. */
+#define CURRENT_FOR_NOW true
+
+/* By the list of servers and the slot alone. */
+static bool is_current_plain(struct server *s, const struct host_row *h, const char *reported)
 {
 	struct str_list servers = {0};
 	bool current;
@@ -101,11 +123,42 @@ bool lists_is_current(struct server *s, const struct host_row *h, const char *re
 		return algorithm_is_current(s->list_algorithm, &s->list_servers, h->slot, reported);
 	if (str_list_copy(&servers, &s->list_servers) || strip_ports(&servers)) {
 		str_list_deinit(&servers);
-		return true; /* out of memory: nothing is sent that might be wrong; the next look decides */
+		return CURRENT_FOR_NOW;
 	}
 	current = algorithm_is_current(s->list_algorithm, &servers, h->slot, reported);
 	str_list_deinit(&servers);
 	return current;
+}
+
+static bool begins_with(const char *reported, const char *entry)
+{
+	struct server_list_walk w;
+
+	server_list_walk_init(&w, reported);
+	return server_list_walk_next(&w) && strlen(entry) == w.entry_len && memcmp(w.entry, entry, w.entry_len) == 0;
+}
+
+/* Current 5, and balanced: compared with the list that it should have. */
+static bool is_current_exactly(struct server *s, const struct host_row *h, const char *reported)
+{
+	struct str_list expected = {0};
+	bool current = CURRENT_FOR_NOW;
+
+	if (lists_for_host(s, h, &expected) == ERR_OK) {
+		/* The order is made: slot 0 leaves it as it is. */
+		current = algorithm_is_current(s->list_algorithm, &expected, 0, reported);
+		if (s->list_algorithm == ALGORITHM_SHUFFLE && expected.n)
+			current = current && begins_with(reported, expected.items[0]);
+	}
+	str_list_deinit(&expected);
+	return current;
+}
+
+bool lists_is_current(struct server *s, const struct host_row *h, const char *reported)
+{
+	if (s->list_algorithm == ALGORITHM_BALANCED || placement_pin(s, h))
+		return is_current_exactly(s, h, reported);
+	return is_current_plain(s, h, reported);
 }
 
 bool lists_entry_is(const struct server *s, const char *entry, const struct server_row *row)

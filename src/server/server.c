@@ -167,6 +167,7 @@ struct server *server_free(struct server *s)
 	arrivals_deinit(s);
 	clones_deinit(s);
 	roster_deinit(s);
+	placement_deinit(s);
 	api_deinit(s);
 	map_deinit(&s->requests);
 	crowd_deinit(s);

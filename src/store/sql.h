@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/balanced.h"
 #include "store/store.h"
 
 #define SQL_BUSY_MS 2000   /* how long we wait for another process's lock */
@@ -23,8 +24,9 @@ struct store {
 	bool in_memory;
 	dev_t device; /* of the file, to notice when another one takes its place */
 	ino_t inode;
-	int64_t schema;       /* number of the newest migration in it */
-	int64_t data_version; /* at the last store_changed() */
+	int64_t schema;              /* number of the newest migration in it */
+	int64_t data_version;        /* at the last store_changed() */
+	struct placement *placement; /* owned; a copy of what is stored, NULL: none */
 	struct {
 		const char *text;
 		sqlite3_stmt *st; /* owned */
@@ -46,7 +48,8 @@ struct store_tx {
 	struct {
 		enum change_kind kind;
 		int64_t id;
-	} last_change; /* of the call that runs */
+	} last_change;   /* of the call that runs */
+	bool has_placed; /* the copy of the placement was changed by the call that runs, or one before */
 };
 
 /* ---- errors ---- */
@@ -171,3 +174,17 @@ enum err change_trim(struct store_tx *tx) MUST_CHECK;
 enum err slot_take(struct store_tx *tx, int64_t zone_id, uint64_t *slot) MUST_CHECK;
 enum err slot_give_back(struct store_tx *tx, int64_t zone_id, uint64_t slot) MUST_CHECK;
 enum err slot_repair_zone(struct store_tx *tx, int64_t zone_id, size_t n_servers, size_t *moved) MUST_CHECK;
+
+/* ---- placement.c ---- */
+
+/* What is in memory may not be what is stored: it is read again when it is needed. */
+void placement_forget(struct store *s);
+/* A host has just been inserted; is about to be removed; is about to be in another zone. */
+enum err placement_host_comes(struct store_tx *tx, int64_t id, int64_t zone_id) MUST_CHECK;
+enum err placement_host_goes(struct store_tx *tx, int64_t id) MUST_CHECK;
+enum err placement_host_changes_zone(struct store_tx *tx, int64_t id, int64_t zone_id) MUST_CHECK;
+/* The setting `host`, the algorithm, the registered servers, or what is said about an entry may have changed. */
+enum err placement_refresh(struct store_tx *tx, size_t *moves) MUST_CHECK;
+/* Changes of the placement by whoever knows more: NULL when balanced isn't in force. placement_write() afterwards. */
+enum err placement_open(struct store_tx *tx, struct balanced **out) MUST_CHECK;
+enum err placement_write(struct store_tx *tx) MUST_CHECK;

@@ -60,7 +60,8 @@ enum change_kind {
 	CHANGE_CA,         /* CA, CRL */
 	CHANGE_TOKEN,
 	CHANGE_ACCOUNT,
-	CHANGE_JOB, /* id: job number */
+	CHANGE_JOB,       /* id: job number */
+	CHANGE_PLACEMENT, /* id: host id, the entries of its list; 0: the entries themselves, and those of all hosts */
 };
 struct change {
 	int64_t seq;
@@ -131,6 +132,9 @@ struct host_row {
 	char *details; /* JSON object text of hostDetails and the numbers of the startup; NULL: none */
 	int64_t zone_id, pod_id, cluster_id;
 	uint64_t slot; /* in its zone (core/slots.h) */
+	int64_t pin;   /* list_server_row.id of the entry that it must have first; 0: any */
+	/* Under balanced, how its list begins: list_server_row.id, 0: no entry. */
+	int64_t placed_first, placed_second, placed_third, placed_away;
 	enum host_status status;
 	enum resource_state resource_state;
 	int64_t owner; /* msid, 0: none */
@@ -242,6 +246,49 @@ struct peer_view {
 enum err store_peer_view_set(struct store_tx *tx, int64_t owner, int64_t peer, const char *view) MUST_CHECK;
 enum err store_peer_view_list(struct store_tx *tx, struct peer_view **rows, size_t *n) MUST_CHECK;
 void peer_view_deinit(struct peer_view *v);
+
+/* ---- placement ---- */
+
+/*
+ * The entries that lists are made of. Which ones are in use follows from the setting `host` or, when it isn't set, from
+ * the registered servers, in the same transaction in which that changes; so does, under the algorithm balanced, the
+ * place of every host (core/balanced.h). The one who holds the store's write lock is the one writer.
+ */
+struct list_server_row {
+	int64_t id;
+	char *entry;    /* as spelled */
+	int64_t weight; /* 0 to BALANCED_WEIGHT_MAX */
+	char *zone;     /* name; NULL: none */
+	bool resting;   /* counts as weight 0 while it is restarted */
+	bool in_use;
+};
+void list_server_row_deinit(struct list_server_row *r);
+/* All, by id. *version: of the placement. */
+enum err store_list_server_list(struct store_tx *tx, struct list_server_row **rows, size_t *n, int64_t *version)
+	MUST_CHECK;
+/*
+ * Weight and zone of an entry, which need not be in use. weight -1, zone NULL: as it is; zone "": none. *moves: hosts
+ * that now prefer another server. ERR_INVALID, ERR_NOT_FOUND (no such zone), with a sentence.
+ */
+enum err store_list_server_set(struct store_tx *tx, const char *entry, int64_t weight, const char *zone, size_t *moves)
+	MUST_CHECK;
+/*
+ * From one turn to the next of a rolling restart: `rests` is the one entry that rests from now on; NULL: none. Its
+ * hosts go to the one that rested before, if there was one, and nobody else moves.
+ */
+enum err store_list_server_rest(struct store_tx *tx, const char *rests, size_t *moves) MUST_CHECK;
+/* The entry that a host must have first, in use; NULL: any. */
+enum err store_host_pin(struct store_tx *tx, int64_t host_id, const char *entry, size_t *moves) MUST_CHECK;
+/* balanced_settle(); nothing to do when another algorithm is in force. *n: lists changed. */
+enum err store_placement_settle(struct store_tx *tx, size_t max_lists, size_t *n) MUST_CHECK;
+/* balanced_redesign(): on an operator's demand only. */
+enum err store_placement_redesign(struct store_tx *tx, size_t *moves) MUST_CHECK;
+struct host_place {
+	int64_t host_id;
+	int64_t placed_first, placed_second, placed_third, placed_away; /* as in struct host_row */
+};
+enum err store_placement_get(struct store_tx *tx, int64_t host_id, struct host_place *out) MUST_CHECK; /* zeros: none */
+enum err store_placement_list(struct store_tx *tx, struct host_place **rows, size_t *n) MUST_CHECK;    /* by host */
 
 /* What was asked of a server that prepares for maintenance, and how far it is. */
 struct drain_row {

@@ -24,9 +24,15 @@ enum err store_config_list(struct store_tx *tx, struct config_row **rows, size_t
 		       "SELECT " SQL_COLUMNS(CONFIG_FIELDS) " FROM configuration ORDER BY name, scope, scope_id");
 }
 
+static bool is_about_lists(const char *name, const char *scope)
+{
+	return !*scope && (str_equal(name, "host") || str_equal(name, "indirect.agent.lb.algorithm"));
+}
+
 enum err store_config_set(struct store_tx *tx, const char *name, const char *scope, int64_t scope_id, const char *value,
 			  bool *changed)
 {
+	size_t moves;
 	enum err e;
 
 	*changed = false;
@@ -42,7 +48,9 @@ enum err store_config_set(struct store_tx *tx, const char *name, const char *sco
 		return e;
 	*changed = true;
 	e = sql_run(tx, "UPDATE counter SET value = value + 1 WHERE name = 'configuration.version'");
-	return e ? e : change_add(tx, CHANGE_CONFIG, 0);
+	if (!e)
+		e = change_add(tx, CHANGE_CONFIG, 0);
+	return e || !is_about_lists(name, scope) ? e : placement_refresh(tx, &moves);
 }
 
 enum err store_config_version(struct store_tx *tx, int64_t *version)

@@ -7,12 +7,12 @@
 #include "base/mem.h"
 #include "store/sql.h"
 
-/* The columns of `host`; details and last_ping_ms stand in tables of their own. */
+/* The columns of `host`; details, last_ping_ms and its place stand in tables of their own. */
 /* clang-format off */
 #define HOST_FIELDS(A, F)                                                                                 \
 	A(ID, id) F(UUID, uuid) F(TEXT, guid) F(TEXT, name) F(TEXT, type) F(TEXT, resource_name)          \
 	F(TEXT, hypervisor) F(TEXT, version) F(TEXT, arch) F(TEXT, private_ip) F(TEXT, capabilities)      \
-	F(NUMBER, zone_id) F(NUMBER, pod_id) F(NUMBER, cluster_id) F(NUMBER, slot)                        \
+	F(NUMBER, zone_id) F(NUMBER, pod_id) F(NUMBER, cluster_id) F(NUMBER, slot) F(NUMBER, pin)          \
 	F(HOST_STATUS, status) F(RESOURCE_STATE, resource_state)                                          \
 	F(NUMBER, owner) F(NUMBER, last_owner) F(NUMBER, epoch) F(TEXT, boot) F(NUMBER, link_number)      \
 	F(NUMBER, boot_number)                                                                            \
@@ -20,7 +20,8 @@
 	F(TEXT, bound_key) F(BOOL, allow_weaker) F(TEXT, cert_serial) F(NUMBER, cert_not_after_s)         \
 	F(NUMBER, created_ms) F(NUMBER, disconnected_ms) F(NUMBER, removed_ms)
 #define ALL_FIELDS(A, F) \
-	HOST_FIELDS(A, F) F(TEXT, details) F(NUMBER, last_ping_ms)
+	HOST_FIELDS(A, F) F(TEXT, details) F(NUMBER, last_ping_ms) F(NUMBER, placed_first)                \
+	F(NUMBER, placed_second) F(NUMBER, placed_third) F(NUMBER, placed_away)
 /* clang-format on */
 #define FIELD(kind, member) SQL_FIELD(host_row, kind, member),
 static const struct sql_field host_fields[] = {HOST_FIELDS(FIELD, FIELD)};
@@ -31,7 +32,8 @@ static const struct sql_shape all_shape = SQL_SHAPE(host_row, all_fields);
 
 #define SELECT_HOST                                                                                                    \
 	"SELECT " SQL_COLUMNS(ALL_FIELDS) " FROM host LEFT JOIN host_details d ON d.host_id = host.id"                 \
-					  " LEFT JOIN host_ping p ON p.host_id = host.id"
+					  " LEFT JOIN host_ping p ON p.host_id = host.id"                              \
+					  " LEFT JOIN placement_host q ON q.host_id = host.id"
 
 void host_row_deinit(struct host_row *r)
 {
@@ -117,6 +119,20 @@ static enum err write_details(struct store_tx *tx, int64_t id, const char *detai
 		       SQL_N(id), SQL_T(details));
 }
 
+static enum err place_read(struct store_tx *tx, struct host_row *row)
+{
+	struct host_place place;
+	enum err e = store_placement_get(tx, row->id, &place);
+
+	if (e)
+		return e;
+	row->placed_first = place.placed_first;
+	row->placed_second = place.placed_second;
+	row->placed_third = place.placed_third;
+	row->placed_away = place.placed_away;
+	return ERR_OK;
+}
+
 enum err store_host_create(struct store_tx *tx, struct host_row *row)
 {
 	struct host_row made = *row; /* texts borrowed */
@@ -129,6 +145,7 @@ enum err store_host_create(struct store_tx *tx, struct host_row *row)
 	made.id = 0;
 	made.epoch = 0;
 	made.removed_ms = 0;
+	made.pin = 0;
 	if (!made.created_ms)
 		made.created_ms = tx->wall_ms;
 	e = sql_insert(tx, SQL_INSERT("host", HOST_FIELDS), &host_shape, &made);
@@ -139,6 +156,10 @@ enum err store_host_create(struct store_tx *tx, struct host_row *row)
 	if (!e)
 		e = sql_run(tx, "INSERT INTO host_ping (host_id, last_ping_ms) VALUES (?, ?)", SQL_N(made.id),
 			    SQL_N(made.last_ping_ms));
+	if (!e)
+		e = placement_host_comes(tx, made.id, made.zone_id);
+	if (!e)
+		e = place_read(tx, &made);
 	if (!e)
 		e = change_add(tx, CHANGE_HOST, made.id);
 	if (!e)
@@ -171,6 +192,8 @@ static enum err change_zone(struct store_tx *tx, const struct host_row *row, int
 	uint64_t slot;
 	enum err e = slot_take(tx, row->zone_id, &slot);
 
+	if (!e)
+		e = placement_host_changes_zone(tx, row->id, row->zone_id);
 	if (!e)
 		e = sql_run(tx, "UPDATE host SET zone_id = ?, slot = ? WHERE id = ?", SQL_N(row->zone_id),
 			    SQL_N((int64_t)slot), SQL_N(row->id));
@@ -272,6 +295,8 @@ enum err store_host_remove(struct store_tx *tx, int64_t id, size_t n_servers, si
 		e = tx_say(tx, ERR_NOT_FOUND, "host %" PRId64 " was removed", id);
 	administrative = row.resource_state;
 	(void)resource_state_move(row.resource_state, RESOURCE_EVENT_DELETE_HOST, &administrative);
+	if (!e)
+		e = placement_host_goes(tx, id);
 	if (!e)
 		e = mark_removed(tx, id, administrative);
 	if (!e)

@@ -96,6 +96,7 @@ enum err store_server_register(struct store_tx *tx, struct server_row *row)
 {
 	struct server_row next = *row; /* texts borrowed */
 	struct server_row old;
+	size_t moves;
 	enum err e;
 
 	if (row->msid <= 0)
@@ -115,6 +116,8 @@ enum err store_server_register(struct store_tx *tx, struct server_row *row)
 	if (!e)
 		e = change_add(tx, CHANGE_SERVER, row->msid);
 	if (!e)
+		e = placement_refresh(tx, &moves);
+	if (!e)
 		*row = next;
 	return e;
 }
@@ -125,6 +128,7 @@ enum err store_server_register(struct store_tx *tx, struct server_row *row)
 static enum err come_back(struct store_tx *tx, const struct server_row *row)
 {
 	enum server_state to = row->state;
+	size_t moves;
 	enum err e;
 
 	(void)server_state_move(row->state, SERVER_EVENT_HEARTBEAT, &to);
@@ -132,7 +136,9 @@ static enum err come_back(struct store_tx *tx, const struct server_row *row)
 		return ERR_OK;
 	e = sql_run(tx, "UPDATE mshost SET state = ?, removed_ms = 0 WHERE msid = ?", SQL_T(server_state_name(to)),
 		    SQL_N(row->msid));
-	return e ? e : change_add(tx, CHANGE_SERVER, row->msid);
+	if (!e)
+		e = change_add(tx, CHANGE_SERVER, row->msid);
+	return e || !row->removed_ms ? e : placement_refresh(tx, &moves);
 }
 
 enum err store_server_heartbeat(struct store_tx *tx, int64_t msid, int64_t run_id)
@@ -198,6 +204,7 @@ enum err store_server_event(struct store_tx *tx, int64_t msid, enum server_event
 enum err store_server_remove(struct store_tx *tx, int64_t msid)
 {
 	enum server_state state = SERVER_DOWN;
+	size_t moves;
 	enum err e = state_of(tx, msid, &state);
 
 	if (!e && state == SERVER_UP)
@@ -207,7 +214,9 @@ enum err store_server_remove(struct store_tx *tx, int64_t msid)
 			    SQL_N(msid));
 	if (!e)
 		e = views_forget(tx, msid);
-	return e ? e : change_add(tx, CHANGE_SERVER, msid);
+	if (!e)
+		e = change_add(tx, CHANGE_SERVER, msid);
+	return e ? e : placement_refresh(tx, &moves);
 }
 
 /* ---- views ---- */

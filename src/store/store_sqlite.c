@@ -167,6 +167,7 @@ struct store *store_close(struct store *s)
 {
 	if (!s)
 		return NULL;
+	placement_forget(s);
 	for (size_t i = 0; i < SQL_CACHE_SIZE; i++)
 		sqlite3_finalize(s->cache[i].st);
 	(void)sqlite3_close_v2(s->db);
@@ -220,6 +221,8 @@ static enum err call_run(struct store_tx *tx, struct store_call *c)
 		c->why = WHY_NONE;
 	if (c->read_only || tx->broken)
 		return e;
+	if (e && tx->has_placed)
+		placement_forget(tx->store);
 	undone = e ? sql_run(tx, "ROLLBACK TO one") : ERR_OK;
 	if (!undone)
 		undone = sql_run(tx, "RELEASE one");
@@ -245,6 +248,8 @@ static enum err tx_finish(struct store_tx *tx, bool reads)
 /* SQLite has rolled back by itself after some errors. */
 static void tx_roll_back(struct store_tx *tx)
 {
+	if (tx->has_placed)
+		placement_forget(tx->store);
 	if (!sqlite3_get_autocommit(tx->store->db))
 		(void)sqlite3_exec(tx->store->db, "ROLLBACK", NULL, NULL, NULL);
 }

@@ -63,7 +63,8 @@ TX_TEST(servers_are_listed_in_the_order_of_registration)
 	registered(tx, MS_B, 2);
 	servers_are(tx, "1:102:2:Up 2:101:1:Up ");
 	err_is(store_server_register(tx, &bad), ERR_INVALID);
-	assert_int_equal(changes_so_far(tx), 3);
+	/* Three of the servers, one of the entry that lists are made from: both have the same address. */
+	assert_int_equal(changes_so_far(tx), 4);
 	return ERR_OK;
 }
 
