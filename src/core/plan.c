@@ -5,29 +5,52 @@
  * failed. For one failed server the second entries decide, for two the third ones, so the hosts are counted once by
  * their first entries and no failure walks over them again: 100,000 hosts cost the same as 100 from there on.
  *
- * Nothing here chooses: what a host gets is the algorithm's rule, applied to the slots as they are.
+ * Nothing here chooses: what a host gets is the algorithm's rule, applied to what is there.
  */
-#include "core/plan.h"
+#include "core/plan_private.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
-#include "core/server_list.h"
+#include "core/balanced.h"
 
 #define NO_SERVER SIZE_MAX
 
+static void server_deinit(struct plan_server *s)
+{
+	mem_free(s->name);
+	mem_free(s->zone);
+	*s = (struct plan_server){0};
+}
+
+static void host_deinit(struct plan_host *h)
+{
+	mem_free(h->name);
+	mem_free(h->zone);
+	mem_free(h->pin);
+	mem_free(h->away);
+	mem_free(h->on);
+	str_list_deinit(&h->before);
+	str_list_deinit(&h->confirmed);
+	str_list_deinit(&h->after);
+}
+
+static void was_deinit(struct plan *p)
+{
+	for (size_t i = 0; i < p->n_was; i++)
+		server_deinit(&p->was[i]);
+	p->was = mem_free(p->was);
+	p->n_was = 0;
+	p->has_was = false;
+}
+
 void plan_deinit(struct plan *p)
 {
-	for (size_t i = 0; i < p->n_servers; i++) {
-		mem_free(p->servers[i].name);
-		mem_free(p->servers[i].zone);
-	}
-	for (size_t i = 0; i < p->n_hosts; i++) {
-		mem_free(p->hosts[i].name);
-		mem_free(p->hosts[i].zone);
-		str_list_deinit(&p->hosts[i].before);
-		str_list_deinit(&p->hosts[i].after);
-	}
+	plan_remove_servers(p);
+	was_deinit(p);
+	for (size_t i = 0; i < p->n_hosts; i++)
+		host_deinit(&p->hosts[i]);
 	mem_free(p->servers);
 	mem_free(p->hosts);
 	str_list_deinit(&p->worst_single.servers);
@@ -36,39 +59,93 @@ void plan_deinit(struct plan *p)
 	*p = (struct plan){0};
 }
 
-/* Room for one more of `n`: arrays grow when n is a power of two, so that no capacity has to be kept. */
-static bool make_room(void **items, size_t n, size_t size)
+/* Room for one more of `n`. */
+static bool make_room(void **items, size_t n, size_t *cap, size_t size)
 {
+	size_t more = *cap ? *cap * 2 : 4;
 	void *grown;
 
-	if (n & (n - 1))
+	if (n < *cap)
 		return true;
-	grown = mem_grow_array(*items, n ? n * 2 : 1, size);
+	grown = mem_grow_array(*items, more, size);
 	if (!grown)
 		return false;
 	*items = grown;
+	*cap = more;
 	return true;
+}
+
+/* ---- servers ---- */
+
+struct plan_server *plan_find_server(const struct plan *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_servers; i++) {
+		if (str_equal(p->servers[i].name, name))
+			return &p->servers[i];
+	}
+	return NULL;
+}
+
+static enum err server_init(struct plan_server *s, const char *name, int64_t weight, const char *zone)
+{
+	*s = (struct plan_server){.weight = weight};
+	s->name = mem_strdup(name);
+	s->zone = str_is_blank(zone) ? NULL : mem_strdup(zone);
+	return s->name && (s->zone || str_is_blank(zone)) ? ERR_OK : ERR_NOMEM;
 }
 
 enum err plan_add_server(struct plan *p, const char *name, int64_t weight, const char *zone)
 {
-	struct plan_server s = {.weight = weight};
-
-	if (str_is_blank(name) || weight < 0)
+	if (str_is_blank(name) || weight < 0 || weight > BALANCED_WEIGHT_MAX)
 		return ERR_INVALID;
 	if (p->n_servers == SERVER_LIST_MAX)
 		return ERR_FULL;
-	for (size_t i = 0; i < p->n_servers; i++) {
-		if (str_equal(p->servers[i].name, name))
-			return ERR_DUPLICATE;
-	}
-	if (!make_room((void **)&p->servers, p->n_servers, sizeof(s)))
+	if (plan_find_server(p, name))
+		return ERR_DUPLICATE;
+	if (!make_room((void **)&p->servers, p->n_servers, &p->cap_servers, sizeof(*p->servers)))
 		return ERR_NOMEM;
-	s.name = mem_strdup(name);
-	s.zone = mem_strdup(zone);
-	p->servers[p->n_servers++] = s; /* from here on plan_deinit() frees what there is of it */
-	return s.name && (s.zone || !zone) ? ERR_OK : ERR_NOMEM;
+	/* From here on plan_deinit() frees what there is of it. */
+	return server_init(&p->servers[p->n_servers++], name, weight, zone);
 }
+
+enum err plan_remove_server(struct plan *p, const char *name)
+{
+	struct plan_server *s = plan_find_server(p, name);
+	size_t n_behind = s ? p->n_servers - (size_t)(s - p->servers) - 1 : 0;
+
+	if (!s)
+		return ERR_NOT_FOUND;
+	server_deinit(s);
+	memmove(s, s + 1, n_behind * sizeof(*s));
+	p->n_servers--;
+	return ERR_OK;
+}
+
+void plan_remove_servers(struct plan *p)
+{
+	for (size_t i = 0; i < p->n_servers; i++)
+		server_deinit(&p->servers[i]);
+	p->n_servers = 0;
+}
+
+enum err plan_servers_are(struct plan *p)
+{
+	was_deinit(p);
+	p->was = mem_zalloc_array(p->n_servers + 1, sizeof(*p->was));
+	if (!p->was)
+		return ERR_NOMEM;
+	p->has_was = true;
+	for (size_t i = 0; i < p->n_servers; i++) {
+		const struct plan_server *s = &p->servers[i];
+		enum err e = server_init(&p->was[p->n_was++], s->name, s->weight, s->zone);
+
+		if (e)
+			return e;
+	}
+	return ERR_OK;
+}
+
+/* ---- hosts ---- */
 
 static enum err zone_count_host(struct plan *p, const char *zone, uint64_t *slot)
 {
@@ -88,7 +165,7 @@ enum err plan_add_host(struct plan *p, uint64_t id, const char *name, const char
 
 	if (e)
 		return e;
-	if (!make_room((void **)&p->hosts, p->n_hosts, sizeof(h)))
+	if (!make_room((void **)&p->hosts, p->n_hosts, &p->cap_hosts, sizeof(h)))
 		return ERR_NOMEM;
 	h.name = mem_strdup(name);
 	h.zone = mem_strdup(zone);
@@ -97,6 +174,64 @@ enum err plan_add_host(struct plan *p, uint64_t id, const char *name, const char
 		return ERR_NOMEM;
 	return list ? str_list_copy(&p->hosts[p->n_hosts - 1].before, list) : ERR_OK;
 }
+
+enum err plan_remove_host(struct plan *p, uint64_t id)
+{
+	for (size_t i = 0; i < p->n_hosts; i++) {
+		if (p->hosts[i].id != id || p->hosts[i].is_gone)
+			continue;
+		p->hosts[i].is_gone = true;
+		return ERR_OK;
+	}
+	return ERR_NOT_FOUND;
+}
+
+size_t plan_n_hosts(const struct plan *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_hosts; i++)
+		n += !p->hosts[i].is_gone;
+	return n;
+}
+
+static enum err add_new_host(struct plan *p, uint64_t id, size_t number, const char *zone)
+{
+	CLEAN(mem_freep) char *name = mem_printf("new-%zu", number);
+	CLEAN(mem_freep) char *copy = mem_strdup(zone); /* the array that it stands in may move */
+
+	if (!name || (zone && !copy))
+		return ERR_NOMEM;
+	return plan_add_host(p, id, name, copy, NULL);
+}
+
+enum err plan_resize(struct plan *p, size_t n)
+{
+	size_t n_old = p->n_hosts, n_there = plan_n_hosts(p), from = 0;
+	uint64_t id = 0;
+	enum err e = ERR_OK;
+
+	for (size_t i = n_old; i > 0 && n_there > n; i--) {
+		n_there -= !p->hosts[i - 1].is_gone;
+		p->hosts[i - 1].is_gone = true;
+	}
+	for (size_t i = 0; i < n_old; i++)
+		id = p->hosts[i].id > id ? p->hosts[i].id : id;
+	for (size_t k = 0; !e && n_there + k < n; k++) {
+		while (n_there && p->hosts[from].is_gone)
+			from = (from + 1) % n_old;
+		e = add_new_host(p, id + k + 1, k + 1, n_there ? p->hosts[from].zone : NULL);
+		from = n_old ? (from + 1) % n_old : 0;
+	}
+	return e ? e : plan_give_slots(p, n_old);
+}
+
+const char *plan_pin(const struct plan *p, const struct plan_host *h)
+{
+	return h->pin && plan_find_server(p, h->pin) ? h->pin : NULL;
+}
+
+/* ---- computing ---- */
 
 /* What plan_compute() needs meanwhile. */
 struct work {
@@ -164,11 +299,45 @@ static bool is_right_set(const struct work *w, const struct str_list *list)
 	return true;
 }
 
+/* A pinned host's server comes first, whatever the algorithm says; the others keep their order. */
+static void pin_first(struct str_list *list, const char *pin)
+{
+	size_t at = pin ? str_list_find(list, pin) : 0;
+	char *entry;
+
+	if (at == 0 || at == SIZE_MAX)
+		return;
+	entry = list->items[at];
+	memmove(&list->items[1], &list->items[0], at * sizeof(list->items[0]));
+	list->items[0] = entry;
+}
+
 static enum err host_order(const struct plan *p, const struct work *w, struct plan_host *h, struct rng *rng)
 {
+	enum err e;
+
 	if (p->algorithm == ALGORITHM_SHUFFLE && p->same_algorithm && is_right_set(w, &h->before))
-		return str_list_copy(&h->after, &h->before);
-	return algorithm_order(&h->after, p->algorithm, &w->names, h->slot, rng);
+		e = str_list_copy(&h->after, &h->before);
+	else
+		e = algorithm_order(&h->after, p->algorithm, &w->names, h->slot, rng);
+	if (!e)
+		pin_first(&h->after, plan_pin(p, h));
+	return e;
+}
+
+static enum err hosts_order(struct plan *p, const struct work *w, struct rng *rng, struct why *why)
+{
+	enum err e = ERR_OK;
+
+	if (p->algorithm == ALGORITHM_BALANCED)
+		return plan_place_balanced(p, why);
+	for (size_t i = 0; !e && i < p->n_hosts; i++) {
+		if (p->hosts[i].is_gone)
+			str_list_deinit(&p->hosts[i].after);
+		else
+			e = host_order(p, w, &p->hosts[i], rng);
+	}
+	return e;
 }
 
 /*
@@ -190,54 +359,35 @@ static int triple_compare(const void *a, const void *b)
 	return *left < *right ? -1 : *left > *right;
 }
 
+/* Its place among the servers, by the name of one. */
+static size_t server_named(const struct work *w, const char *name)
+{
+	uintptr_t place = name ? (uintptr_t)map_get(&w->index, name) : 0;
+
+	return place ? place - 1 : NO_SERVER;
+}
+
 static void host_count(struct plan *p, struct work *w, const struct plan_host *h)
 {
-	size_t before = server_at(w, &h->before, 0);
+	size_t before = server_at(w, &h->before, 0), on = server_named(w, h->on);
 	size_t first = server_at(w, &h->after, 0);
 	size_t second = server_at(w, &h->after, 1);
 
 	if (before != NO_SERVER)
 		p->servers[before].before++;
+	if (on != NO_SERVER)
+		p->servers[on].on++;
+	if (h->is_gone)
+		return;
 	p->servers[first].after++;
 	/* A host without a list is new: it is placed, not moved. */
 	p->moves += h->before.n && before != first;
+	/* A link is made where it has none yet. */
+	p->servers[first].arrivals += p->knows_on ? h->on && on != first : h->before.n && before != first;
 	if (second != NO_SERVER)
 		w->next[first * w->n + second]++;
 	if (w->triples)
 		w->triples[w->n_triples++] = triple_of(w->n, first, second, server_at(w, &h->after, 2));
-}
-
-static int count_compare_down(const void *a, const void *b)
-{
-	const uint64_t *left = a, *right = b;
-
-	return *left > *right ? -1 : *left < *right;
-}
-
-/*
- * A host that stays fills one of its server's places, and a server has as many places as the plan puts hosts on it:
- * at most min(before, after) can stay. static says which server has which load; with the others it does not matter
- * who has one more, so the most loaded server keeps the largest share (pairing large with large makes the sum of the
- * minima as large as it can be).
- */
-static uint64_t minimum_moves(const struct plan *p)
-{
-	uint64_t before[SERVER_LIST_MAX], after[SERVER_LIST_MAX];
-	uint64_t n_placed = 0, n_stay = 0;
-
-	for (size_t i = 0; i < p->n_hosts; i++)
-		n_placed += p->hosts[i].before.n > 0;
-	for (size_t i = 0; i < p->n_servers; i++) {
-		before[i] = p->servers[i].before;
-		after[i] = p->servers[i].after;
-	}
-	if (p->algorithm != ALGORITHM_STATIC) {
-		qsort(before, p->n_servers, sizeof(before[0]), count_compare_down);
-		qsort(after, p->n_servers, sizeof(after[0]), count_compare_down);
-	}
-	for (size_t i = 0; i < p->n_servers; i++)
-		n_stay += before[i] < after[i] ? before[i] : after[i];
-	return n_placed - n_stay;
 }
 
 /* Which failure is the worst: the one that loads a survivor most; among those, the one that leaves another idlest. */
@@ -321,6 +471,16 @@ static enum err find_failures(struct plan *p, struct work *w)
 	return failure_set(&p->worst_double, p, &both);
 }
 
+static void counts_clear(struct plan *p)
+{
+	p->moves = 0;
+	for (size_t i = 0; i < p->n_servers; i++) {
+		struct plan_server *s = &p->servers[i];
+
+		s->before = s->after = s->on = s->arrivals = 0;
+	}
+}
+
 enum err plan_compute(struct plan *p, struct rng *rng, struct why *why)
 {
 	CLEAN(work_deinit) struct work w = {0};
@@ -330,16 +490,33 @@ enum err plan_compute(struct plan *p, struct rng *rng, struct why *why)
 		why_set(why, "there is no server to place hosts on");
 		return ERR_INVALID;
 	}
-	if ((e = work_init(&w, p)))
+	if ((e = work_init(&w, p)) || (e = plan_repair_slots(p)) || (e = hosts_order(p, &w, rng, why)))
 		return e;
-	p->moves = 0;
-	for (size_t i = 0; i < p->n_servers; i++)
-		p->servers[i].before = p->servers[i].after = 0;
-	for (size_t i = 0; i < p->n_hosts; i++) {
-		if ((e = host_order(p, &w, &p->hosts[i], rng)))
-			return e;
+	counts_clear(p);
+	for (size_t i = 0; i < p->n_hosts; i++)
 		host_count(p, &w, &p->hosts[i]);
+	e = plan_count_minimum(p);
+	return e ? e : find_failures(p, &w);
+}
+
+enum err plan_fail(const struct plan *p, const bool failed[SERVER_LIST_MAX], uint64_t load[SERVER_LIST_MAX],
+		   uint64_t *n_stranded)
+{
+	CLEAN(work_deinit) struct work w = {0};
+	enum err e = work_init(&w, p);
+
+	memset(load, 0, SERVER_LIST_MAX * sizeof(*load));
+	*n_stranded = 0;
+	for (size_t i = 0; !e && i < p->n_hosts; i++) {
+		const struct str_list *l = &p->hosts[i].after;
+		size_t at = 0;
+
+		while (at < l->n && failed[server_at(&w, l, at)])
+			at++;
+		if (at < l->n)
+			load[server_at(&w, l, at)]++;
+		else
+			*n_stranded += l->n > 0;
 	}
-	p->minimum_moves = minimum_moves(p);
-	return find_failures(p, &w);
+	return e;
 }

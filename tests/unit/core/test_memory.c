@@ -61,7 +61,9 @@ static enum err order(void *user)
 
 static enum err plan(void *user)
 {
-	CLEAN(plan_deinit) struct plan p = {.algorithm = ALGORITHM_ROUNDROBIN};
+	CLEAN(plan_deinit) struct plan p = {.algorithm = *(enum algorithm *)user, .same_algorithm = true};
+	bool failed[SERVER_LIST_MAX] = {true};
+	uint64_t load[SERVER_LIST_MAX], n_stranded;
 	enum err e;
 
 	for (size_t i = 0; i < servers.n; i++) {
@@ -72,7 +74,10 @@ static enum err plan(void *user)
 		if ((e = plan_add_host(&p, i, "host", i ? "zone" : NULL, &servers)))
 			return e;
 	}
-	return plan_compute(&p, NULL, NULL);
+	if ((e = plan_servers_are(&p)) || (e = plan_remove_server(&p, servers.items[1])) ||
+	    (e = plan_remove_host(&p, 1)) || (e = plan_resize(&p, 5)) || (e = plan_compute(&p, NULL, NULL)))
+		return e;
+	return plan_fail(&p, failed, load, &n_stranded);
 }
 
 /* Whoever was taken is told, also when memory runs out later. */
@@ -234,7 +239,10 @@ static void nothing_is_lost_or_leaked(void **state)
 	failing_alloc_each(format, NULL);
 	for (enum algorithm a = ALGORITHM_STATIC; a <= ALGORITHM_SHUFFLE; a++)
 		failing_alloc_each(order, &a);
-	failing_alloc_each(plan, NULL);
+	for (enum algorithm a = ALGORITHM_STATIC; a <= ALGORITHM_BALANCED; a++) {
+		if (a != ALGORITHM_SHUFFLE)
+			failing_alloc_each(plan, &a);
+	}
 	failing_alloc_each(balanced, NULL);
 	failing_alloc_each(spread, NULL);
 	failing_alloc_each(drain, NULL);
