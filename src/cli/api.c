@@ -432,7 +432,7 @@ json_t *cli_ask(struct cli *c, const char *command, const struct api_arg *args)
 #define LIST_ARGS_MAX 16
 
 /* The first page shows how long pages are here: a size of our own could be over the server's limit. */
-json_t *cli_list(struct cli *c, const char *command, const char *key, const struct api_arg *args)
+json_t *cli_list_with(struct cli *c, const char *command, const char *key, const struct api_arg *args, json_t **first)
 {
 	struct api_arg all[LIST_ARGS_MAX + 3] = {{NULL, NULL}};
 	json_t *items = or_die(json_array());
@@ -446,24 +446,35 @@ json_t *cli_list(struct cli *c, const char *command, const char *key, const stru
 		json_t *some = answer ? json_object_get(answer, key) : NULL;
 		size_t count = answer ? (size_t)json_number(answer, "count", 0) : 0;
 
+		size_t n_some = json_array_size(some);
+
 		if (!answer) {
 			json_decref(items);
+			if (page > 1 && first)
+				json_decref(*first);
 			return NULL;
 		}
 		if (some)
 			json_array_extend(items, some);
 		if (page == 1)
-			size = json_array_size(some);
-		if (!json_array_size(some) || json_array_size(items) >= count) {
-			json_decref(answer);
-			return items;
+			size = n_some;
+		if (page == 1 && first) {
+			json_object_del(answer, key);
+			*first = json_incref(answer);
 		}
 		json_decref(answer);
+		if (!n_some || json_array_size(items) >= count)
+			return items;
 		snprintf(page_text, sizeof(page_text), "%zu", page + 1);
 		snprintf(size_text, sizeof(size_text), "%zu", size);
 		all[n] = (struct api_arg){"page", page_text};
 		all[n + 1] = (struct api_arg){"pagesize", size_text};
 	}
+}
+
+json_t *cli_list(struct cli *c, const char *command, const char *key, const struct api_arg *args)
+{
+	return cli_list_with(c, command, key, args, NULL);
 }
 
 enum { JOB_RUNNING, JOB_DONE };

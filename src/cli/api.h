@@ -49,6 +49,8 @@ json_t *cli_ask_as(struct cli *c, const char *command, const struct api_arg *arg
 		   const char *option);
 /* All pages of a list: a new array. */
 json_t *cli_list(struct cli *c, const char *command, const char *key, const struct api_arg *args);
+/* The same for answers that say more than the list: *first is the whole first one, without it; a new reference. */
+json_t *cli_list_with(struct cli *c, const char *command, const char *key, const struct api_arg *args, json_t **first);
 /* An asynchronous command and the result of its job; with `wait` false the answer that holds the job's id. */
 json_t *cli_job(struct cli *c, const char *command, const struct api_arg *args, bool wait);
 

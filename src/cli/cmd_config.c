@@ -8,6 +8,8 @@
 #include "cli/api.h"
 #include "cli/args.h"
 #include "cli/cluster.h"
+#include "cli/confirm.h"
+#include "cli/effect.h"
 #include "cli/format.h"
 #include "cli/table.h"
 
@@ -218,31 +220,50 @@ static int change(struct cli *c, const char *command, const char *name, const ch
 	return exit_code;
 }
 
+/* What it would do is shown and asked about; exit code. */
+static int show_first(struct cli *c, const struct confirm *f, const char *name, const char *value, const char *cluster)
+{
+	int exit_code = confirm_check(c, f);
+
+	if (!exit_code && f->plan && !effect_has_setting(name))
+		exit_code = cli_misuse(c, "--plan knows the effect of host and indirect.agent.lb.algorithm only");
+	if (!exit_code && f->plan && cluster)
+		exit_code = cli_misuse(c, "%s is no setting of a cluster of hosts", name);
+	if (!exit_code && f->plan)
+		exit_code = effect_of_setting(c, name, value);
+	if (!exit_code && str_equal(name, "host"))
+		advise_unregistered(c, value);
+	return exit_code ? exit_code : confirm_ask(c, f);
+}
+
 int cmd_config_set(struct cli *c, int argc, char **argv)
 {
-	const char *cluster = NULL;
-	const struct arg_option options[] = {CLUSTER_OPTION(cluster)};
+	struct confirm confirm = {0};
+	const char *cluster = NULL, *value;
+	const struct arg_option options[] = {CLUSTER_OPTION(cluster), CONFIRM_OPTIONS(confirm)};
 	struct args a = {
 		.synopsis = "NAME VALUE",
 		.about =
 			"Changes a setting of the cluster. It is checked, stored, and in force on every server at once; what is\n"
-			"refused changes nothing. NAME=VALUE works too.",
+			"refused changes nothing. NAME=VALUE works too. --plan knows host and indirect.agent.lb.algorithm.",
 		.options = options,
 		.n_options = ARRAY_SIZE(options),
 		.min = 1,
 		.max = 2,
 	};
 	char *equals;
+	int exit_code;
 
 	if (!args_parse(c, &a, argc, argv))
 		return a.exit_code;
-	if (a.n == 2)
-		return change(c, "updateConfiguration", a.words[0], a.words[1], cluster);
-	equals = strchr(a.words[0], '=');
-	if (!equals)
+	equals = a.n == 2 ? NULL : strchr(a.words[0], '=');
+	if (a.n != 2 && !equals)
 		return cli_misuse(c, "what should %s be? %s NAME VALUE", a.words[0], c->path);
-	*equals = '\0';
-	return change(c, "updateConfiguration", a.words[0], equals + 1, cluster);
+	if (equals)
+		*equals = '\0';
+	value = equals ? equals + 1 : a.words[1];
+	exit_code = show_first(c, &confirm, a.words[0], value, cluster);
+	return exit_code ? exit_code : change(c, "updateConfiguration", a.words[0], value, cluster);
 }
 
 int cmd_config_reset(struct cli *c, int argc, char **argv)

@@ -13,6 +13,8 @@
 #include "cli/api.h"
 #include "cli/args.h"
 #include "cli/cluster.h"
+#include "cli/confirm.h"
+#include "cli/effect.h"
 #include "cli/format.h"
 
 #define LOOK_MS 500
@@ -186,6 +188,7 @@ int cmd_drain(struct cli *c, int argc, char **argv)
 {
 	int64_t rate = 0, timeout = 0;
 	bool force = false, anyway = false, no_wait = false;
+	struct confirm confirm = {0};
 	const char *algorithm = NULL;
 	const struct arg_option options[] = {
 		{.name = "--rate",
@@ -209,6 +212,7 @@ int cmd_drain(struct cli *c, int argc, char **argv)
 		 .help = "order of the lists they leave with"},
 		{.name = "--force", .flag = &force, .help = "also the last management server that is Up"},
 		{.name = "--no-wait", .flag = &no_wait, .help = "don't watch"},
+		CONFIRM_OPTIONS(confirm),
 	};
 	struct args a = {
 		.synopsis = "SERVER",
@@ -227,9 +231,19 @@ int cmd_drain(struct cli *c, int argc, char **argv)
 
 	if (!args_parse(c, &a, argc, argv))
 		return a.exit_code;
+	exit_code = confirm_check(c, &confirm);
+	if (exit_code)
+		return exit_code;
 	id = server_find(c, a.words[0], &name);
 	if (!id)
 		return CLI_FAILED;
+	if (confirm.plan)
+		exit_code = effect_of_drain(
+			c, &(struct effect_drain){.id = id, .name = name, .algorithm = algorithm, .rate = rate});
+	if (!exit_code)
+		exit_code = confirm_ask(c, &confirm);
+	if (exit_code)
+		return exit_code;
 	snprintf(rate_text, sizeof(rate_text), "%" JSON_INTEGER_FORMAT, (json_int_t)rate);
 	snprintf(timeout_text, sizeof(timeout_text), "%" JSON_INTEGER_FORMAT, (json_int_t)timeout);
 	answer = cli_ask_as(c, "prepareForMaintenance",

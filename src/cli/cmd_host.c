@@ -8,6 +8,8 @@
 #include "base/str.h"
 #include "cli/api.h"
 #include "cli/args.h"
+#include "cli/confirm.h"
+#include "cli/effect.h"
 #include "cli/format.h"
 #include "cli/table.h"
 #include "cli/token.h"
@@ -127,9 +129,11 @@ static json_t *remove_host(struct cli *c, const char *id, bool force, bool keep)
 int cmd_host_rm(struct cli *c, int argc, char **argv)
 {
 	bool force = false, keep = false;
+	struct confirm confirm = {0};
 	const struct arg_option options[] = {
 		{.name = "--force", .flag = &force, .help = "even while it is connected"},
 		{.name = "--keep-certificate", .flag = &keep, .help = "do not revoke its certificate"},
+		CONFIRM_OPTIONS(confirm),
 	};
 	struct args a = {
 		.synopsis = "HOST",
@@ -145,9 +149,18 @@ int cmd_host_rm(struct cli *c, int argc, char **argv)
 
 	if (!args_parse(c, &a, argc, argv))
 		return a.exit_code;
+	exit_code = confirm_check(c, &confirm);
+	if (exit_code)
+		return exit_code;
 	id = host_find(c, a.words[0]);
 	if (!id)
 		return CLI_FAILED;
+	if (confirm.plan)
+		exit_code = effect_of_removal(c, id);
+	if (!exit_code)
+		exit_code = confirm_ask(c, &confirm);
+	if (exit_code)
+		return exit_code;
 	answer = remove_host(c, id, force, keep);
 	if (!answer)
 		return CLI_FAILED;

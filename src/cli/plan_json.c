@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/api.h"
+#include "core/balanced.h"
 #include "core/server_list.h"
 
 /* ---- reading ---- */
@@ -26,24 +27,24 @@ static enum err read_server(struct plan *p, const json_t *s, struct why *why)
 	else if (e == ERR_FULL)
 		why_set(why, "more than %d servers", SERVER_LIST_MAX);
 	else if (e)
-		why_set(why, "server %s: its weight is not a number from 0", name);
+		why_set(why, "server %s: its weight is not a number from 0 to %d", name, BALANCED_WEIGHT_MAX);
 	return e;
 }
 
-static enum err read_list(struct str_list *out, const json_t *host, struct why *why)
+static enum err read_list(struct str_list *out, const json_t *host, const char *member, struct why *why)
 {
-	const json_t *list = json_object_get(host, "list");
+	const json_t *list = json_object_get(host, member);
 	size_t i;
 	json_t *entry;
 	enum err e = ERR_OK;
 
 	if (list && !json_is_array(list) && !json_is_null(list)) {
-		why_set(why, "its list is not an array");
+		why_set(why, "its %s is not an array", member);
 		return ERR_INVALID;
 	}
 	json_array_foreach (list, i, entry) {
 		if (!json_is_string(entry)) {
-			why_set(why, "an entry of its list is not a text");
+			why_set(why, "an entry of its %s is not a text", member);
 			return ERR_INVALID;
 		}
 		e = str_list_add(out, json_string_value(entry));
@@ -68,10 +69,40 @@ static bool read_id(const json_t *host, uint64_t fallback, uint64_t *out)
 	return true;
 }
 
+/* A member that is a text or not there; *out is a new string. */
+static enum err read_text(char **out, const json_t *host, const char *member, struct why *why)
+{
+	const json_t *text = json_object_get(host, member);
+
+	if (!text || json_is_null(text))
+		return ERR_OK;
+	if (!json_is_string(text)) {
+		why_set(why, "its %s is not a text", member);
+		return ERR_INVALID;
+	}
+	*out = mem_strdup(json_string_value(text));
+	return *out ? ERR_OK : ERR_NOMEM;
+}
+
+/* What is known of it beyond the ordinary. */
+static enum err read_more(struct plan_host *h, const json_t *host, struct why *why)
+{
+	const json_t *slot = json_object_get(host, "slot"), *confirmed = json_object_get(host, "confirmed");
+	enum err e;
+
+	if (json_is_integer(slot) && json_integer_value(slot) >= 0)
+		h->slot = (uint64_t)json_integer_value(slot);
+	if ((e = read_text(&h->pin, host, "pin", why)) || (e = read_text(&h->away, host, "away", why)) ||
+	    (e = read_text(&h->on, host, "on", why)))
+		return e;
+	h->has_confirmed = confirmed && !json_is_null(confirmed);
+	return h->has_confirmed ? read_list(&h->confirmed, host, "confirmed", why) : ERR_OK;
+}
+
 static enum err read_host(struct plan *p, const json_t *host, struct why *why)
 {
 	CLEAN(str_list_deinit) struct str_list list = {0};
-	const json_t *slot = json_object_get(host, "slot");
+	struct plan_host *h;
 	uint64_t id;
 	enum err e;
 
@@ -79,12 +110,15 @@ static enum err read_host(struct plan *p, const json_t *host, struct why *why)
 		why_set(why, json_is_object(host) ? "its id is not a number" : "it is not an object");
 		return ERR_INVALID;
 	}
-	e = read_list(&list, host, why);
+	e = read_list(&list, host, "list", why);
 	if (e)
 		return e;
 	e = plan_add_host(p, id, json_text(host, "name", NULL), json_text(host, "zone", NULL), &list);
-	if (!e && json_is_integer(slot) && json_integer_value(slot) >= 0)
-		p->hosts[p->n_hosts - 1].slot = (uint64_t)json_integer_value(slot);
+	if (e)
+		return e;
+	h = &p->hosts[p->n_hosts - 1];
+	e = read_more(h, host, why);
+	p->knows_on = p->knows_on || h->on;
 	return e;
 }
 
@@ -163,15 +197,22 @@ static json_t *servers_to_json(const struct plan *p)
 	return out;
 }
 
+static json_t *host_to_json(const struct plan *p, const struct plan_host *h)
+{
+	json_t *o = json_pack("{s:I,s:s?,s:s?,s:o}", "id", (json_int_t)h->id, "name", h->name, "zone", h->zone, "list",
+			      list_to_json(&h->after));
+
+	if (h->pin && plan_find_server(p, h->pin) && json_object_set_new(o, "pin", json_string(h->pin)))
+		return json_decref(o), NULL;
+	return o;
+}
+
 static json_t *hosts_to_json(const struct plan *p)
 {
 	json_t *out = json_array();
 
 	for (size_t i = 0; i < p->n_hosts; i++) {
-		const struct plan_host *h = &p->hosts[i];
-
-		if (json_array_append_new(out, json_pack("{s:I,s:s?,s:s?,s:o}", "id", (json_int_t)h->id, "name",
-							 h->name, "zone", h->zone, "list", list_to_json(&h->after))))
+		if (!p->hosts[i].is_gone && json_array_append_new(out, host_to_json(p, &p->hosts[i])))
 			return json_decref(out), NULL;
 	}
 	return out;

@@ -6,8 +6,10 @@
  *    "hosts":[{"id":1,"name":"H1","zone":null,"list":["M1","M2","M3"]}, ...],"moves":0,"minimum_moves":0,
  *    "worst_single_failure":{"servers":["M1"],"min":2,"max":2},"worst_double_failure":{...}}
  *
- * When reading, `list` is what a host has now; a server may be a text alone; `slot` gives a host's place for
- * roundrobin; everything that a plan computes is ignored. A failure is null when there are too few servers for it.
+ * When reading, `list` is what a host has now; a server may be a text alone; everything that a plan computes is
+ * ignored. A host may also have `slot` (its place for roundrobin), `pin` (the server that it has to prefer; written as
+ * well), `on` (the server that it is connected to), `confirmed` (the list that its agent has, when that is another
+ * one), and `away` (see struct plan_host). A failure is null when there are too few servers for it.
  */
 #pragma once
 

@@ -315,7 +315,7 @@ void muster_run(struct ran *out, const struct run *how, const char *words)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		set_environment(how);
-		dup2(fileno(in), STDIN_FILENO);
+		dup2(how->typed ? other_side : fileno(in), STDIN_FILENO);
 		dup2(other_side >= 0 ? other_side : fileno(files[0]), STDOUT_FILENO);
 		dup2(fileno(files[1]), STDERR_FILENO);
 		execv(argv[0], argv);
@@ -323,6 +323,8 @@ void muster_run(struct ran *out, const struct run *how, const char *words)
 	}
 	if (terminal >= 0) {
 		close(other_side);
+		if (how->typed)
+			assert_int_equal(write(terminal, how->typed, strlen(how->typed)), strlen(how->typed));
 		read_all(&out->out, terminal);
 		close(terminal);
 	}

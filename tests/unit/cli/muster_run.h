@@ -40,6 +40,7 @@ struct run {
 	const char *input;                /* stdin */
 	const char *const *environment;   /* "NAME=value" in addition, ends with NULL */
 	unsigned terminal_width;          /* stdout is a terminal as wide as that; 0: a file */
+	const char *typed;                /* stdin is that terminal too, and somebody types this; NULL: nobody */
 };
 
 /* `words` are separated by single blanks; what follows a '\'' up to the next is one word. */

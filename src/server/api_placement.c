@@ -1,0 +1,288 @@
+/*
+ * listPlacement: what a plan starts from (docs/placement.md, "Plan"). Servers and settings that lists are made from
+ * stand in every page; the hosts are paged, each with the list that it should have and where it is connected.
+ *
+ * The members are those of a plan's input (cli/plan_json.h), so that an answer can be one. Hosts are chosen in memory;
+ * what their agents have confirmed is read from the store, a chunk of the page at a time, since agents of other servers
+ * are newer there. When the store does not answer, memory does.
+ */
+#include "server/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK 200
+#define PAGE_MOST 1000
+
+struct listing {
+	int64_t *ids; /* of the page, ascending */
+	size_t n, at;
+	size_t count; /* hosts on all pages */
+	json_t *page;
+	struct host_row rows[CHUNK]; /* of this chunk; id 0: gone */
+	size_t n_rows;
+};
+
+static void rows_clear(struct listing *l)
+{
+	for (size_t i = 0; i < l->n_rows; i++)
+		host_row_deinit(&l->rows[i]);
+	memset(l->rows, 0, sizeof(l->rows));
+	l->n_rows = 0;
+}
+
+static void listing_free(void *state)
+{
+	struct listing *l = state;
+
+	rows_clear(l);
+	json_decref(l->page);
+	mem_free(l->ids);
+	mem_free(l);
+}
+
+/* ---- servers ---- */
+
+static const struct member_server *server_of_entry(struct server *s, const char *entry)
+{
+	const struct member_server *found = NULL;
+
+	/* A name may lead to several: one that is Up is what agents find. */
+	list_for (m, &s->servers, struct member_server, in_servers) {
+		if (lists_entry_is(s, entry, &m->row) && (!found || m->row.state == SERVER_UP))
+			found = m;
+	}
+	return found;
+}
+
+static json_t *server_object(struct server *s, const char *entry)
+{
+	const struct member_server *m = server_of_entry(s, entry);
+	json_t *o = json_object();
+
+	api_put_text(o, "name", entry);
+	api_put_number(o, "weight", 1);
+	api_put_flag(o, "resting", false);
+	api_put_text(o, "server", m ? m->row.name : NULL);
+	api_put_text(o, "serverid", m ? m->row.uuid : NULL);
+	api_put_text(o, "state", m ? server_state_name(m->row.state) : NULL);
+	return o;
+}
+
+static void put_settings(json_t *o, struct server *s)
+{
+	const struct str_list *entries = lists_servers(s);
+	json_t *servers = json_array();
+
+	for (size_t i = 0; i < entries->n; i++)
+		json_array_append_new(servers, server_object(s, entries->items[i]));
+	api_put_text(o, "algorithm", algorithm_name(lists_algorithm(s)));
+	api_put_number(o, "version", 0);
+	api_put_number(o, "interval", lists_interval(s, 0));
+	api_put_number(o, "rate", config_number(s, "agent.failback.rate", 0));
+	api_put_number(o, "burst", config_number(s, "agent.failback.burst", 0));
+	json_object_set_new(o, "servers", servers);
+}
+
+/* ---- hosts ---- */
+
+/* The entry of the setting that means the server it is connected to, or that server's own address. */
+static void put_on(json_t *o, struct server *s, const struct host_view *v)
+{
+	const struct str_list *entries = lists_servers(s);
+	char own[SERVER_HOST_MAX + 9];
+
+	if (!v->owner || !v->is_up || v->reconnecting)
+		return;
+	api_put_text(o, "serverid", v->owner->row.uuid);
+	for (size_t i = 0; i < entries->n; i++) {
+		if (lists_entry_is(s, entries->items[i], &v->owner->row)) {
+			api_put_text(o, "on", entries->items[i]);
+			return;
+		}
+	}
+	if (lists_entry_of(&v->owner->row, own, sizeof(own)) == ERR_OK)
+		api_put_text(o, "on", own);
+}
+
+/* As the setting spells them, also for agents whose own lists have no ports. */
+static enum err list_expected(struct server *s, const struct host_row *row, const struct str_list *confirmed,
+			      struct str_list *out)
+{
+	struct host_row spelled = *row;
+
+	/* shuffle draws when it sends: what an agent has is as good as any, if it is complete. */
+	if (lists_algorithm(s) == ALGORITHM_SHUFFLE)
+		return str_list_copy(out, confirmed);
+	spelled.is_muster = true;
+	return lists_for_host(s, &spelled, out);
+}
+
+static void put_lists(json_t *o, struct server *s, const struct host_row *row, const struct host_view *v)
+{
+	struct str_list expected = {0}, confirmed = {0};
+	CLEAN(mem_freep) char *algorithm = NULL;
+
+	if (server_list_parse_reported(&confirmed, &algorithm, v->list ? v->list : "") == ERR_OK &&
+	    list_expected(s, row, &confirmed, &expected) == ERR_OK) {
+		api_put_texts(o, "list", &expected);
+		if (!str_list_equal(&expected, &confirmed))
+			api_put_texts(o, "confirmed", &confirmed);
+	}
+	str_list_deinit(&expected);
+	str_list_deinit(&confirmed);
+}
+
+static json_t *placed_object(struct server *s, const struct host_row *row)
+{
+	const struct place_row *zone = api_place(s, PLACE_ZONE, row->zone_id);
+	json_t *o = json_object();
+	struct host_view v;
+
+	host_view_make(&v, s, row);
+	api_put_number(o, "id", row->id);
+	api_put_text(o, "uuid", row->uuid);
+	api_put_text(o, "name", row->name);
+	api_put_text(o, "zone", zone ? zone->name : NULL);
+	api_put_number(o, "slot", (int64_t)row->slot);
+	put_lists(o, s, row, &v);
+	put_on(o, s, &v);
+	return o;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The ids of the page; keeps how many there are at all. */
+static enum err listing_fill(struct listing *l, struct api_call *c)
+{
+	struct server *s = c->server;
+	struct host *h;
+	size_t cursor = 0, first, end;
+
+	l->ids = mem_zalloc_array(roster_n_hosts(s) + 1, sizeof(*l->ids));
+	l->page = json_array();
+	if (!l->ids || !l->page)
+		return ERR_NOMEM;
+	while ((h = roster_next(s, &cursor)))
+		if (api_contains(h->row.name, api_text(c, "keyword")))
+			l->ids[l->count++] = h->row.id;
+	qsort(l->ids, l->count, sizeof(*l->ids), by_id);
+	api_page(c, l->count, &first, &end);
+	l->n = end - first;
+	memmove(l->ids, l->ids + first, l->n * sizeof(*l->ids));
+	return ERR_OK;
+}
+
+static void listing_answer(struct api_call *c)
+{
+	struct listing *l = c->state;
+	json_t *o = json_object();
+
+	put_settings(o, c->server);
+	api_put_number(o, "count", (int64_t)l->count);
+	/* An empty page has no array, as everywhere (query-api 1.7.1). */
+	if (json_array_size(l->page))
+		json_object_set_new(o, "hosts", STEAL(l->page));
+	api_answer(c, o);
+}
+
+/* What is left of the page, as memory has it. */
+static void listing_from_memory(struct api_call *c)
+{
+	struct listing *l = c->state;
+
+	for (; l->at < l->n; l->at++) {
+		struct host *h = roster_host(c->server, l->ids[l->at]);
+
+		if (h)
+			json_array_append_new(l->page, placed_object(c->server, &h->row));
+	}
+}
+
+static size_t chunk_end(const struct listing *l)
+{
+	return l->n - l->at > CHUNK ? l->at + CHUNK : l->n;
+}
+
+static enum err chunk_run(struct store_tx *tx, struct api_call *c, struct why *why)
+{
+	struct listing *l = c->state;
+
+	rows_clear(l);
+	for (size_t i = l->at; i < chunk_end(l); i++) {
+		enum err e = store_host_get(tx, l->ids[i], &l->rows[l->n_rows++]);
+
+		if (e && e != ERR_NOT_FOUND)
+			return e;
+	}
+	return ERR_OK;
+}
+
+static void chunk_then(struct api_call *c, enum err result, const char *sentence)
+{
+	struct listing *l = c->state;
+
+	if (result) {
+		log_debug(c->server->log, "the placement is listed from memory", KV_S("error", sentence));
+		listing_from_memory(c);
+	}
+	for (size_t i = 0; !result && i < l->n_rows; i++) {
+		if (!l->rows[i].id || l->rows[i].removed_ms)
+			continue;
+		host_learn(c->server, &l->rows[i]);
+		json_array_append_new(l->page, placed_object(c->server, &l->rows[i]));
+	}
+	if (!result)
+		l->at = chunk_end(l);
+	if (l->at < l->n)
+		api_read(c, chunk_run, chunk_then);
+	else
+		listing_answer(c);
+}
+
+static void list_placement(struct api_call *c)
+{
+	struct listing *l = mem_zalloc(sizeof(*l));
+
+	c->state = l;
+	c->state_free = listing_free;
+	if (!l || listing_fill(l, c)) {
+		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
+		return;
+	}
+	if (l->n && !ledger_is_failing(c->server, NULL)) {
+		api_read(c, chunk_run, chunk_then);
+		return;
+	}
+	listing_from_memory(c);
+	listing_answer(c);
+}
+
+/* ---- the tables ---- */
+
+/* clang-format off */
+static const struct api_param_spec list_params[] = {
+	API_LIST_PARAMS,
+};
+static const struct api_field fields[] = {
+	{"algorithm", "string", "The algorithm in force"},
+	{"version", "long", "Version of the stored placement; 0: there is none"},
+	{"interval", "integer", "Seconds between an agent's looks at its preferred server; 0: it never looks"},
+	{"rate", "integer", "Agents that a server lets come home in a second"},
+	{"burst", "integer", "Of these, how many at once"},
+	{"servers", "list", "name (entry of the list), weight, zone, resting; server, serverid, state (of the registered server that it means)"},
+	{"count", "integer", "Hosts on all pages"},
+	{"hosts", "list", "id, uuid, name, zone, slot, pin, list (that it should have), confirmed (that its agent has, if another), on, serverid (entry and id of the server it is connected to)"},
+};
+static const struct api_route routes[] = {
+	{.name = "listPlacement", .handle = list_placement, .right = RIGHT_ADMIN, .is_list = true, .is_read = true,
+	 .description = "Lists servers and hosts as plans begin with them", ROUTE_PARAMS(list_params), ROUTE_FIELDS(fields),
+	 .page_most = PAGE_MOST},
+};
+/* clang-format on */
+const struct api_routes api_placement_routes = {routes, ARRAY_SIZE(routes)};
