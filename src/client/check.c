@@ -54,6 +54,7 @@ static struct failback_question question(const struct agent *a, size_t preferred
 		.interval_ms = interval_ms(a),
 		.is_told = is_told(a),
 		.is_home = check_is_on_preferred(a),
+		.is_frozen = a->current->is_frozen,
 		.is_avoided = list_avoids(a, &a->places[preferred]),
 		.retry_at = retry_at(a, preferred),
 		.ready_since = a->current->ready_at,
@@ -148,6 +149,16 @@ static void told_over(struct agent *a)
 /* The look that shuffle has is spent, unless the agent only waits for a moment that is known. */
 static void look_is_spent(struct agent *a, enum failback_verdict v)
 {
+	/*
+	 * A freeze ends orders to go: it may last for hours, and whoever thaws doesn't think of them any more. The look
+	 * of a new list is only put off, shuffle has no other.
+	 */
+	if (v == FAILBACK_FROZEN) {
+		if (a->told == TOLD_TO_LOOK)
+			told_over(a);
+		a->told_at = (struct mono){0};
+		return;
+	}
 	if (a->check_is_once && a->told == TOLD_BY_LIST && v != FAILBACK_OPEN && v != FAILBACK_PUT_OFF)
 		told_over(a);
 }
@@ -283,6 +294,42 @@ void check_changed(struct agent *a)
 	/* Who was told to go and could not, has no regular look, perhaps: now it may. */
 	if (look_quietly(a) == FAILBACK_OPEN && is_told(a) && a->told == TOLD_TO_LOOK)
 		look_sooner(a, mono_add_ms(world_now(a->world), rng_between(&a->world->rng, 0, TOLD_SPREAD_MS)));
+}
+
+/* Freeze 2: what is under way is given up, up to where its startup has been sent: that is the server's to answer. */
+static void freeze(struct agent *a)
+{
+	look_is_spent(a, FAILBACK_FROZEN);
+	if (a->hunt.purpose == HUNT_PREFERRED)
+		move_abandon(a, failback_verdict_text(FAILBACK_FROZEN));
+	check_changed(a);
+}
+
+/* Freeze 5: all agents hear it in one moment, and look within an interval. */
+static void thaw(struct agent *a)
+{
+	bool looks = a->check_interval && (!a->check_is_once || a->told == TOLD_BY_LIST);
+
+	check_changed(a);
+	if (is_ready(a) && looks && !check_is_on_preferred(a))
+		look_at(a, mono_add_ms(world_now(a->world), rng_between(&a->world->rng, 0, interval_ms(a))));
+}
+
+void check_freeze(struct session *s, bool is_frozen)
+{
+	struct agent *a = s->agent;
+
+	if (s->is_frozen == is_frozen)
+		return;
+	s->is_frozen = is_frozen;
+	if (s != a->current)
+		return;
+	log_info(a->log, is_frozen ? "moves are frozen" : "moves are thawed", KV_S("server", s->entry));
+	if (is_frozen)
+		freeze(a);
+	else
+		thaw(a);
+	agent_changed(a);
 }
 
 void check_resume(struct agent *a)

@@ -141,6 +141,7 @@ struct session {
 	struct mono asked_at;      /* without heartbeats: the oldest ping that is not answered; {0}: none */
 	uint64_t n_agents;         /* on this server, as it says; 0: not told */
 	struct failback_word word; /* what it says of the preferred server */
+	bool is_frozen;            /* it says that nobody goes home now */
 	int64_t ping_ms;           /* 0: not known yet */
 	struct mono ping_at;       /* the next one, valid while ping_ms is set */
 	int64_t heartbeat_ms;      /* 0: none */
@@ -255,6 +256,8 @@ void check_fired(struct timer *t);
 bool check_is_on_preferred(const struct agent *a);
 /* What the question is made of has changed: the verdict, a link that proves itself, one who was told and waits. */
 void check_changed(struct agent *a);
+/* The session's server says whether moves are frozen. */
+void check_freeze(struct session *s, bool is_frozen);
 /* The link to the preferred server is there, has seen a heartbeat, or its time is up. */
 void check_prove(struct session *s);
 /* An attempt to return has come to nothing. */

@@ -1,6 +1,7 @@
 /*
  * What a muster server tells without being asked (muster.NewsCommand): how often heartbeats come, how many agents it
- * has, how the preferred server is. Nothing is answered. It is a peer that says so: what makes no sense is passed over.
+ * has, how the preferred server is, whether moves are frozen. Nothing is answered. It is a peer that says so: what makes
+ * no sense is passed over.
  */
 #include "client/engine.h"
 
@@ -41,5 +42,7 @@ void news_received(struct session *s, const struct msg_news *m)
 		session_set_heartbeat(s, m->heartbeatMs.value);
 	if (m->agents.has && m->agents.value >= 0)
 		s->n_agents = (uint64_t)m->agents.value;
+	if (m->frozen.has)
+		check_freeze(s, m->frozen.value);
 	word_take(s, m);
 }

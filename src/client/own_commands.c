@@ -93,6 +93,7 @@ static enum err do_ready(struct session *s, const struct element *e, struct batc
 		.algorithm = m->lbAlgorithm,
 		.interval = &m->lbCheckInterval,
 	};
+	bool is_frozen = s->is_muster && m->musterFrozen.has && m->musterFrozen.value;
 	struct why why = WHY_NONE;
 	enum err result;
 	bool is_first;
@@ -103,6 +104,10 @@ static enum err do_ready(struct session *s, const struct element *e, struct batc
 	is_first = s->state != SESSION_READY;
 	identity_take(s->agent, m);
 	session_ready(s, &m->musterHeartbeatMs);
+	if (is_first)
+		s->is_frozen = is_frozen;
+	else
+		check_freeze(s, is_frozen);
 	move_session_ready(s, is_first);
 	result = list_received(s->agent, &r, &why);
 	return answer_put_outcome(answer, MSG_READY_ANSWER, result, &why);

@@ -33,6 +33,7 @@ static const struct {
 	const char *text;
 } verdicts[] = {
 	[FAILBACK_HOME]          = { "home",          "the agent is on its preferred server" },
+	[FAILBACK_FROZEN]        = { "frozen",        "moves are frozen (muster freeze): the agent stays where it is until they are thawed" },
 	[FAILBACK_OFF]           = { "off",           "the check interval is 0: the agent stays where it is until it is told to move" },
 	[FAILBACK_PUT_OFF]       = { "put off",       "the last attempt failed or the preferred server named a time, it is tried again then" },
 	[FAILBACK_AVOIDED]       = { "avoided",       "the servers say that the preferred server should not be used now" },
@@ -130,7 +131,10 @@ enum failback_verdict failback_judge(const struct failback *f, const struct fail
 	/* 1. Nothing to do. */
 	if (q->is_home)
 		return FAILBACK_HOME;
-	/* 2. Interval 0: never on its own initiative. Whoever is told goes all the same. */
+	/* 2. Frozen: whoever told it to go, somebody has said since that nobody is to move. */
+	if (q->is_frozen)
+		return FAILBACK_FROZEN;
+	/* Interval 0: never on its own initiative. Whoever is told goes all the same. */
 	if (q->interval_ms <= 0 && !q->is_told)
 		return FAILBACK_OFF;
 	/* 3. An attempt that failed, or a time that the preferred server named, is waited for by everybody. */

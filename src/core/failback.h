@@ -19,6 +19,7 @@
 
 enum failback_verdict {
 	FAILBACK_HOME,          /* on the preferred server already */
+	FAILBACK_FROZEN,        /* an operator has frozen all moves that are not needed */
 	FAILBACK_OFF,           /* the interval is 0: agents stay where they are */
 	FAILBACK_PUT_OFF,       /* the last attempt failed, or the preferred server named a time */
 	FAILBACK_AVOIDED,       /* it is in the avoid list */
@@ -68,6 +69,7 @@ struct failback_question {
 	int64_t interval_ms;     /* between looks; 0: never */
 	bool is_told;            /* a new list, triggerHostLb, rebalance: somebody else's initiative */
 	bool is_home;            /* on the preferred server */
+	bool is_frozen;          /* the current server says that moves are frozen */
 	bool is_avoided;         /* the avoid list names the preferred server */
 	struct mono retry_at;    /* its back-off, or the time that it named; {0}: at once */
 	struct mono ready_since; /* the link to the current server: how long that could have spoken */
