@@ -53,7 +53,8 @@ struct api_routes {
 };
 extern const struct api_routes api_hosts_routes, api_host_change_routes, api_host_jobs_routes, api_servers_routes,
 	api_config_routes, api_jobs_routes, api_tokens_routes, api_accounts_routes, api_events_routes,
-	api_discovery_routes, api_status_routes, api_places_routes, api_maintenance_routes, api_placement_routes;
+	api_discovery_routes, api_status_routes, api_places_routes, api_maintenance_routes, api_placement_routes,
+	api_freeze_routes;
 /* All routes, in a fixed order; NULL at the end. */
 const struct api_route *api_route_at(size_t i);
 const struct api_route *api_route_find(const char *name);
@@ -165,9 +166,17 @@ json_t *host_object(struct server *s, const struct host_row *row, unsigned detai
 /* The answer's row is newer than what a roster knows of hosts that are elsewhere: list and interval are taken over. */
 void host_learn(struct server *s, const struct host_row *row);
 /* Its members, for listApis. */
-#define HOST_N_FIELDS 54
+#define HOST_N_FIELDS 55
 extern const struct api_field host_fields[HOST_N_FIELDS];
 const struct place_row *api_place(const struct server *s, enum place_kind kind, int64_t id);
+
+/* ---- api_freeze.c ---- */
+
+/* Would it go to its preferred server now, if moves were not frozen? */
+bool api_freeze_keeps(struct server *s, const struct host_row *row, const struct host_view *v);
+json_t *api_freeze_object(struct server *s);
+/* "Moves are frozen since ... by ...: ..." */
+void api_freeze_sentence(struct why *why, const struct freeze *f);
 
 /* ---- api_maintenance.c ---- */
 

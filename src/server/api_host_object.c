@@ -44,7 +44,7 @@ void host_view_make(struct host_view *v, struct server *s, const struct host_row
 		memcpy(v->preferred, w.entry, w.entry_len);
 	if (!v->is_up)
 		return;
-	v->is_outdated = !lists_is_current(s, row, v->list) || v->interval != lists_interval(s, row->cluster_id);
+	v->is_outdated = !lists_is_current(s, row, v->list) || v->interval != lists_interval_for(s, row);
 	v->is_off_preferred = v->owner && v->preferred[0] && !host_entry_is(s, row, v->preferred, &v->owner->row);
 }
 
@@ -180,6 +180,7 @@ static void put_list(json_t *o, struct server *s, const struct host_row *row)
 	api_put_flag(o, "mustermuster", row->is_muster);
 	api_put_flag(o, "musterreconnecting", v.reconnecting);
 	api_put_text(o, "musterlink", v.link);
+	api_put_flag(o, "musterfrozen", api_freeze_keeps(s, row, &v));
 	/* A shuffled list is as good as any other order of it. */
 	if (lists_algorithm(s) != ALGORITHM_SHUFFLE && lists_for_host(s, row, &expected) == ERR_OK)
 		api_put_texts(o, "musterexpected", &expected);
@@ -277,6 +278,7 @@ const struct api_field host_fields[HOST_N_FIELDS] = {
 	{"mustermuster", "boolean", "Speaks muster/1"},
 	{"musterreconnecting", "boolean", "Lost its link a moment ago"},
 	{"musterlink", "string", "Its link: up, suspect (silent, as its own management server sees it) or reconnecting"},
+	{"musterfrozen", "boolean", "It would go to its preferred server now if moves were not frozen"},
 	{"musterjointoken", "string", "addHost: the token to join with, shown once"},
 };
 /* clang-format on */

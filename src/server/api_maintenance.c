@@ -247,6 +247,7 @@ static void answer(struct api_call *c)
 	api_put_flag(o, "readyforshutdown", !t->n_jobs);
 	api_put_number(o, "pendingjobscount", (int64_t)t->n_jobs);
 	api_put_number(o, "agentscount", (int64_t)json_array_size(agents));
+	api_put_flag(o, "musterfrozen", freeze_is_on(s));
 	json_object_set_new(o, "agents", agents);
 	str_copy(key, sizeof(key), c->route->name);
 	for (char *p = key; *p; p++)
@@ -310,7 +311,7 @@ static void cancelled(struct api_call *c, enum err result, const char *sentence)
 		return;
 	}
 	say(c, "ends the maintenance of management server");
-	if (!api_has(c, "rebalance") || api_flag(c, "rebalance"))
+	if (!freeze_is_on(c->server) && (!api_has(c, "rebalance") || api_flag(c, "rebalance")))
 		api_rebalance_all(c->server);
 	answer(c);
 }
@@ -493,7 +494,7 @@ static const struct api_param_spec prepare_params[] = {
 };
 static const struct api_param_spec cancel_params[] = {
 	TARGET,
-	{"rebalance", API_BOOLEAN, false, "Afterwards all agents look for their preferred server; default true", ENTITY_NONE, 0, false},
+	{"rebalance", API_BOOLEAN, false, "Afterwards all agents look for their preferred server, unless moves are frozen; default true", ENTITY_NONE, 0, false},
 };
 static const struct api_field fields[] = {
 	{"managementserverid", "string", "Id of the management server"},
@@ -504,6 +505,7 @@ static const struct api_field fields[] = {
 	{"pendingjobscount", "integer", "Jobs that run there"},
 	{"agentscount", "integer", "How many hosts are there"},
 	{"agents", "list", "Hosts that are there"},
+	{"musterfrozen", "boolean", "Moves are frozen: agents are moved away from a server all the same, and none returns to it"},
 };
 static const struct api_route routes[] = {
 	{.name = "prepareForMaintenance", .handle = prepare_for_maintenance, .right = RIGHT_ADMIN,

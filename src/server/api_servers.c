@@ -110,6 +110,7 @@ static json_t *server_object(struct api_call *c, const struct member_server *m, 
 	if (api_flag(c, "peers"))
 		put_peers(o, s, m->row.msid, v);
 	api_put_flag(o, "musterheard", is_heard(s, m));
+	api_put_flag(o, "musterfrozen", freeze_is_on(s));
 	if (drain)
 		json_object_set_new(o, "musterdrain", api_drain_object(drain, m->row.state));
 	return o;
@@ -247,6 +248,7 @@ static const struct api_field fields[] = {
 	{"pendingjobscount", "integer", "Jobs that run here"},
 	{"peers", "list", "How it sees the others"},
 	{"musterheard", "boolean", "It is heard, so that it does what it is told"},
+	{"musterfrozen", "boolean", "Moves that are not needed are frozen, here and everywhere"},
 	{"musterdrain", "map", "Its last drain: what was asked, how far it is, who has not moved and why"},
 };
 static const struct api_field success_fields[] = {

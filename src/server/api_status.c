@@ -243,6 +243,7 @@ static void status_answer(struct api_call *c)
 	api_put_number(o, "outdated", (int64_t)all.outdated);
 	api_put_number(o, "offpreferred", (int64_t)all.off_preferred);
 	put_settings(o, s);
+	json_object_set_new(o, "freeze", api_freeze_object(s));
 	api_put_number(o, "unsecured", (int64_t)all.unsecured);
 	api_answer_object(c, "musterstatus", o);
 }
@@ -335,7 +336,8 @@ static const struct member_server *server_of_entry(struct server *s, const struc
 	return NULL;
 }
 
-static json_t *verdict_object(const struct host_view *v, const char *entry, const struct member_server *m, bool first)
+static json_t *verdict_object(const struct host_view *v, const char *entry, const struct member_server *m, bool first,
+			      bool is_frozen)
 {
 	json_t *o = json_object();
 	char verdict[64], sentence[256];
@@ -354,9 +356,10 @@ static json_t *verdict_object(const struct host_view *v, const char *entry, cons
 	} else {
 		str_copy(verdict, sizeof(verdict), "could be taken");
 		snprintf(sentence, sizeof(sentence), "%s",
-			 !first     ? "The server is Up: taken when those before it can't be."
-			 : v->owner ? "Its preferred server, and Up: it goes there with its next look."
-				    : "Its preferred server, and Up: it is tried first.");
+			 !first                  ? "The server is Up: taken when those before it can't be."
+			 : v->owner && is_frozen ? "Its preferred server, and Up: it goes there when moves are thawed."
+			 : v->owner              ? "Its preferred server, and Up: it goes there with its next look."
+						 : "Its preferred server, and Up: it is tried first.");
 	}
 	api_put_text(o, "entry", entry);
 	api_put_text(o, "server", m ? m->row.name : NULL);
@@ -401,6 +404,14 @@ static void put_why(json_t *o, struct server *s, const struct host_row *row, con
 	api_put_text(o, "why", text);
 	if (!v->is_up)
 		return;
+	if (freeze_is_on(s) && v->is_off_preferred) {
+		struct why frozen = WHY_NONE;
+
+		api_freeze_sentence(&frozen, &s->freeze);
+		snprintf(text, sizeof(text), "%s. It stays until thawHosts.", frozen.text);
+		api_put_text(o, "nextlook", text);
+		return;
+	}
 	if (v->interval <= 0 || lists_algorithm(s) == ALGORITHM_SHUFFLE)
 		snprintf(text, sizeof(text), "It does not look by itself: %s. rebalanceHosts makes it look now.",
 			 lists_algorithm(s) == ALGORITHM_SHUFFLE ? "with shuffle an agent looks once after a new list"
@@ -442,7 +453,7 @@ static void explain_answer(struct api_call *c, const struct host_row *row)
 
 		if (i == 0)
 			preferred = m;
-		json_array_append_new(verdicts, verdict_object(&v, list.items[i], m, i == 0));
+		json_array_append_new(verdicts, verdict_object(&v, list.items[i], m, i == 0, freeze_is_on(s)));
 	}
 	json_object_set_new(o, "verdicts", verdicts);
 	put_why(o, s, row, &v, preferred);
@@ -513,8 +524,14 @@ static void rebalance_then(struct api_call *c, enum err result, const char *sent
 
 static void rebalance_hosts(struct api_call *c)
 {
+	struct why why = WHY_NONE;
 	struct rebalancing *r;
 
+	if (freeze_is_on(c->server)) {
+		api_freeze_sentence(&why, &c->server->freeze);
+		api_fail(c, API_FAILED, CS_RUNTIME, "%s. Nobody is told to move until they are thawed", why.text);
+		return;
+	}
 	if (!api_flag(c, "rerank")) {
 		rebalance_then(c, ERR_OK, "");
 		return;
@@ -554,6 +571,7 @@ static const struct api_field status_fields[] = {
 	{"store", "map", "Does the store work?"},
 	{"answeredby", "string", "The server that tells this"},
 	{"strictness", "boolean", "Agents must present a certificate"},
+	{"freeze", "map", "Whether moves are frozen; since when, by whom, why, and how many agents that keeps away"},
 	{"unsecured", "integer", "Agents connected without a verified certificate"},
 };
 static const struct api_field explain_fields[] = {

@@ -115,6 +115,8 @@ int64_t arrivals_wait_ms(struct server *s, const char *guid)
 
 	pace_update(s, now);
 	promises_expire(s, now);
+	if (freeze_is_on(s))
+		return somewhen(s); /* who hasn't heard it yet; what was promised stands */
 	p = map_get(&s->promise_by_guid, guid);
 	if (!p)
 		return wait_for_token(s, guid, now);

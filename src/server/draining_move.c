@@ -170,7 +170,7 @@ static enum err put_migrate(struct draining *d, const struct host *h, struct msg
 		e = msg_set_texts(&m->msList, &list);
 	if (!e && d->has_algorithm)
 		e = msg_set_text(&m->lbAlgorithm, algorithm_name(d->algorithm));
-	msg_set_i64(&m->lbCheckInterval, lists_interval(s, h->row.cluster_id));
+	msg_set_i64(&m->lbCheckInterval, lists_interval_for(s, &h->row));
 	str_list_deinit(&list);
 	str_list_deinit(&avoid);
 	return e;

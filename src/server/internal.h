@@ -12,6 +12,7 @@
  *   session   one agent's link: startup, claim, ready, ping, requests
  *   clones    two machines with one guid, on two servers
  *   arrivals  the pace at which agents come home
+ *   freeze    nobody moves who need not: an operator's word, from the store
  *   admission after TLS: who is asked to come back later
  *   spreading new lists -> agents (core/spread)
  *   news      what agents are told without asking: heartbeats, how many they are, how their preferred server is
@@ -167,6 +168,8 @@ enum err roster_put_servers(struct server *s, struct server_row *take_rows, size
 const struct str_list *lists_servers(const struct server *s);
 enum algorithm lists_algorithm(const struct server *s);
 int64_t lists_interval(const struct server *s, int64_t cluster_id);
+/* The one that this host should be told: while moves are frozen a CloudStack agent is told not to look. */
+int64_t lists_interval_for(const struct server *s, const struct host_row *h);
 /* The list for one host. A CloudStack agent gets entries without ports. */
 enum err lists_for_host(struct server *s, const struct host_row *h, struct str_list *out) MUST_CHECK;
 /* The same with another algorithm than the one in force. */
@@ -322,6 +325,7 @@ struct session {
 	int64_t agents_told;      /* s->agents_announced that it knows of */
 	int64_t word_msid;        /* the server that it was told about last, and which word; 0: none */
 	uint64_t word_version;
+	bool frozen_told; /* it knows that moves are frozen */
 	bool news_missed; /* it could not be told */
 	struct mono last_ping;
 	int64_t ping_interval_s; /* as it was told */
@@ -412,6 +416,32 @@ void clones_deinit(struct server *s);
 int64_t arrivals_wait_ms(struct server *s, const char *guid);
 void arrivals_deinit(struct server *s);
 
+/* ---- freeze.c ---- */
+
+#define FREEZE_ROW "muster.freeze" /* among the settings in the store, and none that can be set by hand */
+#define FREEZE_REASON_MAX 500      /* bytes */
+
+struct freeze {
+	bool is_on;
+	int64_t since_ms;
+	char *by, *reason;     /* owned; NULL: not known, none was given */
+	struct mono thawed_at; /* CloudStack agents are on their way back to the interval in force; {0}: all are */
+};
+/* What the row's value says. Whatever stands there, it is frozen; ERR_NOMEM leaves texts out. */
+void freeze_read(struct freeze *out, const char *value);
+void freeze_deinit(struct freeze *f);
+/* The row's value, new text; NULL: out of memory. */
+char *freeze_value(int64_t since_ms, const char *by, const char *reason);
+/* NULL: not frozen. */
+const struct config_row *freeze_row(const struct config_row *rows, size_t n);
+/* The settings were read from the store. */
+void freeze_load(struct server *s, const struct config_row *rows, size_t n);
+/* Nobody is to move who need not: asked by whatever would have agents move. */
+bool freeze_is_on(const struct server *s);
+/* Does this host's agent, which hears no news, have to be told that it must not look for its preferred server? */
+bool freeze_stops_looks(const struct server *s, const struct host_row *h, int64_t interval_s);
+void freeze_tick(struct server *s); /* every second */
+
 /* requests.c */
 struct request_params {
 	bool continue_on_error;
@@ -498,6 +528,8 @@ void news_compare(struct server *s, struct host *h);
 void news_look_again(struct session *x);
 /* Its list is another one: whatever it was told of its preferred server may be about an entry that it had. */
 void news_new_list(struct session *x);
+/* There are, and they can't wait for the next tick. */
+void news_at_once(struct server *s);
 /* Tells everybody, a slice a turn, if there are news. */
 void news_run(struct server *s);
 void news_stop(struct server *s);
@@ -743,6 +775,8 @@ struct server {
 	struct list promises;         /* of tokens, by time */
 	struct map promise_by_guid;
 	size_t n_promises;
+
+	struct freeze freeze;
 
 	/* news.c */
 	int64_t heartbeat_ms;     /* interval in force; 0: not started */

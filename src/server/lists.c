@@ -24,6 +24,13 @@ int64_t lists_interval(const struct server *s, int64_t cluster_id)
 	return config_number(s, "indirect.agent.lb.check.interval", cluster_id);
 }
 
+int64_t lists_interval_for(const struct server *s, const struct host_row *h)
+{
+	int64_t interval = lists_interval(s, h->cluster_id);
+
+	return freeze_stops_looks(s, h, interval) ? 0 : interval;
+}
+
 enum err lists_entry_of(const struct server_row *row, char *out, size_t size)
 {
 	return server_entry_make(out, size, row->address, row->port);

@@ -4,6 +4,7 @@
  *   heartbeatMs   how often both ends of the link show that they are alive (core/heartbeat)
  *   agents        how many this server has: for the first dial after losing it (core/first_dial)
  *   preferred...  how the agent's preferred server is, when that is another one (core/failback)
+ *   frozen        nobody goes home now (freeze.c)
  *
  * What is true now is compared with what each agent was told last: after its Ready, when its list changes, and for
  * everybody, a slice a turn, when something has changed. Nothing is queued: an agent that does not read is passed over,
@@ -221,7 +222,7 @@ static enum err send_with_heartbeat(struct session *x, const struct batch *b)
 }
 
 struct news {
-	bool heartbeat, agents;
+	bool heartbeat, agents, frozen;
 	struct member_server *about; /* NULL: no word is due */
 	char entry[SERVER_HOST_MAX + 9];
 };
@@ -233,8 +234,9 @@ static bool is_due(struct session *x, struct news *n)
 
 	n->heartbeat = x->heartbeat_ms != s->heartbeat_ms;
 	n->agents = x->agents_told != s->agents_announced;
+	n->frozen = x->frozen_told != freeze_is_on(s);
 	n->about = m && (x->word_msid != m->row.msid || x->word_version != m->word_version) ? m : NULL;
-	return n->heartbeat || n->agents || n->about;
+	return n->heartbeat || n->agents || n->frozen || n->about;
 }
 
 static enum err tell(struct session *x, const struct news *n)
@@ -248,6 +250,8 @@ static enum err tell(struct session *x, const struct news *n)
 		msg_set_i64(&m->heartbeatMs, s->heartbeat_ms);
 	if (m && n->agents)
 		msg_set_i64(&m->agents, s->agents_announced);
+	if (m && n->frozen)
+		msg_set_bool(&m->frozen, freeze_is_on(s));
 	if (m && n->about)
 		e = put_word(s, m, n->about, n->entry);
 	if (!e)
@@ -257,6 +261,8 @@ static enum err tell(struct session *x, const struct news *n)
 		return e;
 	if (n->agents)
 		x->agents_told = s->agents_announced;
+	if (n->frozen)
+		x->frozen_told = freeze_is_on(s);
 	if (n->about) {
 		x->word_msid = n->about->row.msid;
 		x->word_version = n->about->word_version;
@@ -338,6 +344,15 @@ void news_run(struct server *s)
 	s->news_cursor = 0;
 	s->news_later.call = slice;
 	world_later(s->world, &s->news_later);
+}
+
+void news_at_once(struct server *s)
+{
+	s->news_due = true;
+	s->news_began = (struct mono){0};
+	/* A walk that is under way begins anew: comparing twice does no harm. */
+	s->news_cursor = 0;
+	news_run(s);
 }
 
 void news_stop(struct server *s)

@@ -165,6 +165,7 @@ struct server *server_free(struct server *s)
 	host_events_deinit(s);
 	join_deinit(s);
 	arrivals_deinit(s);
+	freeze_deinit(&s->freeze);
 	clones_deinit(s);
 	roster_deinit(s);
 	placement_deinit(s);

@@ -99,7 +99,7 @@ static bool is_outdated(struct server *s, const struct host *h)
 	const struct session *x = h->session;
 
 	return x && x->state == SESSION_READY &&
-	       (!lists_is_current(s, &h->row, x->reported) || x->interval_told != lists_interval(s, h->row.cluster_id));
+	       (!lists_is_current(s, &h->row, x->reported) || x->interval_told != lists_interval_for(s, &h->row));
 }
 
 /*
@@ -117,7 +117,7 @@ static bool is_being_told(struct server *s, const struct host *h)
 {
 	const struct telling *t = h->session->telling;
 
-	return t && t->interval == lists_interval(s, h->row.cluster_id) && t->avoid_version == s->avoid_version &&
+	return t && t->interval == lists_interval_for(s, &h->row) && t->avoid_version == s->avoid_version &&
 	       lists_is_current(s, &h->row, t->list);
 }
 
@@ -181,6 +181,11 @@ void spreading_trigger_all(struct server *s)
 	struct host *h;
 	size_t cursor = 0;
 
+	/* The operator was told so, unless both were said in the same moment. */
+	if (freeze_is_on(s)) {
+		log_warn(s->log, "agents are not told to look for their preferred servers: moves are frozen");
+		return;
+	}
 	while ((h = roster_next(s, &cursor)))
 		if (h->session)
 			h->session->trigger = true;
@@ -269,7 +274,7 @@ static enum err put_list(struct server *s, struct host *h, struct msg_setup_ms_l
 		e = msg_set_texts(&m->avoidMsList, &avoid);
 	if (!e)
 		e = msg_set_text(&m->lbAlgorithm, algorithm_name(lists_algorithm(s)));
-	t->interval = lists_interval(s, h->row.cluster_id);
+	t->interval = lists_interval_for(s, &h->row);
 	t->avoid_version = s->avoid_version;
 	msg_set_i64(&m->lbCheckInterval, t->interval);
 	t->trigger = h->session->trigger;

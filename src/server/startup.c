@@ -655,11 +655,14 @@ static enum err put_ready(struct session *x, struct host *h, struct msg_ready *m
 	msg_set_i64(&m->dcId, h->row.zone_id);
 	msg_set_i64(&m->hostId, h->row.id);
 	msg_set_bool(&m->enableHumanReadableSizes, true);
-	r->interval = lists_interval(s, h->row.cluster_id);
+	r->interval = lists_interval_for(s, &h->row);
 	r->avoid_version = s->avoid_version;
 	msg_set_i64(&m->lbCheckInterval, r->interval);
 	if (h->row.is_muster)
 		msg_set_i64(&m->musterHeartbeatMs, x->heartbeat_ms);
+	x->frozen_told = h->row.is_muster && freeze_is_on(s);
+	if (x->frozen_told)
+		msg_set_bool(&m->musterFrozen, true);
 	e = msg_set_text(&m->hostUuid, h->row.uuid);
 	if (!e)
 		e = msg_set_text(&m->hostName, h->row.name);
@@ -867,7 +870,8 @@ static bool may_come_home(struct session *x, const struct header *h, const struc
 	if (!wait_ms)
 		return true;
 	startup_put_off(x, h, wait_ms, NULL,
-			config_number(x->server, "agent.failback.rate", 0)
+			freeze_is_on(x->server) ? "moves are frozen: no agent comes home now"
+			: config_number(x->server, "agent.failback.rate", 0)
 				? "agents come home at the pace of agent.failback.rate: wait for your turn"
 				: "no agent comes home now: agent.failback.rate is 0");
 	return false;
