@@ -147,14 +147,36 @@ char *host_status_text(const json_t *host)
 	return text_or_die("%s%s%s", json_text(host, "state", "?"), trouble ? ", " : "", trouble ? trouble : "");
 }
 
-void print_off_preferred(const struct cli *c, FILE *to, int64_t n, int64_t interval)
+bool is_frozen(const json_t *record)
 {
+	return json_flag(record, "musterfrozen", false);
+}
+
+bool any_is_frozen(const json_t *records)
+{
+	size_t i;
+	json_t *r;
+
+	json_array_foreach (records, i, r) {
+		if (is_frozen(r))
+			return true;
+	}
+	return false;
+}
+
+void print_off_preferred(const struct cli *c, FILE *to, int64_t n, const json_t *status)
+{
+	int64_t interval = json_number(status, "interval", 0);
+	bool frozen = json_flag(json_object_get(status, "freeze"), "frozen", false);
 	const char *on = to == stdout ? tint_on(c, TINT_CAREFUL) : "", *end = to == stdout ? tint_off(c) : "";
 	char agents[FORMAT_MAX], every[FORMAT_MAX];
 	const char *are = n == 1 ? "is" : "are", *them = n == 1 ? "it" : "them";
 
 	format_count(agents, n, "agent");
-	if (interval > 0)
+	if (frozen)
+		fprintf(to, "\n%s%s %s not on the preferred server%s and will stay away from it until `muster thaw`.\n",
+			on, agents, are, end);
+	else if (interval > 0)
 		fprintf(to, "\n%s%s %s not on the preferred server%s and will look for it within %s or so.\n", on,
 			agents, are, end, format_seconds(every, interval));
 	else

@@ -27,7 +27,11 @@ void print_drains(const json_t *servers);
 enum tint host_tint(const json_t *host);
 /* "Up", "Up, reconnecting", "Up, suspect": a new string. */
 char *host_status_text(const json_t *host);
-/* How many agents are away from their preferred server, and what brings them there. */
-void print_off_preferred(const struct cli *c, FILE *to, int64_t n, int64_t interval);
+/* How many agents are away from their preferred server, and what brings them there; `status` of getMusterStatus. */
+void print_off_preferred(const struct cli *c, FILE *to, int64_t n, const json_t *status);
+/* Are moves frozen, as a record of the API has it ("musterfrozen")? */
+bool is_frozen(const json_t *record);
+/* Does one of the array say so? */
+bool any_is_frozen(const json_t *records);
 /* The small number that people and lists count by. */
 int64_t host_number(const json_t *host);

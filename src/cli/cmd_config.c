@@ -153,22 +153,24 @@ static void advise_off_preferred(struct cli *c, const char *name)
 {
 	static const char *const about_lists[] = {"host", "indirect.agent.lb.algorithm",
 						  "indirect.agent.lb.check.interval"};
-	json_t *status, *hosts, *h;
-	int64_t interval = 0, n = 0;
-	bool matters = false;
+	json_t *answer, *status, *hosts, *h;
+	int64_t n;
+	bool matters = false, stay;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(about_lists); i++)
 		matters = matters || str_equal(name, about_lists[i]);
-	status = matters && !c->json ? cli_ask(c, "getMusterStatus", NULL) : NULL;
-	if (!status)
+	answer = matters && !c->json ? cli_ask(c, "getMusterStatus", NULL) : NULL;
+	if (!answer)
 		return;
-	interval = json_number(json_object_get(status, "musterstatus"), "interval", 0);
-	n = json_number(json_object_get(status, "musterstatus"), "offpreferred", 0);
-	json_decref(status);
-	hosts = interval ? NULL : cli_list(c, "listHosts", "host", NULL);
-	if (!hosts)
+	status = json_object_get(answer, "musterstatus");
+	stay = !json_number(status, "interval", 0) || json_flag(json_object_get(status, "freeze"), "frozen", false);
+	n = json_number(status, "offpreferred", 0);
+	hosts = stay ? cli_list(c, "listHosts", "host", NULL) : NULL;
+	if (!hosts) {
+		json_decref(answer);
 		return;
+	}
 	/* The new lists are still on their way: what counts is the one each should have. Shuffle draws its own. */
 	if (json_array_size(hosts) && json_object_get(json_array_get(hosts, 0), "musterexpected"))
 		n = 0;
@@ -180,7 +182,8 @@ static void advise_off_preferred(struct cli *c, const char *name)
 	}
 	json_decref(hosts);
 	if (n)
-		print_off_preferred(c, stderr, n, interval);
+		print_off_preferred(c, stderr, n, status);
+	json_decref(answer);
 }
 
 static int print_changed(struct cli *c, const json_t *answer, const char *name, const char *before)

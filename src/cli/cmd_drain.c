@@ -253,6 +253,10 @@ int cmd_drain(struct cli *c, int argc, char **argv)
 			    "force=true", "--force");
 	if (!answer)
 		return CLI_FAILED;
+	if (is_frozen(json_object_get(answer, "prepareformaintenance")))
+		cli_advise(
+			c,
+			"Moves are frozen; what you ask for is done all the same, and nobody returns until `muster thaw`.");
 	if (!no_wait) {
 		exit_code = watch_and_report(c, id, name);
 	} else {
@@ -299,6 +303,9 @@ int cmd_undrain(struct cli *c, int argc, char **argv)
 		return CLI_FAILED;
 	if (c->json)
 		cli_print_json(answer, false);
+	else if (is_frozen(json_object_get(answer, "cancelmaintenance")))
+		printf("%s takes agents again; moves are frozen, so those that prefer it stay away until `muster thaw`.\n",
+		       name);
 	else if (no_rebalance)
 		printf("%s takes agents again.\n", name);
 	else

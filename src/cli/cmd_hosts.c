@@ -51,6 +51,9 @@ static void print_table(const struct cli *c, const json_t *hosts)
 	}
 	table_print(t);
 	table_free(t);
+	if (any_is_frozen(hosts))
+		printf("%sMoves are frozen%s: who could be on the preferred server stays away until `muster thaw`.\n",
+		       tint_on(c, TINT_CAREFUL), tint_off(c));
 }
 
 /* Those that the server can't choose for us. */

@@ -35,6 +35,9 @@ static void print_table(const struct cli *c, const json_t *servers)
 	table_print(t);
 	table_free(t);
 	print_drains(servers);
+	if (any_is_frozen(servers))
+		printf("%sMoves are frozen%s: no agent goes home until `muster thaw`; `muster status` says since when and why.\n",
+		       tint_on(c, TINT_CAREFUL), tint_off(c));
 }
 
 int cmd_servers(struct cli *c, int argc, char **argv)

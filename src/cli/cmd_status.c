@@ -235,7 +235,28 @@ static void print_warnings(const struct cli *c, const json_t *status)
 		printf("\n%sAgents without a certificate are let in%s: ca.plugin.root.auth.strictness is false.\n", on,
 		       end);
 	if (off)
-		print_off_preferred(c, stdout, off, json_number(status, "interval", 0));
+		print_off_preferred(c, stdout, off, status);
+}
+
+/* First of all, before anybody wonders why agents are not where they belong. */
+static void print_freeze(const struct cli *c, const json_t *status)
+{
+	const json_t *f = json_object_get(status, "freeze");
+	const char *by = json_text(f, "by", "an unknown account"), *reason = json_text(f, "reason", NULL);
+	char date[FORMAT_MAX], time[FORMAT_MAX], agents[FORMAT_MAX];
+	int64_t n = json_number(f, "kept", 0);
+
+	if (!json_flag(f, "frozen", false))
+		return;
+	printf("%sMOVES ARE FROZEN%s since %s (%s), by %s%s%s.\n", tint_on(c, TINT_BAD), tint_off(c),
+	       format_date(date, json_text(f, "since", "?")), format_seconds(time, json_number(f, "seconds", 0)), by,
+	       reason ? ": " : "", reason ? reason : "");
+	if (n)
+		printf("%s could be on the preferred server and %s kept away from it by that. ",
+		       format_count(agents, n, "agent"), n == 1 ? "is" : "are");
+	else
+		printf("No agent is kept away from its preferred server by that. ");
+	printf("`muster thaw` ends it.\n\n");
 }
 
 int cmd_status(struct cli *c, int argc, char **argv)
@@ -257,6 +278,7 @@ int cmd_status(struct cli *c, int argc, char **argv)
 	if (c->json) {
 		cli_print_json(status, false);
 	} else {
+		print_freeze(c, status);
 		print_servers(c, servers);
 		print_absent(servers);
 		print_drains(servers);

@@ -53,6 +53,8 @@ const struct command commands[] = {
 	{ "rebalance", cmd_rebalance, NULL,             "have every agent go to its preferred server now" },
 	{ "drain",     cmd_drain,     NULL,             "move all agents away from a management server, for its maintenance" },
 	{ "undrain",   cmd_undrain,   NULL,             "take a management server back into service" },
+	{ "freeze",    cmd_freeze,    NULL,             "stop all moves that are not needed, during an incident" },
+	{ "thaw",      cmd_thaw,      NULL,             "let agents go to their preferred servers again" },
 	{ "host",      NULL,          host_commands,    "one host: add, rm, reconnect, check, stats, rejoin, allow-weaker" },
 	{ "server",    NULL,          server_commands,  "one management server: token, rm" },
 	{ "token",     NULL,          token_commands,   "join tokens: create, list, revoke" },
