@@ -827,6 +827,8 @@ static void bring_back(struct cluster *c)
 	/* Nor is anybody kept from coming home for ever. */
 	if (str_equal(cluster_setting(c, "agent.failback.rate"), "0"))
 		cluster_set(c, NULL, "agent.failback.rate", NULL);
+	if (c->frozen_us)
+		cluster_call(c, "thawHosts");
 	for (size_t i = 0; i < c->n_servers; i++) {
 		struct sim_server *s = c->servers[i];
 		enum server_state state = cluster_state_of(c, s);

@@ -118,6 +118,7 @@ struct cluster {
 	struct list settings; /* struct setting */
 	unsigned calls;       /* API calls without an answer */
 	bool is_calmed;       /* servers that are in maintenance, or were shut down, are brought back */
+	int64_t frozen_us;    /* moves.c: since when the store says that moves are frozen; 0: they are not */
 	bool steady;          /* a scenario says that from now on no agent may be without a link for a moment */
 	int64_t troubled_us;  /* the network: when it was not well last */
 	struct list flights;  /* flights.c: commands to agents */

@@ -100,6 +100,16 @@ static enum err thaw(struct cluster *c, struct why *why)
 	return tell(c, why, "thaw all");
 }
 
+static enum err freeze_moves(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "freeze moves");
+}
+
+static enum err thaw_moves(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "thaw moves");
+}
+
 static enum err cut(struct cluster *c, struct why *why)
 {
 	char who[16];
@@ -232,10 +242,11 @@ static const struct {
 	enum err (*call)(struct cluster *c, struct why *why);
 	unsigned weight;
 } kinds[] = {
-	{kill_server, 12}, {start_server, 14}, {kill_agent, 6}, {start_agents, 8},  {kill_all, 2},     {freeze, 5},
-	{thaw, 6},         {cut, 8},           {heal, 8},       {set_algorithm, 6}, {set_interval, 6}, {set_host, 4},
-	{drain, 7},        {undrain, 7},       {shut_down, 2},  {add_host, 5},      {delete_host, 3},  {store, 6},
-	{disk, 6},         {clock_jump, 2},    {network, 4},    {set_other, 5},     {rebalance, 4},
+	{kill_server, 12}, {start_server, 14}, {kill_agent, 6}, {start_agents, 8}, {kill_all, 2},
+	{freeze, 5},       {thaw, 6},          {cut, 8},        {heal, 8},         {set_algorithm, 6},
+	{set_interval, 6}, {set_host, 4},      {drain, 7},      {undrain, 7},      {shut_down, 2},
+	{add_host, 5},     {delete_host, 3},   {store, 6},      {disk, 6},         {clock_jump, 2},
+	{network, 4},      {set_other, 5},     {rebalance, 4},  {freeze_moves, 3}, {thaw_moves, 5},
 };
 
 static enum err any_event(struct cluster *c, struct why *why)

@@ -77,6 +77,7 @@ static enum err derive(struct truth *t)
 	const char *interval = setting_in(t, KEY_INTERVAL);
 	enum err e = ERR_OK;
 
+	t->is_frozen = freeze_row(t->settings, t->n_settings) != NULL;
 	t->algorithm = ALGORITHM_STATIC;
 	if (algorithm && !algorithm_from_text(algorithm, &t->algorithm))
 		return ERR_INVALID;

@@ -28,6 +28,7 @@ struct truth {
 	struct str_list list; /* that lists are made from */
 	enum algorithm algorithm;
 	int64_t interval;
+	bool is_frozen; /* moves are */
 };
 
 /* The machine that an entry of a list means; NULL: none of the cluster's. */

@@ -5,6 +5,7 @@
  *                   stopped, frozen, cut off or without its store, the network lost packets; never because it was on
  *                   its way home, was asked to leave, or told to look
  *   the pace        those that come home to a server are never more than its burst and its rate times any time
+ *   freeze          while moves are frozen nobody is on the way home, and nobody is let in who comes home
  *   home            on its preferred server within a check interval and 10 s, from when nothing is in its way
  *
  * What a machine suffers is remembered for a while: its consequences come later.
@@ -15,6 +16,9 @@
 #define HOME_US (10 * SECOND_US)
 /* A promise is good for 30 s beyond its time, which is 60 s away at most. */
 #define PROMISED_US (95 * SECOND_US)
+/* From the word in the store until every agent has heard it; and until who was let in before that is Ready. */
+#define FREEZE_US (SECOND_US + SECOND_US / 4)
+#define FREEZE_LET_IN_US (2 * SECOND_US)
 /* From when one is let in until it is Ready: those that were let in evenly come unevenly. */
 #define UNEVEN_US SECOND_US
 
@@ -112,6 +116,47 @@ static void look_at_arrival(struct sim_agent *a, const struct agent_view *v, str
 			 s->arrived.level, (long long)s->arrived.rate, s->name);
 }
 
+/* ---- freeze ---- */
+
+static void freeze_update(struct cluster *c, const struct truth *t)
+{
+	if (!t->is_frozen)
+		c->frozen_us = 0;
+	else if (!c->frozen_us)
+		c->frozen_us = sim_now_us(c->sim) + 1;
+}
+
+static bool is_frozen_for(const struct cluster *c, int64_t us)
+{
+	return c->frozen_us && sim_now_us(c->sim) - c->frozen_us > us;
+}
+
+/* Its server has told it by now. (A second link may be on its way through its startup since before that.) */
+static void look_at_verdict(struct cluster *c, struct sim_agent *a)
+{
+	struct sim_server *on;
+	struct agent_view v;
+
+	if (!a->agent || !is_frozen_for(c, FREEZE_US) || !agent_is_quiet(a) || !network_is_quiet(c))
+		return;
+	agent_look(a->agent, &v);
+	on = v.state == AGENT_UP ? server_at(c, v.connected) : NULL;
+	if (!on || !v.is_muster || v.moving || !server_is_quiet(on) || !can_talk(c, a->node, on->node))
+		return;
+	if (v.failback != FAILBACK_FROZEN && v.failback != FAILBACK_HOME)
+		sim_fail(c->sim, "freeze: moves are frozen, and agent %s on server %s thinks of going home (%s)",
+			 a->name, on->name, failback_verdict_name(v.failback));
+}
+
+static void look_at_frozen_arrival(struct sim_agent *a, const struct agent_view *v, struct sim_server *s)
+{
+	struct cluster *c = a->cluster;
+
+	if (is_frozen_for(c, FREEZE_LET_IN_US) && v->is_muster && str_equal(v->purpose, "preferred") &&
+	    agent_is_quiet(a) && network_is_quiet(c) && server_is_quiet(s))
+		sim_fail(c->sim, "freeze: moves are frozen, and agent %s has come home to server %s", a->name, s->name);
+}
+
 void moves_changed(struct sim_agent *a)
 {
 	struct sim_server *on = NULL;
@@ -124,8 +169,10 @@ void moves_changed(struct sim_agent *a)
 		on = server_at(a->cluster, v.connected);
 	else
 		look_at_loss(a, &v);
-	if (on && a->was_on && on != a->was_on)
+	if (on && a->was_on && on != a->was_on) {
 		look_at_arrival(a, &v, on);
+		look_at_frozen_arrival(a, &v, on);
+	}
 	a->was_on = on;
 	a->was_muster = v.is_muster;
 }
@@ -152,7 +199,7 @@ static bool could_be_home(struct cluster *c, const struct truth *t, struct sim_a
 {
 	struct sim_server *on = server_at(c, v->connected);
 
-	return on && home && home != on && v->state == AGENT_UP && v->interval_s > 0 &&
+	return !c->frozen_us && on && home && home != on && v->state == AGENT_UP && v->interval_s > 0 &&
 	       !str_equal(v->algorithm, "shuffle") && network_is_quiet(c) && agent_is_quiet(a) && server_is_quiet(on) &&
 	       server_is_quiet(home) && is_old_enough(home, v) && server_is_up_in(t, home) &&
 	       server_is_accepting(home->server) && !is_avoided(c, v, home) && can_talk(c, a->node, home->node) &&
@@ -195,6 +242,9 @@ void moves_look(struct cluster *c, const struct truth *t)
 	for (size_t i = 0; i < c->n_servers; i++)
 		if (c->servers[i]->server && c->servers[i]->state == PROGRAM_UP)
 			account_update(c->servers[i]);
-	list_for (a, &c->agents, struct sim_agent, in_agents)
+	freeze_update(c, t);
+	list_for (a, &c->agents, struct sim_agent, in_agents) {
+		look_at_verdict(c, a);
 		look_for_home(c, t, a);
+	}
 }

@@ -10,6 +10,7 @@
  *   settle  [60s]                   until all is calm (invariants.c), and then a while more
  *   kill, poweroff, start, stop, freeze, thaw  WHO...   a server, an agent, servers, agents, all
  *   cut A B | cut-oneway A B        packets (from A to B); several names: joined by commas
+ *   freeze  moves | thaw moves      what an operator does: nobody moves who need not
  *   heal                            all cuts
  *   calm                            everything is mended and started
  *   steady  on|off                  from now on no agent may be without a link for a moment
