@@ -1,7 +1,7 @@
 /*
  * What a muster server tells without being asked (muster.NewsCommand): how often heartbeats come, how many agents it
- * has, how the preferred server is, whether moves are frozen. Nothing is answered. It is a peer that says so: what makes
- * no sense is passed over.
+ * has, how the preferred server is, whether moves are frozen. Nothing is answered. It is a peer that says so: what
+ * makes no sense is passed over.
  */
 #include "client/engine.h"
 

@@ -1148,6 +1148,8 @@ static void send_ready(struct fake_server *s, struct link *l)
 		msg_set_i64(&m->lbCheckInterval, s->interval);
 	if (s->heartbeat_ms)
 		msg_set_i64(&m->musterHeartbeatMs, s->heartbeat_ms);
+	if (s->is_frozen)
+		msg_set_bool(&m->musterFrozen, true);
 	link_set_heartbeat(l, s->heartbeat_ms);
 	send_batch(l, &h, &b);
 	batch_deinit(&b);

@@ -94,6 +94,7 @@ struct fake_server {
 	bool answers_pings;
 	int64_t ping_s;
 	int64_t heartbeat_ms; /* 0: none; in Ready, and sent by itself */
+	bool is_frozen;       /* in Ready */
 	int64_t proving_ms;   /* between heartbeats before Ready; 0: none */
 	int64_t retry_ms;     /* > 0: startups are asked to come back after that; muster servers */
 	const char *sends_to; /* with retry_ms: the server to try meanwhile; NULL: none */

@@ -187,6 +187,38 @@ static const struct fake_answer drains[] = {
 	{NULL},
 };
 
+#define FROZEN                                                                                                           \
+	"\"frozen\":true,\"since\":\"2026-01-15T08:00:02+0000\",\"seconds\":190,\"by\":\"local\",\"reason\":\"switch 3 " \
+	"burns\",\"kept\":1"
+#define FROZEN_SERVER                                                                                                  \
+	"{\"id\":\"s1\",\"name\":\"M1\",\"state\":\"Up\",\"version\":\"0.1.0\",\"ipaddress\":\"10.0.0.1\","            \
+	"\"agentscount\":2,\"musterfrozen\":true}"
+#define FROZEN_HOST                                                                                                            \
+	"{\"id\":\"11111111-0000-4000-8000-000000000001\",\"name\":\"H1\",\"state\":\"Up\",\"musterhostid\":1,\"musterlist\":" \
+	"[\"M1\",\"M2\"],\"musterpreferred\":\"M1\",\"musterconnected\":\"M2\",\"mustersecured\":true,"                        \
+	"\"musterexpected\":[\"M1\",\"M2\"],\"musterfrozen\":true}"
+static const struct fake_answer frozen[] = {
+	{"getMusterStatus", NULL, 0,
+	 STATUS("60", "1", "true", "{\"ok\":true,\"failingseconds\":0,\"waiting\":0},\"freeze\":{" FROZEN "}")},
+	{"listHosts", NULL, 0, "{\"listhostsresponse\":{\"count\":1,\"host\":[" FROZEN_HOST "]}}"},
+	{"listManagementServers", NULL, 0,
+	 "{\"listmanagementserversresponse\":{\"count\":1,\"managementserver\":[" FROZEN_SERVER "]}}"},
+	{"listConfigurations", NULL, 0,
+	 "{\"listconfigurationsresponse\":{\"count\":1,\"configuration\":[" SETTING("static") "]}}"},
+	{"updateConfiguration", NULL, 0,
+	 "{\"updateconfigurationresponse\":{\"configuration\":" SETTING("roundrobin") "}}"},
+	{"freezeHosts", "reason=again\n", 530,
+	 "{\"freezehostsresponse\":{\"uuidList\":[],\"errorcode\":530,\"cserrorcode\":4250,\"errortext\":\"Nothing was changed: Moves are "
+	 "frozen since 2026-01-15T08:00:02+0000 by local: switch 3 burns\"}}"},
+	{"freezeHosts", NULL, 0, "{\"freezehostsresponse\":{\"freezehosts\":{" FROZEN "}}}"},
+	{"thawHosts", NULL, 0, "{\"thawhostsresponse\":{\"thawhosts\":{\"frozen\":false,\"seconds\":190}}}"},
+	{"prepareForMaintenance", NULL, 0,
+	 "{\"prepareformaintenanceresponse\":{\"prepareformaintenance\":{\"state\":\"PreparingForMaintenance\",\"musterfrozen\":true}}}"},
+	{"cancelMaintenance", NULL, 0,
+	 "{\"cancelmaintenanceresponse\":{\"cancelmaintenance\":{\"state\":\"Up\",\"musterfrozen\":true}}}"},
+	{NULL},
+};
+
 struct row {
 	const char *words;
 	const char *golden; /* stdout; NULL: nothing */
@@ -316,6 +348,29 @@ static void drains_end_in_words(void **state)
 	fake_server_stop(s);
 }
 
+static void a_freeze_is_said_wherever_it_matters(void **state)
+{
+	static const struct row rows[] = {
+		{"freeze --reason 'switch 3 burns'", "freeze", 0, "`muster thaw` ends it, `muster status` shows it."},
+		{"freeze --json", "freeze_json", 0, NULL},
+		{"freeze --reason again", NULL, 1,
+		 "muster freeze: Nothing was changed: Moves are frozen since 2026-01-15T08:00:02+0000 by local: switch 3 burns\n"},
+		{"freeze now", NULL, 2, "now"},
+		{"thaw", "thaw", 0, NULL},
+		{"status", "status_frozen", 0, NULL},
+		{"servers", "servers_frozen", 0, NULL},
+		{"hosts", "hosts_frozen", 0, NULL},
+		{"drain M1 --no-wait", "drain_no_wait", 0, "nobody returns until `muster thaw`."},
+		{"undrain M1", "undrain_frozen", 0, NULL},
+		{"config set indirect.agent.lb.algorithm roundrobin", "config_set", 0,
+		 "1 agent is not on the preferred server and will stay away from it until `muster thaw`."},
+	};
+	struct fake_server *s = fake_server_start(frozen);
+
+	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
+	fake_server_stop(s);
+}
+
 static void drains_ask_what_they_should(void **state)
 {
 	static const struct {
@@ -377,6 +432,9 @@ static void commands_ask_what_they_should(void **state)
 		{"host rejoin 2", "command=createRejoinToken\nhostid=2\nresponse=json\n\n"},
 		{"host add kvm5 10.0.0.5 --cluster c2",
 		 "clustername=c2\ncommand=addHost\nhypervisor=KVM\nname=kvm5\nresponse=json\nurl=http://10.0.0.5\n\n"},
+		{"freeze --reason 'a b'", "command=freezeHosts\nreason=a b\nresponse=json\n\n"},
+		{"freeze", "command=freezeHosts\nresponse=json\n\n"},
+		{"thaw", "command=thawHosts\nresponse=json\n\n"},
 		{"rebalance --rerank", "command=rebalanceHosts\nrerank=true\nresponse=json\n\n"},
 		{"server rm M1", "command=removeManagementServer\nid=s1\nresponse=json\n\n"},
 		{"api listHosts 'keyword=a b&c=d'", "command=listHosts\nkeyword=a b&c=d\nresponse=json\n\n"},
@@ -479,6 +537,7 @@ int main(void)
 		cmocka_unit_test(commands_print_the_golden_text),
 		cmocka_unit_test(an_empty_or_calm_cluster_says_so),
 		cmocka_unit_test(drains_end_in_words),
+		cmocka_unit_test(a_freeze_is_said_wherever_it_matters),
 		cmocka_unit_test(drains_ask_what_they_should),
 		cmocka_unit_test(a_terminal_gets_colours_and_its_width),
 		cmocka_unit_test(commands_ask_what_they_should),

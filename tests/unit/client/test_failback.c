@@ -18,6 +18,7 @@ struct news {
 	int64_t uptime_ms;
 	int64_t agents;
 	int64_t heartbeat_ms; /* 0: absent */
+	enum { FREEZE_ABSENT, FREEZE, THAW } freeze;
 };
 
 static void fill_news(void *fields, void *user)
@@ -29,6 +30,8 @@ static void fill_news(void *fields, void *user)
 		msg_set_i64(&m->heartbeatMs, n->heartbeat_ms);
 	if (n->agents)
 		msg_set_i64(&m->agents, n->agents);
+	if (n->freeze)
+		msg_set_bool(&m->frozen, n->freeze == FREEZE);
 	if (!n->preferred)
 		return;
 	assert_int_equal(msg_set_text(&m->preferred, n->preferred), ERR_OK);
@@ -236,6 +239,7 @@ static void the_question_is_asked_again_while_it_proves_itself(void **state)
 		{"avoided now", {0}, M2, NULL, FAILBACK_AVOIDED},
 		{"down now", {.preferred = M2, .state = "Down"}, NULL, NULL, FAILBACK_NOT_UP},
 		{"full now", {.preferred = M2, .refuses = true}, NULL, NULL, FAILBACK_NOT_ACCEPTING},
+		{"frozen now", {.preferred = M2, .uptime_ms = 30000, .freeze = FREEZE}, NULL, NULL, FAILBACK_FROZEN},
 		{"not the preferred one any more", {0}, NULL, M1 "," M2, FAILBACK_HOME},
 	};
 
@@ -664,6 +668,138 @@ static void who_was_told_goes_when_the_server_is_up(void **state)
 	bench_teardown(&b);
 }
 
+/* ---- freeze ---- */
+
+static void while_moves_are_frozen_nobody_goes(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t interval;
+		bool in_ready, is_told, has_new_list;
+	} rows[] = {
+		{"a regular look", 5, false, false, false}, {"known with Ready", 5, true, false, false},
+		{"told to look", 5, false, true, false},    {"told, without an interval", 0, false, true, false},
+		{"a new list", 5, false, false, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct bench b;
+
+		bench_setup(&b, M2 "," M1 "@static", NULL);
+		b.m1 = fake_server_new(b.f, M1, FAKE_MUSTER);
+		b.m1->interval = rows[i].interval;
+		b.m1->heartbeat_ms = 1000;
+		b.m1->is_frozen = rows[i].in_ready;
+		bench_start(&b);
+		bench_run(&b, 100);
+		b.m2 = fake_server_new(b.f, M2, FAKE_MUSTER);
+		b.m2->heartbeat_ms = 1000;
+		tell(b.m1, &(struct news){.preferred = M2,
+					  .uptime_ms = 60000,
+					  .freeze = rows[i].in_ready ? FREEZE_ABSENT : FREEZE});
+		bench_run(&b, 10);
+		check_row(&rows[i], bench_look(&b).failback == FAILBACK_FROZEN);
+		if (rows[i].is_told)
+			agent_check_preferred(b.agent);
+		if (rows[i].has_new_list)
+			bench_send_list(b.m1, &(struct list_fill){.servers = M2 "," M1 "," M3,
+								  .algorithm = "roundrobin",
+								  .interval = rows[i].interval});
+		bench_run(&b, 30000);
+		check_row(&rows[i], str_equal(bench_connected(&b), M1));
+		check_row(&rows[i], b.m2->n_links == 0);
+		tell(b.m1, &(struct news){.preferred = M2, .uptime_ms = 90000, .freeze = THAW});
+		bench_run(&b, 5000 + PROVEN_MS);
+		/* An order from before the thaw is over; the interval goes on. */
+		check_row(&rows[i], str_equal(bench_connected(&b), rows[i].interval ? M2 : M1));
+		bench_run(&b, 20000);
+		check_row(&rows[i], str_equal(bench_connected(&b), rows[i].interval ? M2 : M1));
+		bench_teardown(&b);
+	}
+}
+
+/* What is dialled is given up at once, an order to go is forgotten, and what must be goes on. */
+static void a_freeze_ends_what_is_under_way(void **state)
+{
+	struct bench b;
+
+	away(&b, 0);
+	fake_server_stop(b.m2);
+	agent_check_preferred(b.agent);
+	bench_run(&b, 1000);
+	tell(b.m1, &(struct news){.freeze = FREEZE});
+	bench_run(&b, 10);
+	fake_server_start(b.m2);
+	bench_run(&b, 60000);
+	assert_int_equal(b.m2->n_open, 0);
+	assert_int_equal(bench_look(&b).failback, FAILBACK_FROZEN);
+	tell(b.m1, &(struct news){.freeze = THAW});
+	bench_run(&b, 60000);
+	assert_string_equal(bench_connected(&b), M1);
+	assert_int_equal(bench_look(&b).failback, FAILBACK_OFF);
+	/* The server asks it to leave: that is no matter of taste. */
+	tell(b.m1, &(struct news){.freeze = FREEZE});
+	bench_migrate(b.m1, M1);
+	bench_run(&b, 2000);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
+static void who_loses_its_link_goes_wherever_it_can(void **state)
+{
+	struct bench b;
+
+	away(&b, 5);
+	tell(b.m1, &(struct news){.preferred = M2, .uptime_ms = 60000, .freeze = FREEZE});
+	bench_run(&b, 20000);
+	assert_string_equal(bench_connected(&b), M1);
+	fake_server_stop(b.m1);
+	bench_run(&b, 5000);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
+/* The one look that shuffle has is not spent by a freeze. */
+static void shuffle_looks_after_the_thaw(void **state)
+{
+	struct bench b;
+
+	away(&b, 5);
+	tell(b.m1, &(struct news){.freeze = FREEZE});
+	bench_send_list(b.m1, &(struct list_fill){.servers = M2 "," M1, .algorithm = "shuffle", .interval = 5});
+	bench_run(&b, 400000);
+	assert_string_equal(bench_connected(&b), M1);
+	tell(b.m1, &(struct news){.freeze = THAW});
+	bench_run(&b, 5000 + PROVEN_MS);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
+/* All hear of the thaw in one moment: they look at random times within an interval. */
+static void looks_after_a_thaw_are_spread(void **state)
+{
+	int64_t least = INT64_MAX, most = 0;
+
+	for (int i = 0; i < 40; i++) {
+		struct bench b;
+		int64_t in_ms;
+
+		away(&b, INTERVAL_S);
+		for (int k = 0; k < i; k++)
+			rng_u64(&b.world->rng);
+		tell(b.m1, &(struct news){.freeze = FREEZE});
+		bench_run(&b, 10);
+		tell(b.m1, &(struct news){.freeze = THAW});
+		bench_run(&b, 10);
+		in_ms = mono_ms_between(world_now(b.world), bench_look(&b).next_check);
+		least = in_ms < least ? in_ms : least;
+		most = in_ms > most ? in_ms : most;
+		bench_teardown(&b);
+	}
+	assert_in_range(most, INTERVAL_S * 1000 / 2, INTERVAL_S * 1000);
+	assert_in_range(least, 0, INTERVAL_S * 1000 / 4);
+}
+
 /* ---- other news ---- */
 
 static void news_is_never_answered(void **state)
@@ -847,6 +983,11 @@ int main(void)
 		cmocka_unit_test(who_was_told_tries_on_without_an_interval),
 		cmocka_unit_test(but_not_for_ever),
 		cmocka_unit_test(who_was_told_goes_when_the_server_is_up),
+		cmocka_unit_test(while_moves_are_frozen_nobody_goes),
+		cmocka_unit_test(a_freeze_ends_what_is_under_way),
+		cmocka_unit_test(who_loses_its_link_goes_wherever_it_can),
+		cmocka_unit_test(shuffle_looks_after_the_thaw),
+		cmocka_unit_test(looks_after_a_thaw_are_spread),
 		cmocka_unit_test(news_is_never_answered),
 		cmocka_unit_test(values_that_make_no_sense_are_bounded_or_passed_over),
 		cmocka_unit_test(silence_is_judged_by_the_new_interval),
