@@ -152,7 +152,8 @@ static void verdicts_are_said_in_words(void **state)
 		 "for 18 s\n"},
 		{"damped", FAILBACK_DAMPED, "the agent waits before the next; for 18 s\n"},
 		{"off", FAILBACK_OFF, "because: off, the check interval is 0: the agent stays where it is"},
-		{"frozen", FAILBACK_FROZEN, "because: frozen, moves are frozen (muster freeze): the agent stays where it is"},
+		{"frozen", FAILBACK_FROZEN,
+		 "because: frozen, moves are frozen (muster freeze): the agent stays where it is"},
 		{"not up", FAILBACK_NOT_UP, "because: not up, the preferred server's state is not Up\n"},
 	};
 
