@@ -58,11 +58,13 @@ static const struct member_server *server_of_entry(struct server *s, const char 
 static json_t *server_object(struct server *s, const char *entry)
 {
 	const struct member_server *m = server_of_entry(s, entry);
+	const struct list_server_row *said = placement_entry(s, entry);
 	json_t *o = json_object();
 
 	api_put_text(o, "name", entry);
-	api_put_number(o, "weight", 1);
-	api_put_flag(o, "resting", false);
+	api_put_number(o, "weight", said ? said->weight : 1);
+	api_put_text(o, "zone", said ? said->zone : NULL);
+	api_put_flag(o, "resting", said && said->resting);
 	api_put_text(o, "server", m ? m->row.name : NULL);
 	api_put_text(o, "serverid", m ? m->row.uuid : NULL);
 	api_put_text(o, "state", m ? server_state_name(m->row.state) : NULL);
@@ -77,7 +79,7 @@ static void put_settings(json_t *o, struct server *s)
 	for (size_t i = 0; i < entries->n; i++)
 		json_array_append_new(servers, server_object(s, entries->items[i]));
 	api_put_text(o, "algorithm", algorithm_name(lists_algorithm(s)));
-	api_put_number(o, "version", 0);
+	api_put_number(o, "version", placement_version(s));
 	api_put_number(o, "interval", lists_interval(s, 0));
 	api_put_number(o, "rate", config_number(s, "agent.failback.rate", 0));
 	api_put_number(o, "burst", config_number(s, "agent.failback.burst", 0));
@@ -133,6 +135,16 @@ static void put_lists(json_t *o, struct server *s, const struct host_row *row, c
 	str_list_deinit(&confirmed);
 }
 
+/* The list of a host that is pinned outside its zone doesn't show which server of another zone comes first otherwise. */
+static void put_pin(json_t *o, struct server *s, const struct host_row *row)
+{
+	const struct list_server_row *away = placement_entry_by_id(s, row->placed_away);
+
+	api_put_text(o, "pin", placement_pin(s, row));
+	if (placement_pin(s, row) && away && away->in_use)
+		api_put_text(o, "away", away->entry);
+}
+
 static json_t *placed_object(struct server *s, const struct host_row *row)
 {
 	const struct place_row *zone = api_place(s, PLACE_ZONE, row->zone_id);
@@ -146,6 +158,7 @@ static json_t *placed_object(struct server *s, const struct host_row *row)
 	api_put_text(o, "zone", zone ? zone->name : NULL);
 	api_put_number(o, "slot", (int64_t)row->slot);
 	put_lists(o, s, row, &v);
+	put_pin(o, s, row);
 	put_on(o, s, &v);
 	return o;
 }
