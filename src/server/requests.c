@@ -30,6 +30,7 @@ struct request {
 	size_t n;
 	bool on_its_way; /* sent or in an attachment's queue */
 	bool was_sent;   /* ever: it may have run */
+	bool ran_once;   /* it may have run where a copy isn't known for what it is: never sent again */
 	bool passed_on;  /* ... through another server: */
 	int64_t via_msid;
 	struct timer give_up;
@@ -207,6 +208,7 @@ static enum err dispatch(struct request *r)
 	r->passed_on = r->on_its_way && !h->session;
 	r->via_msid = h->row.owner;
 	r->was_sent |= r->on_its_way;
+	r->ran_once |= r->on_its_way && !h->row.is_muster;
 	if (r->on_its_way)
 		timer_stop(s->world, &r->no_way);
 	return e;
@@ -352,7 +354,7 @@ void request_cancelled(struct server *s, int64_t seq, const char *reason)
 
 	if (!r)
 		return;
-	if (r->host->row.is_muster) {
+	if (r->host->row.is_muster && !r->ran_once) {
 		/* It is between two servers: sent again when it is Up, or given up by its timer. */
 		r->on_its_way = false;
 		return;
@@ -393,8 +395,8 @@ void requests_resend(struct host *h)
 	list_for (r, &h->requests, struct request, in_host) {
 		if (r->on_its_way)
 			continue;
-		/* It has come back as one that doesn't know a copy for what it is, and may have run it. */
-		if (r->was_sent && !h->row.is_muster) {
+		/* It has come back as one that doesn't know a copy for what it is, or was one, and may have run it. */
+		if (r->ran_once || (r->was_sent && !h->row.is_muster)) {
 			list_remove(&r->in_host);
 			list_append(&to_end, &r->in_host);
 		} else if (dispatch(r)) {
@@ -421,7 +423,7 @@ void requests_owner_changed(struct host *h)
 			continue;
 		r->on_its_way = false;
 		r->passed_on = false;
-		if (h->row.is_muster)
+		if (h->row.is_muster && !r->ran_once)
 			continue;
 		/* It may have run: a CloudStack agent would run it twice. */
 		list_remove(&r->in_host);
@@ -436,7 +438,8 @@ void requests_peer_linked(struct server *s, int64_t msid)
 	size_t cursor = 0;
 
 	while ((r = map_next(&s->requests, &cursor)))
-		if (r->host->row.owner == msid && !r->host->session && r->host->row.is_muster && dispatch(r))
+		if (r->host->row.owner == msid && !r->host->session && r->host->row.is_muster && !r->ran_once &&
+		    dispatch(r))
 			log_debug(s->log, "a request waits for the agent", KV_I("host", r->host->row.id),
 				  KV_I("seq", r->header.seq));
 }
@@ -453,7 +456,7 @@ void requests_peer_lost(struct server *s, int64_t msid)
 			continue;
 		r->on_its_way = false;
 		r->passed_on = false;
-		if (r->host->row.is_muster)
+		if (r->host->row.is_muster && !r->ran_once)
 			continue;
 		list_remove(&r->in_host);
 		list_append(&to_end, &r->in_host);

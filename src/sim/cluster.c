@@ -737,6 +737,46 @@ bool cluster_maintain(struct cluster *c, const char *command, const struct sim_s
 	return true;
 }
 
+static bool ask_any(struct cluster *c, const struct api_param *params, size_t n, const char *note)
+{
+	struct sim_server *on = cluster_any_server(c, (size_t)rng_below(sim_rng(c->sim), c->n_servers));
+	struct call *k;
+
+	if (!on || !on->server)
+		return false;
+	k = mem_zalloc(sizeof(*k));
+	if (!k)
+		abort();
+	sim_note(c->sim, on->node, "--- %s %s", params[0].value, note);
+	k->cluster = c;
+	ask(c, on, k, params, n);
+	return true;
+}
+
+bool cluster_weigh(struct cluster *c, const struct sim_server *s, const char *what)
+{
+	char name[16];
+	const char *value = strchr(what, '=');
+	struct api_param params[] = {{"command", "setListServer"}, {"server", s->name}, {name, value ? value + 1 : ""}};
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(what, "="), what);
+	return ask_any(c, params, 3, s->name);
+}
+
+bool cluster_pin(struct cluster *c, const struct sim_agent *a, const struct sim_server *s)
+{
+	char uuid[UUID_TEXT];
+	struct store_call call = {.run = uuid_read, .arg = uuid, .read_only = true};
+	struct store_call *calls[] = {&call};
+	struct api_param params[] = {
+		{"command", s ? "pinHost" : "unpinHost"}, {"id", uuid}, {"server", s ? s->name : ""}};
+
+	str_copy(uuid, sizeof(uuid), a->guid);
+	if (a->removal != STAYS || store_run(c->store, calls, 1, NULL) || call.result)
+		return false;
+	return ask_any(c, params, s ? 3 : 2, a->name);
+}
+
 bool cluster_call(struct cluster *c, const char *command)
 {
 	struct api_param params[] = {{"command", command}};

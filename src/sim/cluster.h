@@ -159,6 +159,9 @@ bool cluster_remove_host(struct cluster *c, struct sim_server *on, struct sim_ag
  * texts. */
 bool cluster_maintain(struct cluster *c, const char *command, const struct sim_server *s, char *const *extra, size_t n);
 
+/* setListServer of that server, with weight=N or zone=Z; pinHost to it, or unpinHost with NULL; asked of any. */
+bool cluster_weigh(struct cluster *c, const struct sim_server *s, const char *what);
+bool cluster_pin(struct cluster *c, const struct sim_agent *a, const struct sim_server *s);
 /* A command without parameters, asked of any server. */
 bool cluster_call(struct cluster *c, const char *command);
 

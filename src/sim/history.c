@@ -124,9 +124,26 @@ static enum err heal(struct cluster *c, struct why *why)
 
 static enum err set_algorithm(struct cluster *c, struct why *why)
 {
-	static const char *const values[] = {"static", "roundrobin", "roundrobin", "shuffle"};
+	static const char *const values[] = {"static", "roundrobin", "shuffle", "balanced", "balanced", "balanced"};
 
 	return tell(c, why, "set indirect.agent.lb.algorithm %s", values[draw(c, ARRAY_SIZE(values))]);
+}
+
+/* What an operator says of the servers in lists and of single hosts. */
+static enum err weigh(struct cluster *c, struct why *why)
+{
+	static const char *const what[] = {"weight=0", "weight=2", "weight=1", "weight=1", "zone=default", "zone=none"};
+
+	return tell(c, why, "weigh %s %s", any_server(c), what[draw(c, ARRAY_SIZE(what))]);
+}
+
+static enum err pin(struct cluster *c, struct why *why)
+{
+	char who[16];
+
+	if (draw(c, 3) == 0)
+		return tell(c, why, "unpin %s", any_agent(c, who));
+	return tell(c, why, "pin %s %s", any_agent(c, who), any_server(c));
 }
 
 static enum err set_interval(struct cluster *c, struct why *why)
@@ -247,6 +264,7 @@ static const struct {
 	{set_interval, 6}, {set_host, 4},      {drain, 7},      {undrain, 7},      {shut_down, 2},
 	{add_host, 5},     {delete_host, 3},   {store, 6},      {disk, 6},         {clock_jump, 2},
 	{network, 4},      {set_other, 5},     {rebalance, 4},  {freeze_moves, 3}, {thaw_moves, 5},
+	{weigh, 5},        {pin, 3},
 };
 
 static enum err any_event(struct cluster *c, struct why *why)
@@ -292,6 +310,8 @@ enum err history_run(struct cluster *c, const struct history *h, struct why *why
 		e = tell(c, why, "run 2s");
 	if (!e)
 		e = tell(c, why, "agents %zu", h->n_agents);
+	if (!e && draw(c, 2))
+		e = tell(c, why, "set indirect.agent.lb.algorithm balanced");
 	if (!e && draw(c, 3))
 		e = tell(c, why, "commands %zums", 20 + draw(c, 1000));
 	if (!e)

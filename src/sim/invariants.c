@@ -52,6 +52,7 @@ static enum err keep_host(void *user, const struct host_row *row)
 static enum err read_truth(struct store_tx *tx, void *arg, struct why *why)
 {
 	struct truth *t = arg;
+	int64_t version;
 	enum err e = store_host_list(tx, keep_host, t);
 
 	if (!e)
@@ -60,6 +61,8 @@ static enum err read_truth(struct store_tx *tx, void *arg, struct why *why)
 		e = store_server_list(tx, &t->servers, &t->n_servers);
 	if (!e)
 		e = store_drain_list(tx, &t->drains, &t->n_drains);
+	if (!e)
+		e = store_list_server_list(tx, &t->entries, &t->n_entries, &version);
 	return e;
 }
 
@@ -100,6 +103,7 @@ static void truth_free(struct truth *t)
 		server_row_deinit(&t->servers[i]);
 	for (size_t i = 0; i < t->n_drains; i++)
 		drain_row_deinit(&t->drains[i]);
+	evenness_free(t);
 	mem_free(t->hosts);
 	mem_free(t->settings);
 	mem_free(t->servers);
@@ -124,6 +128,8 @@ static void truth_get(struct truth *t, struct cluster *c)
 		e = map_put(&t->by_guid, t->hosts[i].guid, &t->hosts[i]);
 	if (!e)
 		e = derive(t);
+	if (!e && t->algorithm == ALGORITHM_BALANCED)
+		e = evenness_load(t, &call.why);
 	if (e)
 		sim_fail(c->sim, "the simulation can't read the store: %s", why_text(&call.why, e));
 }
@@ -457,6 +463,36 @@ void invariants_look(struct cluster *c)
 
 /* ---- calm ---- */
 
+static const char *pinned_to(const struct truth *t, const struct host_row *h)
+{
+	for (size_t i = 0; i < t->n_entries && h->pin; i++)
+		if (t->entries[i].id == h->pin && t->entries[i].in_use)
+			return t->entries[i].entry;
+	return NULL;
+}
+
+/* A pinned host: the entry is first, and the rest is as without it. */
+static bool has_right_list(const struct truth *t, const struct host_row *h, const char *reported)
+{
+	CLEAN(str_list_deinit) struct str_list expected = {0}, ordered = {0};
+	const char *pin = pinned_to(t, h);
+	struct rng rng;
+
+	if (t->algorithm == ALGORITHM_SHUFFLE)
+		return algorithm_is_current(t->algorithm, &t->list, h->slot, reported) &&
+		       (!pin || (str_starts(reported, pin) && reported[strlen(pin)] == (t->list.n > 1 ? ',' : '@')));
+	rng_init(&rng, 1);
+	if (t->algorithm == ALGORITHM_BALANCED ? evenness_list(t, h, &ordered)
+					       : algorithm_order(&ordered, t->algorithm, &t->list, h->slot, &rng))
+		abort();
+	if (pin && str_list_add(&expected, pin))
+		abort();
+	for (size_t i = 0; i < ordered.n; i++)
+		if ((!pin || !str_equal(ordered.items[i], pin)) && str_list_add(&expected, ordered.items[i]))
+			abort();
+	return algorithm_is_current(t->algorithm, &expected, 0, reported);
+}
+
 static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_agent *a, bool long_calm,
 			  struct why *why)
 {
@@ -491,7 +527,7 @@ static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_a
 			v.connected ? v.connected : "-");
 		return false;
 	}
-	if (!algorithm_is_current(t->algorithm, &t->list, h->slot, agent_file_host(a->file))) {
+	if (!has_right_list(t, h, agent_file_host(a->file))) {
 		why_set(why, "%s has an old list in its file: %s", a->name, agent_file_host(a->file));
 		return false;
 	}
@@ -566,6 +602,13 @@ static bool server_is_calm(struct sim_server *m, bool long_calm, struct why *why
 static bool placement_is_even(struct cluster *c, const struct truth *t, struct why *why)
 {
 	size_t least = SIZE_MAX, most = 0;
+
+	if (t->algorithm == ALGORITHM_BALANCED)
+		return evenness_holds(t, why);
+	/* Pinned hosts stand where they are pinned to. */
+	for (size_t i = 0; i < t->n; i++)
+		if (t->hosts[i].pin)
+			return true;
 
 	if (t->algorithm != ALGORITHM_ROUNDROBIN || t->interval <= 0)
 		return true;

@@ -5,6 +5,7 @@
  *   leaks.c       what is counted, counted again
  *   moves.c       who moves when: planned moves, the pace, the time until everybody is home
  *   flights.c     commands to agents, and their answers
+ *   evenness.c    the placement in the store: does it fit, is it even
  *
  * No other file of the simulation looks into the server's engine; what an agent thinks comes through agent_look().
  */
@@ -29,6 +30,9 @@ struct truth {
 	enum algorithm algorithm;
 	int64_t interval;
 	bool is_frozen; /* moves are */
+	struct list_server_row *entries;
+	size_t n_entries;
+	struct evenness *evenness; /* under balanced; evenness.c */
 };
 
 /* The machine that an entry of a list means; NULL: none of the cluster's. */
@@ -42,6 +46,13 @@ void leaks_look(struct cluster *c);
 /* Once it is calm: nothing is left over in this agent. */
 bool leaks_agent_is_clean(const struct sim_agent *a, const struct agent_view *v, struct why *why);
 bool leaks_server_is_clean(const struct sim_server *m, struct why *why);
+
+/* evenness.c */
+enum err evenness_load(struct truth *t, struct why *why); /* what is stored must be a placement */
+void evenness_free(struct truth *t);
+/* The list that a host should have, without its pin; appended. */
+enum err evenness_list(const struct truth *t, const struct host_row *h, struct str_list *out);
+bool evenness_holds(const struct truth *t, struct why *why);
 
 /* moves.c */
 void moves_look(struct cluster *c, const struct truth *t);

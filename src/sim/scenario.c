@@ -453,6 +453,26 @@ static enum err do_maintain(struct cluster *c, const struct words *w, const char
 	return ERR_OK;
 }
 
+/* weigh A weight=2 | weigh A zone=none | pin H1 A | unpin H1 */
+static enum err do_say(struct cluster *c, const struct words *w, struct why *why)
+{
+	bool weighs = str_equal(w->w[0], "weigh"), pins = str_equal(w->w[0], "pin"), asked;
+	struct sim_server *s = NULL;
+
+	if (w->n != (weighs || pins ? 3u : 2u))
+		return bad(why, "weigh SERVER weight=N|zone=Z, pin HOST SERVER, unpin HOST", word(w, 1));
+	if (!weighs && !cluster_agent(c, w->w[1]))
+		return bad(why, "there is no such host", w->w[1]);
+	if (weighs || pins)
+		s = cluster_server(c, w->w[weighs ? 1 : 2]);
+	if ((weighs || pins) && !s)
+		return bad(why, "there is no such server", w->w[weighs ? 1 : 2]);
+	asked = weighs ? cluster_weigh(c, s, w->w[2]) : cluster_pin(c, cluster_agent(c, w->w[1]), s);
+	if (!asked)
+		sim_note(c->sim, NULL, "--- nobody to ask");
+	return ERR_OK;
+}
+
 /* One after the other, so that their order in lists is that of the line. */
 static enum err add_server(struct cluster *c, const char *name, struct why *why)
 {
@@ -512,6 +532,8 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		e = do_maintain(c, w, "cancelMaintenance", why);
 	} else if (str_equal(name, "shutdown")) {
 		e = do_maintain(c, w, "triggerShutdown", why);
+	} else if (str_equal(name, "weigh") || str_equal(name, "pin") || str_equal(name, "unpin")) {
+		e = do_say(c, w, why);
 	} else if (str_equal(name, "commands")) {
 		if (!str_equal(arg, "off") && (!arg || !time_us(arg, &us) || us <= 0))
 			return bad(why, "commands TIME|off", arg);

@@ -16,6 +16,8 @@
  *   steady  on|off                  from now on no agent may be without a link for a moment
  *   delete  H3                      the host
  *   drain a [rate=N] [timeout=N] [forced=true] | undrain a [rebalance=false] | shutdown a
+ *   weigh a weight=N|zone=Z         what lists make of it
+ *   pin H1 a | unpin H1             where it belongs, whatever the algorithm says
  *   rebalance                       all agents are told to look for their preferred server
  *   commands 50ms | commands off    one so often to a random host through a random server (flights.c)
  *   store   fails|works|stalls|goes|slow:N  a    (slow: everything takes N times as long; 1: as usual)
