@@ -54,7 +54,7 @@ struct api_routes {
 extern const struct api_routes api_hosts_routes, api_host_change_routes, api_host_jobs_routes, api_servers_routes,
 	api_config_routes, api_jobs_routes, api_tokens_routes, api_accounts_routes, api_events_routes,
 	api_discovery_routes, api_status_routes, api_places_routes, api_maintenance_routes, api_placement_routes,
-	api_freeze_routes;
+	api_freeze_routes, api_list_servers_routes;
 /* All routes, in a fixed order; NULL at the end. */
 const struct api_route *api_route_at(size_t i);
 const struct api_route *api_route_find(const char *name);
@@ -166,9 +166,16 @@ json_t *host_object(struct server *s, const struct host_row *row, unsigned detai
 /* The answer's row is newer than what a roster knows of hosts that are elsewhere: list and interval are taken over. */
 void host_learn(struct server *s, const struct host_row *row);
 /* Its members, for listApis. */
-#define HOST_N_FIELDS 55
+#define HOST_N_FIELDS 56
 extern const struct api_field host_fields[HOST_N_FIELDS];
 const struct place_row *api_place(const struct server *s, enum place_kind kind, int64_t id);
+
+/* ---- api_placement.c, api_list_servers.c ---- */
+
+/* An entry of the lists with what operators have said of it and the server that it means. */
+json_t *api_list_server_object(struct server *s, const char *entry);
+/* The first entry of the lists that means this server; NULL: none. */
+const char *api_list_entry(const struct server *s, const struct server_row *row);
 
 /* ---- api_freeze.c ---- */
 

@@ -165,6 +165,7 @@ struct change_config {
 	bool changed;
 	size_t n_servers; /* of the list after the change; 0: not repaired */
 	size_t moved;
+	size_t n_pins;          /* before a new list */
 	const char *scope_name; /* in the answer */
 };
 
@@ -188,10 +189,33 @@ static enum err change_run(struct store_tx *tx, struct api_call *c, struct why *
 	return e;
 }
 
+static size_t pins(struct server *s)
+{
+	struct host *h;
+	size_t cursor = 0, n = 0;
+
+	while ((h = roster_next(s, &cursor)))
+		n += placement_pin(s, &h->row) != NULL;
+	return n;
+}
+
+/* A pin goes with its server (docs/placement.md, Balanced 10). */
+static void put_dropped_pins(json_t *o, struct api_call *c, const struct change_config *w)
+{
+	size_t left = w->key->type == CONFIG_SERVERS ? pins(c->server) : 0;
+
+	if (w->key->type != CONFIG_SERVERS || left >= w->n_pins)
+		return;
+	api_put_number(o, "musterpinsdropped", (int64_t)(w->n_pins - left));
+	event_add(c->server, "HOST.UNPIN", "WARN", 0,
+		  "%zu pins of hosts ended with the servers that they were pinned to", w->n_pins - left);
+}
+
 static void change_then(struct api_call *c, enum err result, const char *sentence)
 {
 	struct change_config *w = c->state;
 	struct server *s = c->server;
+	json_t *o;
 
 	if (result) {
 		api_fail_err(c, result, sentence);
@@ -200,7 +224,9 @@ static void change_then(struct api_call *c, enum err result, const char *sentenc
 	if (w->changed)
 		event_add(s, "CONFIGURATION.VALUE.EDIT", "INFO", 0, "%s set %s%s to \"%s\"", c->account, w->key->name,
 			  w->scope.is_cluster ? " of a cluster" : "", w->value ? w->value : "its default");
-	api_answer_object(c, "configuration", config_object(s, w->key, w->scope.cluster_id, w->scope_name));
+	o = config_object(s, w->key, w->scope.cluster_id, w->scope_name);
+	put_dropped_pins(o, c, w);
+	api_answer_object(c, "configuration", o);
 }
 
 /*
@@ -241,6 +267,7 @@ static bool take_servers(struct api_call *c, struct change_config *w)
 	}
 	if (w->n_servers == lists_servers(c->server)->n)
 		w->n_servers = 0;
+	w->n_pins = pins(c->server);
 	str_list_deinit(&servers);
 	if (refused)
 		api_fail(
@@ -365,6 +392,7 @@ static const struct api_field fields[] = {
 	{"type", "string", "String, Number, Decimal, Boolean, Select or CSV"},
 	{"options", "string", "The values it may have"},
 	{"scope", "string", "Scope of the value, when one was asked for"},
+	{"musterpinsdropped", "long", "A new host: pins that ended with the servers that they were to"},
 };
 static const struct api_route routes[] = {
 	{.name = "listConfigurations", .handle = list_configurations, .right = RIGHT_ADMIN, .is_list = true, .is_read = true,

@@ -176,6 +176,7 @@ static void put_list(json_t *o, struct server *s, const struct host_row *row)
 	api_put_flag(o, "musteroutdated", v.is_outdated);
 	api_put_number(o, "musterinterval", v.interval < 0 ? 0 : v.interval);
 	api_put_number(o, "musterslot", (int64_t)row->slot);
+	api_put_text(o, "musterpin", placement_pin(s, row));
 	api_put_flag(o, "mustersecured", row->secured);
 	api_put_flag(o, "mustermuster", row->is_muster);
 	api_put_flag(o, "musterreconnecting", v.reconnecting);
@@ -274,6 +275,7 @@ const struct api_field host_fields[HOST_N_FIELDS] = {
 	{"musteroutdated", "boolean", "Connected, with a list or an interval that it should not have any more"},
 	{"musterinterval", "integer", "Seconds between its looks at the preferred server"},
 	{"musterslot", "integer", "Its slot for roundrobin"},
+	{"musterpin", "string", "The server that an operator has pinned it to: first in its list"},
 	{"mustersecured", "boolean", "Connected with a verified certificate"},
 	{"mustermuster", "boolean", "Speaks muster/1"},
 	{"musterreconnecting", "boolean", "Lost its link a moment ago"},

@@ -55,7 +55,7 @@ static const struct member_server *server_of_entry(struct server *s, const char 
 	return found;
 }
 
-static json_t *server_object(struct server *s, const char *entry)
+json_t *api_list_server_object(struct server *s, const char *entry)
 {
 	const struct member_server *m = server_of_entry(s, entry);
 	const struct list_server_row *said = placement_entry(s, entry);
@@ -77,7 +77,7 @@ static void put_settings(json_t *o, struct server *s)
 	json_t *servers = json_array();
 
 	for (size_t i = 0; i < entries->n; i++)
-		json_array_append_new(servers, server_object(s, entries->items[i]));
+		json_array_append_new(servers, api_list_server_object(s, entries->items[i]));
 	api_put_text(o, "algorithm", algorithm_name(lists_algorithm(s)));
 	api_put_number(o, "version", placement_version(s));
 	api_put_number(o, "interval", lists_interval(s, 0));
@@ -135,7 +135,8 @@ static void put_lists(json_t *o, struct server *s, const struct host_row *row, c
 	str_list_deinit(&confirmed);
 }
 
-/* The list of a host that is pinned outside its zone doesn't show which server of another zone comes first otherwise. */
+/* The list of a host that is pinned outside its zone doesn't show which server of another zone comes first otherwise.
+ */
 static void put_pin(json_t *o, struct server *s, const struct host_row *row)
 {
 	const struct list_server_row *away = placement_entry_by_id(s, row->placed_away);

@@ -90,6 +90,22 @@ static bool is_heard(const struct server *s, const struct member_server *m)
 	return m->row.msid == s->msid || (m->row.state != SERVER_DOWN && m->member.view != MEMBER_DOWN);
 }
 
+/* How lists have it: the entry that means it, or would if there were one. */
+static void put_entry(json_t *o, struct server *s, const struct server_row *row)
+{
+	const char *entry = api_list_entry(s, row);
+	const struct list_server_row *said;
+	char own[SERVER_HOST_MAX + 9];
+
+	api_put_text(o, "musterentry", entry);
+	if (!entry && lists_entry_of(row, own, sizeof(own)) == ERR_OK)
+		entry = own;
+	said = entry ? placement_entry(s, entry) : NULL;
+	api_put_number(o, "musterweight", said ? said->weight : 1);
+	api_put_text(o, "musterzone", said ? said->zone : NULL);
+	api_put_flag(o, "musterresting", said && said->resting);
+}
+
 static json_t *server_object(struct api_call *c, const struct member_server *m, const struct views *v)
 {
 	struct server *s = c->server;
@@ -111,6 +127,7 @@ static json_t *server_object(struct api_call *c, const struct member_server *m, 
 		put_peers(o, s, m->row.msid, v);
 	api_put_flag(o, "musterheard", is_heard(s, m));
 	api_put_flag(o, "musterfrozen", freeze_is_on(s));
+	put_entry(o, s, &m->row);
 	if (drain)
 		json_object_set_new(o, "musterdrain", api_drain_object(drain, m->row.state));
 	return o;
@@ -249,6 +266,10 @@ static const struct api_field fields[] = {
 	{"peers", "list", "How it sees the others"},
 	{"musterheard", "boolean", "It is heard, so that it does what it is told"},
 	{"musterfrozen", "boolean", "Moves that are not needed are frozen, here and everywhere"},
+	{"musterentry", "string", "The entry of the lists that means it; absent: it is in no list"},
+	{"musterweight", "long", "Weight of that entry: its share of the hosts under balanced"},
+	{"musterzone", "string", "Zone of that entry, if it has one"},
+	{"musterresting", "boolean", "It counts as weight 0 while it is restarted"},
 	{"musterdrain", "map", "Its last drain: what was asked, how far it is, who has not moved and why"},
 };
 static const struct api_field success_fields[] = {
