@@ -71,7 +71,7 @@ void node_make(struct engine_bench *e, struct node *n, const char *ip)
 	snprintf(dir, sizeof(dir), "/%s", ip);
 	p.world = e->world;
 	p.store = n->store;
-	p.name = ip;
+	p.name = e->server_name ? e->server_name : ip;
 	p.dir = dir;
 	p.listen_ip = ip;
 	p.cluster_key = e->without_cluster_key ? NULL : cluster_key;
@@ -464,6 +464,8 @@ void script_startup(struct script *a)
 			assert_int_equal(msg_set_text(&m->startup.musterPurpose, a->purpose), ERR_OK);
 		msg_set_i64(&m->startup.musterPutOff, a->put_off);
 	}
+	if (a->as.zone)
+		assert_int_equal(msg_set_text(&m->startup.dataCenter, a->as.zone), ERR_OK);
 	if (a->as.was_sent)
 		msg_set_bool(&m->startup.musterSent, true);
 	send_batch(a, a->link, &h, &b);

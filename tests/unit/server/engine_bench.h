@@ -35,6 +35,7 @@ struct engine_bench {
 	char store_name[64];
 	struct node a, b;
 	bool without_cluster_key; /* for the nodes made from now on */
+	const char *server_name;  /* the same; NULL: its address */
 	struct list agents;
 };
 
@@ -70,6 +71,7 @@ struct agent_script {
 	const char *list;    /* reported; NULL: none */
 	int64_t boot_number; /* 0: none */
 	bool was_sent;       /* by another server */
+	const char *zone;    /* NULL: default */
 };
 
 struct script {
