@@ -190,6 +190,7 @@ static int print_changed(struct cli *c, const json_t *answer, const char *name, 
 {
 	const json_t *setting = json_object_get(answer, "configuration");
 	const char *value = json_text(setting, "value", "");
+	char pins[FORMAT_MAX];
 
 	if (c->json) {
 		cli_print_json(setting, false);
@@ -199,6 +200,9 @@ static int print_changed(struct cli *c, const json_t *answer, const char *name, 
 		printf("%s = %s (was %s)\n", name, *value ? value : "not set", *before ? before : "not set");
 	else
 		printf("%s = %s (as before)\n", name, *value ? value : "not set");
+	if (json_number(setting, "musterpinsdropped", 0))
+		printf("%s ended with the servers that are in no list any more.\n",
+		       format_count(pins, json_number(setting, "musterpinsdropped", 0), "pin"));
 	if (!json_flag(setting, "isdynamic", true))
 		cli_advise(c, "It takes effect when each management server is started again.");
 	advise_off_preferred(c, name);

@@ -342,6 +342,96 @@ int cmd_host_rejoin(struct cli *c, int argc, char **argv)
 			 "On that host: muster-agent join TOKEN");
 }
 
+/* ---- pins ---- */
+
+static int say_pin(struct cli *c, const json_t *answer, const char *command, const char *host)
+{
+	const json_t *o = json_object_get(answer, command);
+	int64_t moves = json_number(o, "moves", 0);
+	const char *pin = json_text(o, "musterpin", NULL), *was = json_text(o, "was", NULL);
+	char *name, hosts[FORMAT_MAX];
+
+	if (c->json) {
+		cli_print_json(o, false);
+		return cli_flush(c);
+	}
+	name = text_or_die("%s", json_text(o, "name", host));
+	if (pin)
+		printf("%s is pinned to %s%s%s%s; ", format_printable(name), pin, was ? " (was " : "", was ? was : "",
+		       was ? ")" : "");
+	else
+		printf("%s is no longer pinned to %s; ", format_printable(name), was ? was : "?");
+	if (moves)
+		printf("%s %s another server now.\n", format_count(hosts, moves, "host"),
+		       moves == 1 ? "prefers" : "prefer");
+	else
+		printf("all hosts prefer the servers that they did.\n");
+	mem_free(name);
+	return cli_flush(c);
+}
+
+int cmd_host_pin(struct cli *c, int argc, char **argv)
+{
+	struct confirm confirm = {0};
+	const struct arg_option options[] = {CONFIRM_OPTIONS(confirm)};
+	struct args a = {
+		.synopsis = "HOST SERVER",
+		.about =
+			"Has a host prefer one server: it is the first of its list under every algorithm, until it is unpinned or the\n"
+			"server leaves the lists. " HOST_HELP " SERVER is a name, a UUID or an\n"
+			"entry of the setting host.",
+		.options = options,
+		.n_options = ARRAY_SIZE(options),
+		.min = 2,
+		.max = 2,
+	};
+	CLEAN(mem_freep) char *id = NULL;
+	json_t *answer;
+	int exit_code;
+
+	if (!args_parse(c, &a, argc, argv))
+		return a.exit_code;
+	exit_code = confirm_check(c, &confirm);
+	if (exit_code)
+		return exit_code;
+	id = host_find(c, a.words[0]);
+	if (!id)
+		return CLI_FAILED;
+	if (confirm.plan)
+		exit_code = effect_of_pin(c, id, a.words[1]);
+	if (!exit_code)
+		exit_code = confirm_ask(c, &confirm);
+	if (exit_code)
+		return exit_code;
+	answer = cli_ask(c, "pinHost", API_ARGS({"id", id}, {"server", a.words[1]}));
+	exit_code = answer ? say_pin(c, answer, "pinhost", a.words[0]) : CLI_FAILED;
+	json_decref(answer);
+	return exit_code;
+}
+
+int cmd_host_unpin(struct cli *c, int argc, char **argv)
+{
+	struct args a = {
+		.synopsis = "HOST",
+		.about = "Lets the algorithm place a host again. " HOST_HELP,
+		.min = 1,
+		.max = 1,
+	};
+	CLEAN(mem_freep) char *id = NULL;
+	json_t *answer;
+	int exit_code;
+
+	if (!args_parse(c, &a, argc, argv))
+		return a.exit_code;
+	id = host_find(c, a.words[0]);
+	if (!id)
+		return CLI_FAILED;
+	answer = cli_ask(c, "unpinHost", API_ARGS({"id", id}));
+	exit_code = answer ? say_pin(c, answer, "unpinhost", a.words[0]) : CLI_FAILED;
+	json_decref(answer);
+	return exit_code;
+}
+
 int cmd_host_allow_weaker(struct cli *c, int argc, char **argv)
 {
 	struct args a = {

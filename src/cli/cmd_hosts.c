@@ -14,7 +14,7 @@ static const char *yes_no(bool flag)
 	return flag ? "yes" : "no";
 }
 
-static void print_host(struct table *t, const json_t *h)
+static void print_host(struct table *t, const json_t *h, bool with_pin)
 {
 	char *list = json_joined(json_object_get(h, "musterlist"), ",");
 	char *status = host_status_text(h);
@@ -32,22 +32,37 @@ static void print_host(struct table *t, const json_t *h)
 	table_cell(t, str_equal(preferred, connected) ? TINT_NONE : TINT_CAREFUL, "%s", connected);
 	table_cell(t, outdated ? TINT_CAREFUL : TINT_NONE, "%s", yes_no(outdated));
 	table_cell(t, secured ? TINT_NONE : TINT_CAREFUL, "%s", yes_no(secured));
+	if (with_pin)
+		table_cell(t, TINT_NONE, "%s", json_text(h, "musterpin", ""));
 	mem_free(list);
 	mem_free(status);
+}
+
+static bool any_is_pinned(const json_t *hosts)
+{
+	size_t i;
+	json_t *h;
+
+	json_array_foreach (hosts, i, h) {
+		if (json_text(h, "musterpin", NULL))
+			return true;
+	}
+	return false;
 }
 
 static void print_table(const struct cli *c, const json_t *hosts)
 {
 	static const struct table_column columns[] = {
-		{"ID", TABLE_RIGHT}, {"NAME", 0},         {"STATUS", 0},   {"LIST", TABLE_LIST},
-		{"PREFERRED", 0},    {"CONNECTED TO", 0}, {"OUTDATED", 0}, {"SECURED", 0},
+		{"ID", TABLE_RIGHT}, {"NAME", 0},     {"STATUS", 0},  {"LIST", TABLE_LIST}, {"PREFERRED", 0},
+		{"CONNECTED TO", 0}, {"OUTDATED", 0}, {"SECURED", 0}, {"PINNED TO", 0}, /* where somebody is */
 	};
-	struct table *t = table_new(c, columns, ARRAY_SIZE(columns));
+	bool with_pin = any_is_pinned(hosts);
+	struct table *t = table_new(c, columns, ARRAY_SIZE(columns) - !with_pin);
 	size_t i;
 	json_t *h;
 
 	json_array_foreach (hosts, i, h) {
-		print_host(t, h);
+		print_host(t, h, with_pin);
 	}
 	table_print(t);
 	table_free(t);

@@ -9,13 +9,43 @@
 #include "cli/format.h"
 #include "cli/table.h"
 
+/* What is as it always is gets no column. */
+struct shown {
+	bool weights, zones;
+};
+
+static struct shown what_to_show(const json_t *servers)
+{
+	struct shown w = {0};
+	size_t i;
+	json_t *s;
+
+	json_array_foreach (servers, i, s) {
+		w.weights = w.weights || json_number(s, "musterweight", 1) != 1 || json_flag(s, "musterresting", false);
+		w.zones = w.zones || json_text(s, "musterzone", NULL);
+	}
+	return w;
+}
+
+static struct table *table_for(const struct cli *c, const struct shown *w)
+{
+	struct table_column columns[9] = {{"NAME", 0}, {"STATE", 0}, {"ADDRESS", 0}, {"AGENTS", TABLE_RIGHT}};
+	size_t n = 4;
+
+	if (w->weights)
+		columns[n++] = (struct table_column){"WEIGHT", TABLE_RIGHT};
+	if (w->zones)
+		columns[n++] = (struct table_column){"ZONE", 0};
+	columns[n++] = (struct table_column){"VERSION", 0};
+	columns[n++] = (struct table_column){"STARTED", 0};
+	columns[n++] = (struct table_column){"ID", TABLE_SHORTEN};
+	return table_new(c, columns, n);
+}
+
 static void print_table(const struct cli *c, const json_t *servers)
 {
-	static const struct table_column columns[] = {
-		{"NAME", 0},    {"STATE", 0},   {"ADDRESS", 0},        {"AGENTS", TABLE_RIGHT},
-		{"VERSION", 0}, {"STARTED", 0}, {"ID", TABLE_SHORTEN},
-	};
-	struct table *t = table_new(c, columns, ARRAY_SIZE(columns));
+	const struct shown w = what_to_show(servers);
+	struct table *t = table_for(c, &w);
 	size_t i;
 	json_t *s;
 
@@ -28,6 +58,13 @@ static void print_table(const struct cli *c, const json_t *servers)
 		table_cell(t, server_tint(state), "%s", state);
 		table_cell(t, TINT_NONE, "%s", json_text(s, "ipaddress", json_text(s, "serviceip", "")));
 		table_cell(t, TINT_NONE, "%" JSON_INTEGER_FORMAT, (json_int_t)json_number(s, "agentscount", 0));
+		if (w.weights && json_flag(s, "musterresting", false))
+			table_cell(t, TINT_CAREFUL, "resting");
+		else if (w.weights)
+			table_cell(t, TINT_NONE, "%" JSON_INTEGER_FORMAT,
+				   (json_int_t)json_number(s, "musterweight", 1));
+		if (w.zones)
+			table_cell(t, TINT_NONE, "%s", json_text(s, "musterzone", ""));
 		table_cell(t, TINT_NONE, "%s", json_text(s, "version", ""));
 		table_cell(t, TINT_NONE, "%s", format_date(date, json_text(s, "lastserverstart", "")));
 		table_cell(t, TINT_FAINT, "%s", json_text(s, "id", ""));

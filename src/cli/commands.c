@@ -20,10 +20,13 @@ static const struct command host_commands[] = {
 	{ "stats",        cmd_host_stats,        NULL, "load and memory of the machine, from its agent" },
 	{ "rejoin",       cmd_host_rejoin,       NULL, "token for a host that has lost its key or certificate" },
 	{ "allow-weaker", cmd_host_allow_weaker, NULL, "let a host back in with a weaker identity than it had" },
+	{ "pin",          cmd_host_pin,          NULL, "have a host prefer one server, whatever the algorithm says" },
+	{ "unpin",        cmd_host_unpin,        NULL, "let the algorithm place a host again" },
 	{ NULL },
 };
 
 static const struct command server_commands[] = {
+	{ "set",   cmd_server_set,   NULL, "weight and zone of a server in the lists of the agents" },
 	{ "token", cmd_server_token, NULL, "token with which another management server joins the cluster" },
 	{ "rm",    cmd_server_rm,    NULL, "forget a management server that is down for good" },
 	{ NULL },
@@ -55,8 +58,8 @@ const struct command commands[] = {
 	{ "undrain",   cmd_undrain,   NULL,             "take a management server back into service" },
 	{ "freeze",    cmd_freeze,    NULL,             "stop all moves that are not needed, during an incident" },
 	{ "thaw",      cmd_thaw,      NULL,             "let agents go to their preferred servers again" },
-	{ "host",      NULL,          host_commands,    "one host: add, rm, reconnect, check, stats, rejoin, allow-weaker" },
-	{ "server",    NULL,          server_commands,  "one management server: token, rm" },
+	{ "host",      NULL,          host_commands,    "one host: add, rm, reconnect, check, stats, rejoin, pin ..." },
+	{ "server",    NULL,          server_commands,  "one management server: set, token, rm" },
 	{ "token",     NULL,          token_commands,   "join tokens: create, list, revoke" },
 	{ "account",   NULL,          account_commands, "accounts of the query API: create, list, rm" },
 	{ "events",    cmd_events,    NULL,             "what happened, newest last" },

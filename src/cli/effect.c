@@ -89,32 +89,132 @@ int effect_of_setting(struct cli *c, const char *name, const char *value)
 
 /* ---- a host that is removed ---- */
 
-int effect_of_removal(struct cli *c, const char *host)
+/* Its record of the answer, by number or UUID; NULL: none. *at: its place there and in the plan. */
+static const json_t *live_host(const struct plan_live *live, const char *host, size_t *at)
 {
-	CLEAN(effect_deinit) struct effect e = {0};
-	uint64_t id = 0;
-	const char *name = NULL, *on = NULL;
-	int exit_code = plan_read_live(c, &e.p, &e.live);
 	char number[24];
 	size_t i;
 	json_t *h;
 
-	if (exit_code)
-		return exit_code;
-	json_array_foreach (e.live.hosts, i, h) {
+	json_array_foreach (live->hosts, i, h) {
 		snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, (json_int_t)json_number(h, "id", 0));
 		if (!str_equal_nocase(json_text(h, "uuid", ""), host) && !str_equal(number, host))
 			continue;
-		id = (uint64_t)json_number(h, "id", 0);
-		name = json_text(h, "name", number);
-		on = json_text(h, "on", NULL);
+		*at = i;
+		return h;
 	}
-	if (!name || plan_remove_host(&e.p, id))
-		return cli_fail(c, "there is no host %s; `muster hosts` shows them", host);
+	return NULL;
+}
+
+static int no_such_host(const struct cli *c, const char *host)
+{
+	return cli_fail(c, "there is no host %s; `muster hosts` shows them", host);
+}
+
+int effect_of_removal(struct cli *c, const char *host)
+{
+	CLEAN(effect_deinit) struct effect e = {0};
+	const char *name, *on;
+	int exit_code = plan_read_live(c, &e.p, &e.live);
+	const json_t *h;
+	size_t at;
+
+	if (exit_code)
+		return exit_code;
+	h = live_host(&e.live, host, &at);
+	if (!h || plan_remove_host(&e.p, (uint64_t)json_number(h, "id", 0)))
+		return no_such_host(c, host);
+	name = json_text(h, "name", host);
+	on = json_text(h, "on", NULL);
 	if (on)
 		printf("%s is connected to %s; its link ends. Without it:\n\n", name, on);
 	else
 		printf("%s is not connected. Without it:\n\n", name);
+	return compute_and_show(c, &e, e.p.n_hosts);
+}
+
+/* ---- what is said of a server of the lists, of a host ---- */
+
+/* By entry, however spelled, or by the server that it means; NULL: in no list. */
+static struct plan_server *listed(struct effect *e, const char *word)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach (e->live.servers, i, s) {
+		if (server_entry_same(json_text(s, "name", ""), word, SERVER_LIST_PORT))
+			return plan_find_server(&e->p, json_text(s, "name", ""));
+	}
+	json_array_foreach (e->live.servers, i, s) {
+		if (str_equal(json_text(s, "server", NULL), word) ||
+		    str_equal_nocase(json_text(s, "serverid", NULL), word))
+			return plan_find_server(&e->p, json_text(s, "name", ""));
+	}
+	return NULL;
+}
+
+/* The zone's name, a new string; NULL after a sentence. */
+static char *zone_name(struct cli *c, const char *word)
+{
+	json_t *zones = cli_list(c, "listZones", "zone", API_ARGS({"name", word}));
+	char *name;
+
+	if (zones && !json_array_size(zones)) {
+		json_decref(zones);
+		zones = cli_list(c, "listZones", "zone", API_ARGS({"id", word}));
+	}
+	if (!zones)
+		return NULL;
+	name = json_array_size(zones) ? text_or_die("%s", json_text(json_array_get(zones, 0), "name", word)) : NULL;
+	if (!name)
+		cli_fail(c, "there is no zone %s", word);
+	json_decref(zones);
+	return name;
+}
+
+int effect_of_server(struct cli *c, const struct effect_server *w)
+{
+	CLEAN(effect_deinit) struct effect e = {0};
+	bool has_zone = w->zone && *w->zone && !str_equal(w->zone, "none");
+	int exit_code = plan_read_live(c, &e.p, &e.live);
+	char *zone = !exit_code && has_zone ? zone_name(c, w->zone) : NULL;
+	struct plan_server *s = exit_code ? NULL : listed(&e, w->server);
+
+	if (!exit_code && has_zone && !zone)
+		exit_code = CLI_FAILED;
+	if (exit_code || !s) {
+		mem_free(zone);
+		if (!exit_code)
+			printf("%s is in no list: nothing changes now.\n", w->server);
+		return exit_code;
+	}
+	if (w->weight >= 0)
+		s->weight = w->weight;
+	if (w->zone) {
+		mem_free(s->zone);
+		s->zone = zone;
+	}
+	return compute_and_show(c, &e, e.p.n_hosts);
+}
+
+int effect_of_pin(struct cli *c, const char *host, const char *server)
+{
+	CLEAN(effect_deinit) struct effect e = {0};
+	int exit_code = plan_read_live(c, &e.p, &e.live);
+	const struct plan_server *s;
+	struct plan_host *h;
+	size_t at;
+
+	if (exit_code)
+		return exit_code;
+	s = listed(&e, server);
+	if (!s)
+		return cli_fail(c, "%s is in no list; `muster servers` shows what there is", server);
+	if (!live_host(&e.live, host, &at))
+		return no_such_host(c, host);
+	h = &e.p.hosts[at];
+	mem_free(h->pin);
+	h->pin = text_or_die("%s", s->name);
 	return compute_and_show(c, &e, e.p.n_hosts);
 }
 

@@ -219,6 +219,49 @@ static const struct fake_answer frozen[] = {
 	{NULL},
 };
 
+#define WEIGHED_SERVER(id, name, more)                                                                                 \
+	"{\"id\":\"" id "\",\"name\":\"" name                                                                          \
+	"\",\"state\":\"Up\",\"version\":\"0.1.0\",\"ipaddress\":\"10.0.0.1\",\"agentscount\":2," more "}"
+#define ENTRY(entry, more) "{\"name\":\"" entry "\"," more "}"
+#define ASKED_FOR_ZONE                                                                                                 \
+	"{\"setlistserverresponse\":{\"uuidList\":[],\"errorcode\":431,\"cserrorcode\":4350,\"errortext\":\"there is no zone moon\"}}"
+#define SET(object) "{\"setlistserverresponse\":{\"setlistserver\":" object "}}"
+static const struct fake_answer weighed[] = {
+	{"listManagementServers", NULL, 0,
+	 "{\"listmanagementserversresponse\":{\"count\":3,\"managementserver\":[" WEIGHED_SERVER("s1", "M1", "\"musterweight\":3,\"musterzone\":\"east\",\"musterresting\":false") "," WEIGHED_SERVER(
+		 "s2", "M2",
+		 "\"musterweight\":1,\"musterresting\":false") "," WEIGHED_SERVER("s3", "M3",
+										  "\"musterweight\":2,\"musterresting\":true") "]}}"},
+	{"listHosts", "name=H2\n", 0, "{\"listhostsresponse\":{\"count\":1,\"host\":[" HOST_2 "]}}"},
+	{"listHosts", "name=", 0, "{\"listhostsresponse\":{}}"},
+	{"listHosts", NULL, 0,
+	 "{\"listhostsresponse\":{\"count\":2,\"host\":[" HOST_1 ",{\"id\":\"u4\",\"name\":\"H4\",\"state\":\"Up\","
+	 "\"musterhostid\":4,\"musterlist\":[\"M2\",\"M1\"],\"musterpreferred\":\"M2\",\"musterconnected\":\"M2\","
+	 "\"mustersecured\":true,\"musterpin\":\"M2\"}]}}"},
+	{"listConfigurations", NULL, 0,
+	 "{\"listconfigurationsresponse\":{\"count\":1,\"configuration\":[{\"name\":\"host\",\"value\":\"M1,M2\",\"isdynamic\":true}]}}"},
+	{"getMusterStatus", NULL, 0,
+	 "{\"getmusterstatusresponse\":{\"musterstatus\":{\"interval\":60,\"servers\":[{\"name\":\"M1\",\"address\":\"M1\"}]}}}"},
+	{"updateConfiguration", NULL, 0,
+	 "{\"updateconfigurationresponse\":{\"configuration\":{\"name\":\"host\",\"value\":\"M1\",\"isdynamic\":true,\"musterpinsdropped\":1}}}"},
+	{"setListServer", "zone=moon\n", 431, ASKED_FOR_ZONE},
+	{"setListServer", "server=M2\n", 0,
+	 SET(ENTRY("10.0.0.2", "\"weight\":1,\"inlist\":true,\"algorithm\":\"static\",\"moves\":0"))},
+	{"setListServer", "server=M3\n", 0,
+	 SET(ENTRY("10.0.0.3", "\"weight\":0,\"inlist\":false,\"algorithm\":\"balanced\",\"moves\":0"))},
+	{"setListServer", NULL, 0,
+	 SET(ENTRY("M1", "\"weight\":3,\"zone\":\"east\",\"inlist\":true,\"algorithm\":\"balanced\",\"moves\":12"))},
+	{"pinHost", "server=M9\n", 431,
+	 "{\"pinhostresponse\":{\"uuidList\":[],\"errorcode\":431,\"cserrorcode\":4350,\"errortext\":\"M9 is in no list: the setting host does not name it\"}}"},
+	{"pinHost", "server=M2\n", 0,
+	 "{\"pinhostresponse\":{\"pinhost\":{\"name\":\"H2\",\"musterpin\":\"M2\",\"was\":\"M1\",\"moves\":0}}}"},
+	{"pinHost", NULL, 0, "{\"pinhostresponse\":{\"pinhost\":{\"name\":\"H2\",\"musterpin\":\"M1\",\"moves\":1}}}"},
+	{"unpinHost", "id=7\n", 530,
+	 "{\"unpinhostresponse\":{\"uuidList\":[],\"errorcode\":530,\"cserrorcode\":4250,\"errortext\":\"The host is not pinned: there is nothing to undo\"}}"},
+	{"unpinHost", NULL, 0, "{\"unpinhostresponse\":{\"unpinhost\":{\"name\":\"H2\",\"was\":\"M1\",\"moves\":0}}}"},
+	{NULL},
+};
+
 struct row {
 	const char *words;
 	const char *golden; /* stdout; NULL: nothing */
@@ -366,6 +409,35 @@ static void a_freeze_is_said_wherever_it_matters(void **state)
 		 "1 agent is not on the preferred server and will stay away from it until `muster thaw`."},
 	};
 	struct fake_server *s = fake_server_start(frozen);
+
+	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
+	fake_server_stop(s);
+}
+
+static void weights_zones_and_pins_are_set_and_shown(void **state)
+{
+	static const struct row rows[] = {
+		{"servers", "servers_weighed", 0, NULL},
+		{"hosts", "hosts_pinned", 0, NULL},
+		{"server set M1 --weight 3 --zone east", "server_set", 0, NULL},
+		{"server set M1 --weight 3 --json", "server_set_json", 0, NULL},
+		{"server set M2 --zone none", "server_set_static", 0, NULL},
+		{"server set M3 --weight 0", "server_set_no_list", 0, NULL},
+		{"server set M1 --zone moon", NULL, 1, "muster server set: there is no zone moon\n"},
+		{"server set M1", NULL, 2, "nothing to set: give --weight, --zone or both"},
+		{"server set M1 --weight 1001", NULL, 2, "--weight"},
+		{"server set M1 --weight -1", NULL, 2, "--weight"},
+		{"server set --weight 1", NULL, 2, "SERVER"},
+		{"host pin H2 M1", "host_pin", 0, NULL},
+		{"host pin H2 M1 --json", "host_pin_json", 0, NULL},
+		{"host pin H2 M2", "host_pin_again", 0, NULL},
+		{"host pin H2 M9", NULL, 1, "muster host pin: M9 is in no list: the setting host does not name it\n"},
+		{"host pin H2", NULL, 2, "SERVER"},
+		{"host unpin H2", "host_unpin", 0, NULL},
+		{"host unpin 7", NULL, 1, "The host is not pinned: there is nothing to undo"},
+		{"config set host M1", "config_set_pins", 0, NULL},
+	};
+	struct fake_server *s = fake_server_start(weighed);
 
 	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
 	fake_server_stop(s);
@@ -538,6 +610,7 @@ int main(void)
 		cmocka_unit_test(an_empty_or_calm_cluster_says_so),
 		cmocka_unit_test(drains_end_in_words),
 		cmocka_unit_test(a_freeze_is_said_wherever_it_matters),
+		cmocka_unit_test(weights_zones_and_pins_are_set_and_shown),
 		cmocka_unit_test(drains_ask_what_they_should),
 		cmocka_unit_test(a_terminal_gets_colours_and_its_width),
 		cmocka_unit_test(commands_ask_what_they_should),

@@ -17,12 +17,13 @@
 #define M123 "\"M1\",\"M2\",\"M3\""
 #define M231 "\"M2\",\"M3\",\"M1\""
 #define M312 "\"M3\",\"M1\",\"M2\""
-#define PLACEMENT(m2, m3) \
-	"{\"listplacementresponse\":{\"algorithm\":\"roundrobin\",\"interval\":60,\"rate\":50,\"burst\":20,\"count\":6,\"servers\":[" \
+#define PLACEMENT_BY(algorithm, m2, m3) \
+	"{\"listplacementresponse\":{\"algorithm\":\"" algorithm "\",\"interval\":60,\"rate\":50,\"burst\":20,\"count\":6,\"servers\":[" \
 	SERVER("M1", "s1", "Up") "," SERVER("M2", "s2", m2) "," SERVER("M3", "s3", m3) "],\"hosts\":[" \
 	HOST("0", "u0", M123, "M1", "s1") "," HOST("1", "u1", M231, "M2", "s2") "," HOST("2", "u2", M312, "M3", "s3") "," \
 	HOST("3", "u3", M123, "M1", "s1") "," HOST("4", "u4", M231, "M2", "s2") "," \
 	"{\"id\":5,\"uuid\":\"u5\",\"name\":\"H5\",\"slot\":5,\"list\":[" M312 "]}]}}"
+#define PLACEMENT(m2, m3) PLACEMENT_BY("roundrobin", m2, m3)
 #define SETTING(name, value) \
 	"{\"name\":\"" name "\",\"value\":\"" value "\",\"defaultvalue\":\"\",\"isdynamic\":true}"
 #define STATUS \
@@ -43,6 +44,12 @@
 	{"listHosts", "name=H4\n", 0, "{\"listhostsresponse\":{\"count\":1,\"host\":[{\"id\":\"u4\",\"name\":\"H4\"}]}}"}, \
 	{"listHosts", NULL, 0, "{\"listhostsresponse\":{}}"}, \
 	{"deleteHost", NULL, 0, "{\"deletehostresponse\":{\"success\":true}}"}, \
+	{"listZones", "name=east\n", 0, "{\"listzonesresponse\":{\"count\":1,\"zone\":[{\"id\":\"z1\",\"name\":\"east\"}]}}"}, \
+	{"listZones", "id=z1\n", 0, "{\"listzonesresponse\":{\"count\":1,\"zone\":[{\"id\":\"z1\",\"name\":\"east\"}]}}"}, \
+	{"listZones", NULL, 0, "{\"listzonesresponse\":{}}"}, \
+	{"setListServer", NULL, 0, "{\"setlistserverresponse\":{\"setlistserver\":{\"name\":\"M1\",\"weight\":2,\"inlist\":true," \
+	 "\"algorithm\":\"balanced\",\"moves\":1}}}"}, \
+	{"pinHost", NULL, 0, "{\"pinhostresponse\":{\"pinhost\":{\"name\":\"H4\",\"musterpin\":\"M1\",\"moves\":1}}}"}, \
 	{"listManagementServers", NULL, 0, \
 	 "{\"listmanagementserversresponse\":{\"count\":2,\"managementserver\":[{\"id\":\"s1\",\"name\":\"M1\",\"state\":\"Up\"}," \
 	 "{\"id\":\"s2\",\"name\":\"M2\",\"state\":\"Up\"}]}}"}, \
@@ -51,12 +58,15 @@
 
 static const struct fake_answer calm[] = {{"listPlacement", NULL, 0, PLACEMENT("Up", "Up")}, COMMON, {NULL}};
 static const struct fake_answer one_down[] = {{"listPlacement", NULL, 0, PLACEMENT("Up", "Down")}, COMMON, {NULL}};
+static const struct fake_answer balanced[] = {
+	{"listPlacement", NULL, 0, PLACEMENT_BY("balanced", "Up", "Up")}, COMMON, {NULL}};
 static const struct fake_answer alone[] = {{"listPlacement", NULL, 0, PLACEMENT("Down", "Down")}, COMMON, {NULL}};
 
 /* Commands that change something. */
 static bool has_changed(struct fake_server *s)
 {
-	static const char *const commands[] = {"updateConfiguration", "deleteHost", "prepareForMaintenance"};
+	static const char *const commands[] = {"updateConfiguration", "deleteHost", "prepareForMaintenance",
+					       "setListServer", "pinHost"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strstr(fake_server_requests(s), commands[i]))
@@ -76,6 +86,12 @@ static void effects_are_shown_before_anything_is_done(void **state)
 		{"effect_host_more", "config set --plan --yes host=M1,M2,M3,M1:8251", calm},
 		{"effect_host_rm", "host rm --plan --yes H4", calm},
 		{"effect_host_rm_away", "host rm --plan --yes 5", calm},
+		{"effect_server_set", "server set --plan --yes M1 --weight 4", balanced},
+		{"effect_server_set_zone", "server set --plan --yes s1 --zone z1", balanced},
+		{"effect_server_set_static", "server set --plan --yes M1:8250 --weight 4", calm},
+		{"effect_server_set_no_list", "server set --plan --yes M4 --weight 4", balanced},
+		{"effect_host_pin", "host pin --plan --yes H4 M1", balanced},
+		{"effect_host_pin_roundrobin", "host pin --plan --yes H4 M1", calm},
 		{"effect_drain", "drain --plan --yes --no-wait M2", calm},
 		{"effect_drain_rate", "drain --plan --yes --no-wait --rate 1 --algorithm static M1", calm},
 		{"effect_drain_down", "drain --plan --yes --no-wait M2", one_down},
@@ -118,6 +134,12 @@ static void without_a_yes_nothing_is_changed(void **state)
 		{"config set host M1,M2 --plan", "y\n", 0, true, "Go on?"},
 		{"drain --plan M2 --no-wait", "y\n", 0, true, "Go on?"},
 		{"drain --plan M2 --no-wait", "n\n", 1, false, "nothing is changed"},
+		{"server set --plan M1 --weight 2", NULL, 2, false, "nothing is changed"},
+		{"server set --plan M1 --weight 2", "y\n", 0, true, "Go on?"},
+		{"server set --plan M1 --weight 2", "n\n", 1, false, "nothing is changed"},
+		{"host pin --plan H4 M1", NULL, 2, false, "nothing is changed"},
+		{"host pin --plan H4 M1", "y\n", 0, true, "Go on?"},
+		{"host pin --plan H4 M1", "n\n", 1, false, "nothing is changed"},
 		/* Without --plan nobody is asked. */
 		{"host rm H4 --yes", NULL, 0, true, ""},
 		{"host rm H4", NULL, 0, true, ""},
@@ -132,6 +154,12 @@ static void without_a_yes_nothing_is_changed(void **state)
 		{"config set --plan indirect.agent.lb.algorithm fair", NULL, 2, false,
 		 "there is no algorithm \"fair\""},
 		{"config set --plan host M1,,M2", NULL, 2, false, "entry 2"},
+		{"server set --plan --json M1 --weight 2", NULL, 2, false, "`muster plan --json` is for programs"},
+		{"server set --plan M1", NULL, 2, false, "nothing to set"},
+		{"server set --plan --yes M1 --zone moon", NULL, 1, false, "there is no zone moon"},
+		{"host pin --plan --json H4 M1", NULL, 2, false, "`muster plan --json` is for programs"},
+		{"host pin --plan --yes H4 M9", NULL, 1, false, "M9 is in no list"},
+		{"host pin --plan --yes 77 M1", NULL, 1, false, "there is no host 77"},
 		{"drain --plan M2 --algorithm fair", NULL, 2, false, "there is no algorithm \"fair\""},
 		{"host rm --plan 77", NULL, 1, false, "there is no host 77"},
 	};
