@@ -99,6 +99,48 @@ class Plan(unittest.TestCase):
         if not is_there:
             self.skipTest("balanced can't be set yet")
 
+    def test_weights_zones_and_pins(self):
+        with Cluster(3) as cluster:
+            cluster.start_servers()
+            addresses = cluster.addresses()
+            cluster.config("host", ",".join(addresses))
+            cluster.config("indirect.agent.lb.check.interval", "1")
+            cluster.config("indirect.agent.lb.algorithm", "balanced")
+            cluster.add_agents(8)
+            cluster.add_agents(2, "zone=east\n")
+            self.settle(cluster, "all are where they belong")
+
+            # By the server's name; what the plan says of its address is what then happens.
+            def weigh():
+                out = self.muster(cluster, "server", "set", "m2", "--weight", "3", "--plan", "--yes")
+                self.assertIn(f"{addresses[1]} has weight 3 and no zone.", out)
+            weighed = self.check(cluster, ["--weight", f"{addresses[1]}=3"], weigh)
+            self.assertEqual(sorted(s["after"] for s in weighed["servers"]), [2, 2, 6])
+            self.assertIn("WEIGHT", self.muster(cluster, "servers"))
+
+            # A zone: its hosts have its server first, on the agents too.
+            east = [a.name for a in cluster.agents[8:]]
+            self.muster(cluster, "server", "set", "m3", "--zone", "east")
+            self.settle(cluster, "hosts of the zone are on its server")
+            self.assertEqual({cluster.hosts()[name]["musterconnected"] for name in east}, {addresses[2]})
+            self.assertEqual(self.plan(cluster)["moves"], 0)
+
+            # A pin, of one of them, to a server elsewhere, through another server.
+            out = self.muster(cluster, "host", "pin", east[0], "m1", "--plan", "--yes")
+            self.assertIn(f"{east[0]} is pinned to {addresses[0]}", out)
+            self.settle(cluster, "the pinned host is where it is pinned to")
+            for server in cluster.up():
+                self.assertEqual(cluster.hosts(server)[east[0]]["musterpin"], addresses[0])
+            self.assertEqual(cluster.hosts()[east[0]]["musterconnected"], addresses[0])
+            self.assertIn("PINNED TO", self.muster(cluster, "hosts"))
+            self.assertEqual(self.plan(cluster)["moves"], 0)
+
+            # It ends with its server, and that is said.
+            out = self.muster(cluster, "config", "set", "host", ",".join(addresses[1:]))
+            self.assertIn("1 pin ended", out)
+            self.settle(cluster, "all are on the other two")
+            self.assertEqual(cluster.hosts()[east[0]]["musterconnected"], addresses[2])
+
     def test_effects_are_asked_about(self):
         with Cluster(2) as cluster:
             cluster.start_servers()
