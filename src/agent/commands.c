@@ -18,6 +18,7 @@ static const struct {
 	{MSG_MODIFY_SSH_KEYS, do_modify_ssh_keys},
 	{MSG_SETUP_KEYSTORE, do_setup_keystore},
 	{MSG_SETUP_CERTIFICATE, do_setup_certificate},
+	{MSG_EXPLAIN, do_explain},
 };
 
 void commands_run(struct daemon *d, struct agent_command *c)
@@ -50,6 +51,7 @@ void *answer_add(struct batch *b, enum msg_type type, bool result, const char *d
 		ANSWER(CHECK_NETWORK_ANSWER, check_network_answer)
 		ANSWER(SETUP_KEYSTORE_ANSWER, setup_keystore_answer)
 		ANSWER(SETUP_CERTIFICATE_ANSWER, setup_certificate_answer)
+		ANSWER(EXPLAIN_ANSWER, explain_answer)
 #undef ANSWER
 	default:
 		return NULL;

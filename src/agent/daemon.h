@@ -63,6 +63,10 @@ void do_cleanup_rules(struct daemon *d, struct agent_command *c);
 void do_modify_ssh_keys(struct daemon *d, struct agent_command *c);
 void do_setup_keystore(struct daemon *d, struct agent_command *c);
 void do_setup_certificate(struct daemon *d, struct agent_command *c);
+void do_explain(struct daemon *d, struct agent_command *c);
+
+/* What the agent does and why, as one line of JSON: what the local socket is answered with. */
+enum err daemon_explain(const struct daemon *d, struct buf *out) MUST_CHECK;
 
 /* Those that are under way are dropped: their commands end with the agent. */
 void pings_stop(struct daemon *d);

@@ -55,18 +55,39 @@ static json_t *candidate_json(const struct candidate *c, struct mono now)
 			 (int)is_put_off);
 }
 
+/* What its server has told of the preferred one; null: nothing. */
+static json_t *word_json(const struct explain_question *q)
+{
+	const struct failback_word *w = &q->view->word;
+
+	if (!w->is_known)
+		return json_null();
+	return json_pack("{s:b,s:b,s:I}", "up", (int)w->is_up, "accepting", (int)w->is_accepting, "said_s_ago",
+			 (json_int_t)(mono_ms_between(w->said_at, q->now) / 1000));
+}
+
+/* What is under way beside the link in use; null: nothing. */
+static json_t *move_json(const struct agent_view *v)
+{
+	if (!v->move)
+		return json_null();
+	return json_pack("{s:s,s:o}", "for", v->move, "to", text_or_null(v->move_to));
+}
+
 /* Why it is not on its preferred server, with what that was made of. */
 static json_t *failback_json(const struct explain_question *q)
 {
 	const struct agent_view *v = q->view;
 	int64_t said_ago = mono_ms_between(v->word.said_at, q->now);
 
-	return json_pack("{s:s,s:s,s:o,s:I,s:I,s:I,s:o}", "verdict", failback_verdict_name(v->failback), "why",
-			 failback_verdict_text(v->failback), "uptime_s",
+	return json_pack("{s:s,s:s,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "verdict", failback_verdict_name(v->failback),
+			 "why", failback_verdict_text(v->failback), "uptime_s",
 			 v->word.is_known ? json_integer((v->word.uptime_ms + said_ago) / 1000) : json_null(),
 			 "uptime_needed_s", (json_int_t)((v->uptime_needed_ms + 999) / 1000), "heartbeats",
 			 (json_int_t)v->heartbeats, "heartbeats_needed", (json_int_t)v->heartbeats_needed, "again_in_s",
-			 seconds_until(v->failback_again, q->now));
+			 seconds_until(v->failback_again, q->now), "damped_for_s",
+			 mono_reached(q->now, v->damped_until) ? json_null() : seconds_until(v->damped_until, q->now),
+			 "told", text_or_null(v->told), "word", word_json(q));
 }
 
 /* null: it doesn't wait. */
@@ -94,12 +115,12 @@ static json_t *candidates_json(const struct explain_question *q)
 	return a;
 }
 
-static json_t *answer_json(const struct explain_question *q)
+json_t *explain_object(const struct explain_question *q)
 {
 	const struct agent_view *v = q->view;
 
 	return json_pack(
-		"{s:o,s:o,s:o,s:I,s:o,s:s,s:I,s:o,s:o,s:b,s:o,s:b,s:o,s:o,s:b,s:o,s:s,s:o,s:o,s:I,s:b,s:o,s:b,s:I,s:I,"
+		"{s:o,s:o,s:o,s:I,s:o,s:s,s:I,s:o,s:o,s:b,s:o,s:b,s:o,s:o,s:o,s:b,s:o,s:s,s:o,s:o,s:I,s:b,s:b,s:o,s:b,s:I,s:I,"
 		"s:I,s:I,s:I,s:o,s:o}",
 		"name", text_or_null(q->name), "guid", text_or_null(q->guid), "version", text_or_null(q->version),
 		"host_id", (json_int_t)v->host_id, "host_uuid", text_or_null(v->host_uuid), "state",
@@ -107,19 +128,19 @@ static json_t *answer_json(const struct explain_question *q)
 		"connected", text_or_null(v->connected), "connected_ip", text_or_null(v->connected_ip), "muster",
 		(int)v->is_muster, "preferred", text_or_null(v->preferred), "on_preferred",
 		(int)(v->connected && v->preferred && server_entry_same(v->connected, v->preferred, q->port)),
-		"failback", failback_json(q), "first_dial", first_dial_json(q), "certificate", (int)q->has_certificate,
-		"list", texts_json(v->list), "algorithm", v->algorithm ? v->algorithm : "", "avoid",
-		texts_json(v->avoid), "candidates", candidates_json(q), "check_interval_s", (json_int_t)v->interval_s,
-		"check_interval_is_own", (int)v->interval_is_own, "next_check_in_s",
-		seconds_until(v->next_check, q->now), "on_fallback", (int)v->on_fallback, "links", (json_int_t)v->links,
-		"boot", (json_int_t)v->boot_number, "server_agents", (json_int_t)v->server_agents, "heartbeat_ms",
-		(json_int_t)v->heartbeat_ms, "commands", (json_int_t)v->commands, "health", text_or_null(q->health),
-		"host_params", texts_json(q->params));
+		"failback", failback_json(q), "move", move_json(v), "first_dial", first_dial_json(q), "certificate",
+		(int)q->has_certificate, "list", texts_json(v->list), "algorithm", v->algorithm ? v->algorithm : "",
+		"avoid", texts_json(v->avoid), "candidates", candidates_json(q), "check_interval_s",
+		(json_int_t)v->interval_s, "check_interval_is_own", (int)v->interval_is_own, "looks_once",
+		(int)v->looks_once, "next_check_in_s", seconds_until(v->next_check, q->now), "on_fallback",
+		(int)v->on_fallback, "links", (json_int_t)v->links, "boot", (json_int_t)v->boot_number, "server_agents",
+		(json_int_t)v->server_agents, "heartbeat_ms", (json_int_t)v->heartbeat_ms, "commands",
+		(json_int_t)v->commands, "health", text_or_null(q->health), "host_params", texts_json(q->params));
 }
 
 enum err explain_json(struct buf *out, const struct explain_question *q)
 {
-	json_t *answer = answer_json(q);
+	json_t *answer = explain_object(q);
 	char *text = NULL;
 	enum err e = ERR_NOMEM;
 
@@ -264,6 +285,15 @@ static void say_failback(struct story *s)
 		say(s, "; for %s", duration(a, json_integer_value(again)));
 }
 
+static void say_move(struct story *s)
+{
+	const json_t *m = json_object_get(s->j, "move");
+	const char *what = text_of(m, "for"), *to = text_of(m, "to");
+
+	if (what)
+		say(s, "under way      another link, for: %s%s%s\n", what, to ? ", to " : "", to ? to : "");
+}
+
 /* Is it where it should be, and if not, when does it look again? */
 static void say_preferred(struct story *s)
 {
@@ -283,7 +313,9 @@ static void say_preferred(struct story *s)
 		say(s, "in %s", duration(in, json_integer_value(next)));
 	else
 		say(s, "none planned");
-	if (number_of(s->j, "check_interval_s"))
+	if (is_set(s->j, "looks_once"))
+		say(s, "; with %s it looks once after each new list\n", text_of(s->j, "algorithm"));
+	else if (number_of(s->j, "check_interval_s"))
 		say(s, "; every %s, %s\n", duration(every, number_of(s->j, "check_interval_s")),
 		    is_set(s->j, "check_interval_is_own") ? "set in agent.properties" : "as the servers say");
 	else
@@ -389,6 +421,7 @@ enum err explain_text(struct buf *out, const char *json, struct why *why)
 	say_who(&s);
 	say_connected(&s);
 	say_preferred(&s);
+	say_move(&s);
 	say_rest(&s);
 	say_candidates(&s);
 	json_decref(j);

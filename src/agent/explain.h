@@ -22,7 +22,9 @@ struct explain_question {
 	bool has_certificate;
 };
 
-/* One line, no newline. */
+/* NULL: out of memory. */
+json_t *explain_object(const struct explain_question *q);
+/* The same as one line, no newline. */
 enum err explain_json(struct buf *out, const struct explain_question *q) MUST_CHECK;
 /* ERR_MALFORMED when it is not what explain_json() writes. */
 enum err explain_text(struct buf *out, const char *json, struct why *why) MUST_CHECK;

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "agent/daemon.h"
-#include "agent/explain.h"
 #include "agent/identity.h"
 #include "agent/lock.h"
 #include "agent/programs.h"
@@ -250,23 +249,7 @@ static const struct agent_host host = {
 
 static enum err on_asked(void *user, struct buf *out)
 {
-	struct daemon *d = user;
-	struct agent_view view;
-	struct explain_question q = {
-		.name = d->settings.name,
-		.guid = d->settings.guid,
-		.version = MUSTER_VERSION,
-		.view = &view,
-		.now = world_now(d->world),
-		.port = (uint16_t)d->settings.port,
-		.health = d->health ? health_result_name(health_last(d->health)) : NULL,
-		.params = &d->params,
-		.has_certificate = d->creds != NULL,
-	};
-
-	agent_look(d->agent, &view);
-	q.n_candidates = agent_explain(d->agent, &q.candidates);
-	return explain_json(out, &q);
+	return daemon_explain(user, out);
 }
 
 /* An agent that can't be asked still does its work. */

@@ -172,19 +172,23 @@ void print_off_preferred(const struct cli *c, FILE *to, int64_t n, const json_t 
 	char agents[FORMAT_MAX], every[FORMAT_MAX];
 	const char *are = n == 1 ? "is" : "are", *them = n == 1 ? "it" : "them";
 
-	format_count(agents, n, "agent");
+	fprintf(to, "\n%s%s %s not on the preferred server%s and will ", on, format_count(agents, n, "agent"), are,
+		end);
 	if (frozen)
-		fprintf(to, "\n%s%s %s not on the preferred server%s and will stay away from it until `muster thaw`.\n",
-			on, agents, are, end);
-	else if (interval > 0)
-		fprintf(to, "\n%s%s %s not on the preferred server%s and will look for it within %s or so.\n", on,
-			agents, are, end, format_seconds(every, interval));
-	else
+		fprintf(to, "stay away from it until `muster thaw`.\n");
+	else if (interval <= 0)
 		fprintf(to,
-			"\n%s%s %s not on the preferred server%s and will stay away from it, because the check interval is 0.\n"
+			"stay away from it, because the check interval is 0.\n"
 			"`muster rebalance` brings %s there now; "
 			"`muster config set indirect.agent.lb.check.interval 60` always.\n",
-			on, agents, are, end, them);
+			them);
+	else if (str_equal(json_text(status, "algorithm", NULL), "shuffle"))
+		fprintf(to,
+			"stay where %s %s: under shuffle an agent looks once after each new list.\n"
+			"`muster rebalance` brings %s there now.\n",
+			n == 1 ? "it" : "they", are, them);
+	else
+		fprintf(to, "look for it within %s or so.\n", format_seconds(every, interval));
 }
 
 int64_t host_number(const json_t *host)

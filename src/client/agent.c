@@ -465,6 +465,10 @@ void agent_look(const struct agent *a, struct agent_view *out)
 		.purpose = a->current ? hunt_purpose(a->current->purpose) : NULL,
 		.moving = a->next || (a->current && a->hunt.purpose != HUNT_NONE),
 		.fetching_ticket = a->tickets.visit,
+		.move = a->next                                      ? hunt_name(a->next->purpose)
+			: a->current && a->hunt.purpose != HUNT_NONE ? hunt_name(a->hunt.purpose)
+								     : NULL,
+		.move_to = a->next ? a->next->entry : NULL,
 		.is_muster = a->current && a->current->is_muster,
 		.commands = a->requests.n_running,
 		.links = a->links,

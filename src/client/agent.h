@@ -153,6 +153,11 @@ struct agent_view {
 	/* Whether it may go home: the last look's verdict, and what that was made of. */
 	enum failback_verdict failback;
 	struct failback_word word;  /* what its server says of the preferred one */
+	struct mono damped_until;   /* the flap damper; {0}: never */
+	const char *told;           /* who wants it to go home: "a new list", "the servers"; NULL: itself */
+	const char *move;           /* what another link is wanted for, beside the one in use; NULL: nothing */
+	const char *move_to;        /* that link's entry, once it has completed TLS; NULL: not yet */
+	bool looks_once;            /* only after each new list: shuffle */
 	int64_t uptime_needed_ms;   /* by then the preferred server is old enough */
 	struct mono failback_again; /* when the verdict may change by itself; MONO_NEVER: it can't */
 	unsigned heartbeats;        /* seen on the link that proves itself */

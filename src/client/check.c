@@ -406,6 +406,9 @@ void check_view(const struct agent *a, struct agent_view *out)
 
 	out->failback = a->failback_verdict;
 	out->failback_again = a->failback_again;
+	out->damped_until = a->failback.damped_until;
+	out->told = !is_told(a) ? NULL : a->told == TOLD_BY_LIST ? "a new list" : "the servers";
+	out->looks_once = a->check_is_once;
 	out->uptime_needed_ms = failback_uptime_needed_ms(&a->p.failback, interval_ms(a));
 	out->word = a->current ? a->current->word : (struct failback_word){0};
 	out->heartbeats = s ? s->heartbeats : 0;

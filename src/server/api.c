@@ -21,6 +21,7 @@ static const struct api_routes *const all_routes[] = {
 	&api_host_jobs_routes, &api_config_routes,      &api_jobs_routes,   &api_tokens_routes,
 	&api_accounts_routes,  &api_events_routes,      &api_status_routes, &api_places_routes,
 	&api_discovery_routes, &api_placement_routes,   &api_freeze_routes, &api_list_servers_routes,
+	&api_explain_routes,
 };
 
 const struct api_route *api_route_at(size_t i)
@@ -69,7 +70,7 @@ void api_deinit(struct server *s)
 
 	if (!a)
 		return;
-	/* Calls wait in the ledger only, which has answered them all by now. */
+	/* Calls wait in the ledger, which has answered them all by now, or for an agent: those requests have ended. */
 	assert(list_is_empty(&a->calls));
 	api_jobs_deinit(a);
 	api_auth_deinit(a);
@@ -206,7 +207,7 @@ int64_t api_number(const struct api_call *c, const char *name, int64_t fallback)
 	return v->has ? v->number : fallback;
 }
 
-/* By UUID, by number, or by a name that only one has. */
+/* By UUID, by number, or by a name that only one has; hosts also by guid. */
 static bool is_named(const char *text, const char *uuid, int64_t id, const char *name, bool *by_name)
 {
 	int64_t number;
@@ -225,7 +226,8 @@ static size_t find_host(struct server *s, const char *text, int64_t *id)
 	bool by_name;
 
 	while ((h = roster_next(s, &cursor))) {
-		if (!is_named(text, h->row.uuid, h->row.id, h->row.name, &by_name))
+		if (!is_named(text, h->row.uuid, h->row.id, h->row.name, &by_name) &&
+		    !str_equal_nocase(text, h->row.guid))
 			continue;
 		*id = h->row.id;
 		if (!by_name)

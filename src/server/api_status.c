@@ -1,6 +1,5 @@
 /*
- * muster's own questions: getMusterStatus (the cluster at a glance), explainHost (why a host is where it is) and
- * rebalanceHosts.
+ * muster's own questions: getMusterStatus (the cluster at a glance) and rebalanceHosts.
  *
  * Any server answers for all. What agents of other servers have confirmed is not told from server to server, so hosts
  * that look outdated in memory and are elsewhere are read again from the store before they are counted.
@@ -322,172 +321,6 @@ static void get_muster_status(struct api_call *c)
 		api_read(c, status_run, status_then);
 }
 
-/* ---- explainHost ---- */
-
-static const struct member_server *server_of_entry(struct server *s, const struct host_row *row, const char *entry)
-{
-	/* Exactly this one, if there is one; several on one machine differ by port only. */
-	list_for (m, &s->servers, struct member_server, in_servers)
-		if (lists_entry_is(s, entry, &m->row))
-			return m;
-	list_for (m, &s->servers, struct member_server, in_servers)
-		if (host_entry_is(s, row, entry, &m->row))
-			return m;
-	return NULL;
-}
-
-static json_t *verdict_object(const struct host_view *v, const char *entry, const struct member_server *m, bool first,
-			      bool is_frozen)
-{
-	json_t *o = json_object();
-	char verdict[64], sentence[256];
-	const char *state = m ? server_state_name(m->row.state) : NULL;
-
-	if (!m) {
-		str_copy(verdict, sizeof(verdict), "unknown server");
-		snprintf(sentence, sizeof(sentence), "No registered management server has the address %.100s.", entry);
-	} else if (v->owner == m) {
-		str_copy(verdict, sizeof(verdict), "connected");
-		snprintf(sentence, sizeof(sentence), "It is connected to this one%s.",
-			 first ? ", its preferred server" : "");
-	} else if (m->row.state != SERVER_UP) {
-		snprintf(verdict, sizeof(verdict), "avoided (%s)", state);
-		snprintf(sentence, sizeof(sentence), "The server is %s: it is tried last.", state);
-	} else {
-		str_copy(verdict, sizeof(verdict), "could be taken");
-		snprintf(sentence, sizeof(sentence), "%s",
-			 !first                  ? "The server is Up: taken when those before it can't be."
-			 : v->owner && is_frozen ? "Its preferred server, and Up: it goes there when moves are thawed."
-			 : v->owner              ? "Its preferred server, and Up: it goes there with its next look."
-						 : "Its preferred server, and Up: it is tried first.");
-	}
-	api_put_text(o, "entry", entry);
-	api_put_text(o, "server", m ? m->row.name : NULL);
-	api_put_text(o, "state", state);
-	api_put_text(o, "verdict", verdict);
-	api_put_text(o, "sentence", sentence);
-	return o;
-}
-
-static void put_why(json_t *o, struct server *s, const struct host_row *row, const struct host_view *v,
-		    const struct member_server *preferred)
-{
-	char text[512];
-
-	if (row->status == HOST_CREATING)
-		snprintf(text, sizeof(text), "%s is reserved; its agent has not joined yet.", row->name);
-	else if (!v->owner)
-		snprintf(text, sizeof(text), "%s is %s: it is connected to no management server.", row->name,
-			 host_status_name(row->status));
-	else if (v->reconnecting)
-		snprintf(text, sizeof(text), "%s lost its link to %s a moment ago and may come back anywhere.",
-			 row->name, v->owner->row.name);
-	else if (v->suspect)
-		snprintf(text, sizeof(text), "%s is connected to %s, which has not heard it for a while.", row->name,
-			 v->owner->row.name);
-	else if (!v->is_up)
-		snprintf(text, sizeof(text), "%s is %s at %s.", row->name, host_status_name(row->status),
-			 v->owner->row.name);
-	else if (!v->preferred[0])
-		snprintf(text, sizeof(text), "%s is connected to %s and has reported no list.", row->name,
-			 v->owner->row.name);
-	else if (!v->is_off_preferred)
-		snprintf(text, sizeof(text), "%s is connected to %s, the first of its list: it is where it should be.",
-			 row->name, v->owner->row.name);
-	else if (preferred && preferred->row.state == SERVER_UP)
-		snprintf(text, sizeof(text), "%s is connected to %s, but prefers %s, which is Up.", row->name,
-			 v->owner->row.name, v->preferred);
-	else
-		snprintf(text, sizeof(text), "%s is connected to %s, because %s, which it prefers, is %s.", row->name,
-			 v->owner->row.name, v->preferred,
-			 preferred ? server_state_name(preferred->row.state) : "not a registered server");
-	api_put_text(o, "why", text);
-	if (!v->is_up)
-		return;
-	if (freeze_is_on(s) && v->is_off_preferred) {
-		struct why frozen = WHY_NONE;
-
-		api_freeze_sentence(&frozen, &s->freeze);
-		snprintf(text, sizeof(text), "%s. It stays until thawHosts.", frozen.text);
-		api_put_text(o, "nextlook", text);
-		return;
-	}
-	if (v->interval <= 0 || lists_algorithm(s) == ALGORITHM_SHUFFLE)
-		snprintf(text, sizeof(text), "It does not look by itself: %s. rebalanceHosts makes it look now.",
-			 lists_algorithm(s) == ALGORITHM_SHUFFLE ? "with shuffle an agent looks once after a new list"
-								 : "indirect.agent.lb.check.interval is 0");
-	else
-		snprintf(text, sizeof(text), "Every %lld seconds it looks whether it is on its preferred server.",
-			 (long long)v->interval);
-	api_put_text(o, "nextlook", text);
-}
-
-static void explain_free(void *state)
-{
-	host_row_deinit(state);
-	mem_free(state);
-}
-
-static enum err explain_run(struct store_tx *tx, struct api_call *c, struct why *why)
-{
-	host_row_deinit(c->state);
-	memset(c->state, 0, sizeof(struct host_row));
-	return store_host_get(tx, api_number(c, "id", 0), c->state);
-}
-
-static void explain_answer(struct api_call *c, const struct host_row *row)
-{
-	struct server *s = c->server;
-	const struct member_server *preferred = NULL;
-	json_t *o = host_object(s, row, DETAIL_PLACE), *verdicts = json_array();
-	CLEAN(mem_freep) char *algorithm = NULL;
-	struct str_list list = {0};
-	struct host_view v;
-	enum err e;
-
-	host_view_make(&v, s, row);
-	/* Without a list of its own: the one that it is going to get. */
-	e = v.list ? server_list_parse_reported(&list, &algorithm, v.list) : lists_for_host(s, row, &list);
-	for (size_t i = 0; !e && i < list.n; i++) {
-		const struct member_server *m = server_of_entry(s, row, list.items[i]);
-
-		if (i == 0)
-			preferred = m;
-		json_array_append_new(verdicts, verdict_object(&v, list.items[i], m, i == 0, freeze_is_on(s)));
-	}
-	json_object_set_new(o, "verdicts", verdicts);
-	put_why(o, s, row, &v, preferred);
-	str_list_deinit(&list);
-	api_answer_object(c, "explainhost", o);
-}
-
-static void explain_then(struct api_call *c, enum err result, const char *sentence)
-{
-	struct host *h = roster_host(c->server, api_number(c, "id", 0));
-	struct host_row *row = c->state;
-
-	if (!result && row->id && !row->removed_ms) {
-		host_learn(c->server, row);
-		explain_answer(c, row);
-	} else if (h) {
-		explain_answer(c, &h->row);
-	} else {
-		api_fail(c, API_BAD_PARAM, CS_API, "The host is gone");
-	}
-}
-
-static void explain_host(struct api_call *c)
-{
-	c->state = mem_zalloc(sizeof(struct host_row));
-	c->state_free = explain_free;
-	if (!c->state)
-		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
-	else if (ledger_is_failing(c->server, NULL))
-		explain_then(c, ERR_STORE, "");
-	else
-		api_read(c, explain_run, explain_then);
-}
-
 /* ---- rebalanceHosts ---- */
 
 struct rebalancing {
@@ -552,9 +385,6 @@ static void rebalance_hosts(struct api_call *c)
 static const struct api_param_spec no_params[] = {
 	{"keyword", API_STRING, false, "Not used", ENTITY_NONE, 0, true},
 };
-static const struct api_param_spec id_params[] = {
-	{"id", API_UUID, true, "The host", ENTITY_HOST, 0, false},
-};
 static const struct api_param_spec rebalance_params[] = {
 	{"rerank", API_BOOLEAN, false, "First give the slots of roundrobin anew, in order of host id: this may move everybody", ENTITY_NONE, 0, false},
 };
@@ -574,12 +404,6 @@ static const struct api_field status_fields[] = {
 	{"freeze", "map", "Whether moves are frozen; since when, by whom, why, and how many agents that keeps away"},
 	{"unsecured", "integer", "Agents connected without a verified certificate"},
 };
-static const struct api_field explain_fields[] = {
-	{"id", "string", "Id of the host; and all other members of listHosts"},
-	{"verdicts", "list", "Each server of its list and what holds for it"},
-	{"why", "string", "Why it is where it is"},
-	{"nextlook", "string", "When it looks for its preferred server"},
-};
 static const struct api_field success_fields[] = {
 	{"success", "boolean", "true"},
 	{"displaytext", "string", "More about it"},
@@ -587,8 +411,6 @@ static const struct api_field success_fields[] = {
 static const struct api_route routes[] = {
 	{.name = "getMusterStatus", .handle = get_muster_status, .right = RIGHT_ADMIN, .is_read = true,
 	 .description = "Tells how the cluster stands", ROUTE_PARAMS(no_params), ROUTE_FIELDS(status_fields)},
-	{.name = "explainHost", .handle = explain_host, .right = RIGHT_ADMIN,
-	 .is_read = true, .description = "Tells why a host is connected where it is", ROUTE_PARAMS(id_params), ROUTE_FIELDS(explain_fields)},
 	{.name = "rebalanceHosts", .handle = rebalance_hosts, .right = RIGHT_ADMIN,
 	 .description = "Makes every agent look for its preferred server now", ROUTE_PARAMS(rebalance_params), ROUTE_FIELDS(success_fields)},
 };

@@ -108,6 +108,12 @@ static int64_t wait_for_token(struct server *s, const char *guid, struct mono no
 	return retry_in(now, at);
 }
 
+size_t arrivals_waiting(struct server *s)
+{
+	promises_expire(s, world_now(s->world));
+	return s->n_promises;
+}
+
 int64_t arrivals_wait_ms(struct server *s, const char *guid)
 {
 	struct mono now = world_now(s->world);

@@ -128,7 +128,8 @@ struct peer_status {
 	bool is_known, accepting;
 	int64_t uptime_ms; /* when it was told */
 	int64_t agents, backlog;
-	struct mono at; /* when it came */
+	int64_t arrivals; /* who have been told when they may come home */
+	struct mono at;   /* when it came */
 };
 
 /* What our agents are told of it: news.c. */
@@ -414,6 +415,8 @@ void clones_deinit(struct server *s);
 
 /* arrivals.c: a muster agent wants to come home from another server. 0: now; otherwise after so many ms. */
 int64_t arrivals_wait_ms(struct server *s, const char *guid);
+/* How many have been told a time and have not come yet. */
+size_t arrivals_waiting(struct server *s);
 void arrivals_deinit(struct server *s);
 
 /* ---- freeze.c ---- */

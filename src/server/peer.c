@@ -111,6 +111,7 @@ static void send_status(struct server *s, struct link *l)
 			    s->running_since.us ? mono_ms_between(s->running_since, world_now(s->world)) : 0);
 		msg_set_i64(&m->agents, (int64_t)server_n_agents(s));
 		msg_set_i64(&m->backlog, (int64_t)server_backlog(s));
+		msg_set_i64(&m->arrivals, (int64_t)arrivals_waiting(s));
 	}
 	/* The next one comes in a second. */
 	if (!m || send_batch(s, l, FLAG_REQUEST, ++s->next_seq, -1, &b))
