@@ -20,6 +20,7 @@ struct played {
 	struct buf answer; /* the last one, as JSON */
 	unsigned n_answers;
 	bool is_muster;
+	size_t n_candidates;
 	unsigned n_creds;
 	bool lazily;
 };
@@ -66,7 +67,30 @@ void agent_look(const struct agent *a, struct agent_view *out)
 {
 	const struct played *p = (const void *)a;
 
-	*out = (struct agent_view){.is_muster = p->is_muster};
+	*out = (struct agent_view){.is_muster = p->is_muster,
+				   .state = AGENT_UP,
+				   .next_check = MONO_NEVER,
+				   .failback_again = MONO_NEVER,
+				   .commands = 3};
+}
+
+size_t agent_explain(struct agent *a, const struct candidate **candidates)
+{
+	static struct candidate all[2000];
+	const struct played *p = (const void *)a;
+
+	for (size_t i = 0; i < p->n_candidates; i++)
+		all[i] = (struct candidate){.entry = "m1.example.org",
+					    .verdict = CHOICE_BACKING_OFF,
+					    .last_error = ERR_UNREACHABLE,
+					    .sentence = "connection refused"};
+	*candidates = all;
+	return p->n_candidates;
+}
+
+const char *agent_state_name(enum agent_state s)
+{
+	return s == AGENT_UP ? "up" : "?";
 }
 
 enum err agent_set_creds(struct agent *a, struct tls_creds *creds, bool lazily)
@@ -482,6 +506,35 @@ static void huge_questions_get_small_answers(void **state)
 	assert_true(strlen(ask(&p, API "CheckNetworkCommand", buf_str(&networks))) < 2000);
 }
 
+/* The same as on the spot, but for what the server knows best and for the question itself. */
+static void a_server_is_told_why_it_is_where_it_is(void **state)
+{
+	CLEAN(played_deinit) struct played p;
+	CLEAN(buf_deinit) struct buf line = {0};
+	const char *answer;
+
+	played_make(&p, NULL);
+	p.n_candidates = 2;
+	ask(&p, API "SetHostParamsCommand", "\"params\":{\"migratewait\":\"5\"}");
+	answer = ask(&p, "muster.ExplainCommand", "");
+	assert_non_null(strstr(answer, "[{\"muster.ExplainAnswer\":{\"explained\":{\"name\":\"h1\",\"guid\":\"g\","));
+	assert_non_null(strstr(answer, "\"candidates\":[{\"server\":\"m1.example.org\",\"verdict\":\"backing off\","));
+	assert_non_null(strstr(answer, "\"commands\":2,"));
+	assert_non_null(strstr(answer, "\"host_params\":[]},\"result\":true,"));
+	assert_int_equal(daemon_explain(&p.d, &line), ERR_OK);
+	assert_non_null(strstr(buf_str(&line), "\"commands\":3,"));
+	assert_non_null(strstr(buf_str(&line), "\"host_params\":[\"migratewait=5\"]}"));
+
+	/* Bounded, whatever the list is. */
+	p.n_candidates = 2000;
+	answer = ask(&p, "muster.ExplainCommand", "");
+	assert_non_null(strstr(answer, "\"result\":false,\"details\":\"what there is to tell is too long\""));
+
+	/* A server of CloudStack can't have meant it. */
+	p.is_muster = false;
+	assert_non_null(strstr(ask(&p, "muster.ExplainCommand", ""), "UnsupportedAnswer"));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -494,6 +547,7 @@ int main(void)
 		cmocka_unit_test(bad_certificates_are_refused),
 		cmocka_unit_test(a_key_may_come_with_its_certificate),
 		cmocka_unit_test(huge_questions_get_small_answers),
+		cmocka_unit_test(a_server_is_told_why_it_is_where_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,6 +48,9 @@ static void scene_make(struct scene *s)
 			 .since = S(1000 - 11520),
 			 .failback = FAILBACK_TOO_YOUNG,
 			 .failback_again = S(1018),
+			 .damped_until = S(1250),
+			 .told = "the servers",
+			 .move = "preferred server",
 			 .word = {.is_known = true, .is_up = true, .uptime_ms = 2000, .said_at = S(990)},
 			 .uptime_needed_ms = 30000,
 			 .heartbeats_needed = 3,
@@ -97,14 +100,15 @@ static void the_line_has_everything(void **state)
 		"\"state_for_s\":11520,\"connected\":\"m3\",\"connected_ip\":\"10.0.0.3\",\"muster\":true,\"preferred\":"
 		"\"10.0.0.2\",\"on_preferred\":false,\"failback\":{\"verdict\":\"too young\",\"why\":\"the preferred "
 		"server has not been up for long enough\",\"uptime_s\":12,\"uptime_needed_s\":30,\"heartbeats\":0,"
-		"\"heartbeats_needed\":3,\"again_in_s\":18},\"first_dial\":null,\"certificate\":true,\"list\":[\"10.0.0.2\",\"m3\",\"10.0.0.1\"],"
+		"\"heartbeats_needed\":3,\"again_in_s\":18,\"damped_for_s\":250,\"told\":\"the servers\",\"word\":{\"up\":true,\"accepting\":"
+		"false,\"said_s_ago\":10}},\"move\":{\"for\":\"preferred server\",\"to\":null},\"first_dial\":null,\"certificate\":true,\"list\":[\"10.0.0.2\",\"m3\",\"10.0.0.1\"],"
 		"\"algorithm\":\"roundrobin\",\"avoid\":[\"10.0.0.1\"],\"candidates\":[{\"server\":\"10.0.0.2\",\"verdict\":"
 		"\"backing off\",\"why\":\"the last attempt failed, it is tried again after a pause\",\"failures\":3,"
 		"\"last_error\":\"not reachable\",\"said\":\"connection refused\",\"retry_in_s\":8,\"put_off\":false},{\"server\":\"m3\",\"verdict\":\"connected\",\"why\":"
 		"\"the agent is on this server\",\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false},{\"server\":"
 		"\"10.0.0.1\",\"verdict\":\"avoided\",\"why\":\"the servers say that it should not be used now, it is tried last\","
 		"\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false}],\"check_interval_s\":60,\"check_interval_is_own\":"
-		"false,\"next_check_in_s\":40,\"on_fallback\":false,\"links\":4,\"boot\":7,\"server_agents\":10000,\"heartbeat_ms\":1000,\"commands\":1,\"health\":\"good\","
+		"false,\"looks_once\":false,\"next_check_in_s\":40,\"on_fallback\":false,\"links\":4,\"boot\":7,\"server_agents\":10000,\"heartbeat_ms\":1000,\"commands\":1,\"health\":\"good\","
 		"\"host_params\":[\"migratewait=5\"]}");
 }
 
@@ -124,6 +128,7 @@ static void people_read_sentences(void **state)
 		"connected to   m3 (10.0.0.3)\n"
 		"preferred      10.0.0.2, it is not there because: too young, up for 12 s of 30 s\n"
 		"next look      in 40 s; every 60 s, as the servers say\n"
+		"under way      another link, for: preferred server\n"
 		"list           10.0.0.2, m3, 10.0.0.1 (roundrobin)\n"
 		"to avoid       10.0.0.1\n"
 		"health         good\n"

@@ -100,11 +100,26 @@ static const struct fake_answer answers[] = {
 	{"queryAsyncJobResult", "j-failed", 0,
 	 "{\"queryasyncjobresultresponse\":{\"jobstatus\":2,\"jobresultcode\":534,\"jobresult\":{\"errorcode\":534,\"errortext\":\"Host is not "
 	 "connected\"}}}"},
+	{"explainHost", "id=alone\n", 0,
+	 "{\"explainhostresponse\":{\"explainhost\":{\"name\":\"K1\",\"musterhostid\":4,\"state\":\"Up\",\"musteroutdated\":true,\"onpreferred\":"
+	 "true,\"why\":\"K1 is on M1, the first of its list: it is where it should be.\",\"listreason\":\"static: every host has the order of the "
+	 "setting host, so all prefer M1.\",\"verdicts\":[{\"entry\":\"M1\",\"server\":\"M1\",\"state\":\"Up\",\"verdict\":\"connected\",\"sentence\":"
+	 "\"it is here\",\"accepting\":false,\"heard\":true,\"agents\":1},{\"entry\":\"M2\",\"server\":\"M2\",\"state\":\"Up\",\"verdict\":\"could be "
+	 "taken\",\"sentence\":\"the server is Up\",\"accepting\":true,\"heard\":false,\"agents\":0,\"uptime\":7},{\"entry\":\"M9\",\"verdict\":"
+	 "\"unknown server\",\"sentence\":\"nobody has that\"}],\"moves\":[],\"agentunasked\":\"Its agent is CloudStack's and can't be asked: this "
+	 "is what the servers see.\"}}}"},
 	{"explainHost", NULL, 0,
 	 "{\"explainhostresponse\":{\"explainhost\":{\"name\":\"H2\",\"musterhostid\":2,\"state\":\"Up\",\"musteralgorithm\":\"roundrobin\","
-	 "\"musteroutdated\":false,\"verdicts\":[{\"entry\":\"M2\",\"server\":\"M2\",\"state\":\"Down\",\"verdict\":\"avoided (Down)\",\"sentence\":"
-	 "\"it would be taken if nothing else were left\"},{\"entry\":\"M3\",\"server\":\"M3\",\"state\":\"Up\",\"verdict\":\"connected\",\"sentence\":"
-	 "\"first of the list that is up\"}],\"why\":\"H2 is on M3 because M2 is down.\",\"nextlook\":\"It looks again within 2 s.\"}}}"},
+	 "\"musteroutdated\":false,\"onpreferred\":false,\"verdicts\":[{\"entry\":\"M2\",\"server\":\"M2\",\"state\":\"Maintenance\",\"verdict\":"
+	 "\"avoided\",\"sentence\":\"the servers say that the preferred server should not be used now; failed 2 times; last time: "
+	 "\\u001b[31mrefused\",\"accepting\":false,\"heard\":true,\"agents\":0},{\"entry\":\"M3\",\"server\":\"M3\",\"state\":\"Up\",\"verdict\":"
+	 "\"connected\",\"sentence\":\"it is here\",\"accepting\":true,\"heard\":true,\"agents\":21,\"uptime\":90000},{\"entry\":\"M1\",\"server\":"
+	 "\"M1\",\"state\":\"Up\",\"verdict\":\"next\",\"sentence\":\"taken if the agent loses its server\",\"accepting\":true,\"heard\":true,\"agents\":"
+	 "20,\"uptime\":95}],\"why\":\"H2 is on M3 because M2, which it prefers, is in Maintenance; it returns once M2 has been Up for 4 s.\","
+	 "\"nextlook\":\"In 2 s, then every 2 s (indirect.agent.lb.check.interval).\",\"moves\":[\"`muster undrain M2`: ends its maintenance.\","
+	 "\"`muster drain M3`, or the loss of M3: it goes to M1.\"],\"listreason\":\"roundrobin: the order of the setting host, begun at M2, number 2 "
+	 "of 3, because its slot is 1.\",\"agent\":{\"state\":\"up\",\"state_for_s\":95,\"avoid\":[\"M2\"],\"move\":{\"for\":\"new "
+	 "certificate\",\"to\":\"M3\"},\"on_fallback\":true}}}}"},
 	{"listEvents", NULL, 0,
 	 "{\"listeventsresponse\":{\"count\":2,\"event\":[{\"created\":\"2026-01-15T08:00:03+0000\",\"level\":\"WARN\",\"type\":\"MS.DOWN\","
 	 "\"description\":\"M2 is down\"},{\"created\":\"2026-01-15T08:00:02+0000\",\"level\":\"INFO\",\"type\":\"HOST.UP\",\"description\":\"H1 is "
@@ -119,6 +134,13 @@ static const struct fake_answer answers[] = {
 	{"deleteAccount", NULL, 0, "{\"deleteaccountresponse\":{\"success\":true}}"},
 	{"listApis", NULL, 0,
 	 "{\"listapisresponse\":{\"count\":2,\"api\":[{\"name\":\"listHosts\",\"isasync\":false},{\"name\":\"reconnectHost\",\"isasync\":true}]}}"},
+	{NULL},
+};
+
+static const struct fake_answer shuffled[] = {
+	{"getMusterStatus", NULL, 0,
+	 "{\"getmusterstatusresponse\":{\"musterstatus\":{\"servers\":[],\"hosts\":{\"total\":2,\"up\":2},\"outdated\":0,"
+	 "\"offpreferred\":2,\"algorithm\":\"shuffle\",\"host\":[\"M1\"],\"hostset\":true,\"interval\":2,\"answeredby\":\"M1\"}}}"},
 	{NULL},
 };
 
@@ -328,6 +350,8 @@ static void commands_print_the_golden_text(void **state)
 		{"host rejoin H2", "token_create", 0, "for that host only"},
 		{"host allow-weaker H2", "host_allow_weaker", 0, NULL},
 		{"explain H2", "explain", 0, NULL},
+		{"explain alone", "explain_unasked", 0, NULL},
+		{"explain H2 --json", "explain_json", 0, NULL},
 		{"events -n 2", "events", 0, NULL},
 		{"rebalance", "rebalance", 0, NULL},
 		{"server rm M1", "server_rm", 0, NULL},
@@ -359,6 +383,15 @@ static void an_empty_or_calm_cluster_says_so(void **state)
 		{"rebalance", NULL, 1, "is not a management server's API"},
 	};
 	struct fake_server *s = fake_server_start(healthy);
+
+	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
+	fake_server_stop(s);
+}
+
+static void under_shuffle_no_look_is_promised(void **state)
+{
+	static const struct row rows[] = {{"status", "status_shuffle", 0, NULL}};
+	struct fake_server *s = fake_server_start(shuffled);
 
 	check_rows(rows, ARRAY_SIZE(rows), &(struct run){.server = s});
 	fake_server_stop(s);
@@ -476,8 +509,10 @@ static void a_terminal_gets_colours_and_its_width(void **state)
 {
 	static const char *const plain[] = {"NO_COLOR=1", NULL};
 	static const struct row wide[] = {{"hosts", "terminal_hosts_100", 0, NULL},
-					  {"status", "terminal_status_100", 0, NULL}};
-	static const struct row narrow[] = {{"hosts", "terminal_hosts_60_plain", 0, NULL}};
+					  {"status", "terminal_status_100", 0, NULL},
+					  {"explain H2", "terminal_explain_100", 0, NULL}};
+	static const struct row narrow[] = {{"hosts", "terminal_hosts_60_plain", 0, NULL},
+					    {"explain H2", "terminal_explain_60_plain", 0, NULL}};
 	struct fake_server *s = fake_server_start(answers);
 
 	check_rows(wide, ARRAY_SIZE(wide), &(struct run){.server = s, .terminal_width = 100});
@@ -608,6 +643,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commands_print_the_golden_text),
 		cmocka_unit_test(an_empty_or_calm_cluster_says_so),
+		cmocka_unit_test(under_shuffle_no_look_is_promised),
 		cmocka_unit_test(drains_end_in_words),
 		cmocka_unit_test(a_freeze_is_said_wherever_it_matters),
 		cmocka_unit_test(weights_zones_and_pins_are_set_and_shown),

@@ -67,6 +67,8 @@ static void shuffle_looks_once_after_each_new_list(void **state)
 	fake_server_start(b.m2);
 	bench_run(&b, 600000);
 	assert_string_equal(bench_connected(&b), M1);
+	assert_true(bench_look(&b).looks_once);
+	assert_true(mono_is_never(bench_look(&b).next_check));
 	bench_send_list(b.m1, &(struct list_fill){.servers = M3 "," M1, .algorithm = "shuffle", .interval = 20});
 	bench_run(&b, 23000);
 	assert_string_equal(bench_connected(&b), M3);

@@ -367,6 +367,20 @@ static void answer_on(struct script *a, struct link *l, const struct header *req
 	batch_deinit(&b);
 }
 
+static void explain_on(struct script *a, struct link *l, const struct header *request)
+{
+	struct header h = header_answer(request);
+	struct batch b = {0};
+	struct msg_explain_answer *m = batch_add(&b, MSG_EXPLAIN_ANSWER);
+
+	assert_non_null(m);
+	msg_set_bool(&m->result, true);
+	m->explained = json_loads(a->explained, 0, NULL);
+	assert_non_null(m->explained);
+	send_batch(a, l, &h, &b);
+	batch_deinit(&b);
+}
+
 void script_answer(struct script *a, const struct fake_message *request, enum msg_type type, bool result)
 {
 	answer_on(a, a->link, &request->header, type, result);
@@ -390,6 +404,10 @@ static void on_message(struct link *l, void *user, const struct header *h, const
 		answer_on(a, l, h, MSG_SETUP_MS_LIST_ANSWER, !a->refuses_lists);
 	else if (type == MSG_CHECK_HEALTH)
 		answer_on(a, l, h, MSG_CHECK_HEALTH_ANSWER, true);
+	else if (type == MSG_EXPLAIN && a->explained)
+		explain_on(a, l, h);
+	else if (type == MSG_EXPLAIN && a->explains_nothing)
+		answer_on(a, l, h, MSG_UNSUPPORTED_ANSWER, false);
 }
 
 static void on_up(struct link *l, void *user)

@@ -88,8 +88,10 @@ struct script {
 	int64_t put_off;
 	bool silent_ready; /* does not answer ReadyCommand */
 	bool refuses_lists;
-	bool silent;     /* answers nothing at all */
-	bool no_startup; /* says nothing when the link is up */
+	bool silent;           /* answers nothing at all */
+	bool no_startup;       /* says nothing when the link is up */
+	const char *explained; /* JSON that it answers ExplainCommand with; NULL: it doesn't */
+	bool explains_nothing; /* it doesn't know that command */
 	struct fake_message messages[400];
 	size_t n;
 	size_t n_closed;
