@@ -76,7 +76,7 @@ static struct explain_candidate candidate_in(const json_t *said, const char *ent
 
 static struct explain_agent agent_in(const json_t *said, const char *preferred)
 {
-	const json_t *gate = json_object_get(said, "failback"), *move = json_object_get(said, "move");
+	const json_t *gate = json_object_get(said, "failback");
 
 	return (struct explain_agent){
 		.answered = said != NULL,
@@ -91,8 +91,6 @@ static struct explain_agent agent_in(const json_t *said, const char *preferred)
 		.next_s = number_in(said, "next_check_in_s"),
 		.interval_s = number_in(said, "check_interval_s"),
 		.interval_is_own = flag_in(said, "check_interval_is_own"),
-		.move = text_in(move, "for"),
-		.move_to = text_in(move, "to"),
 		.preferred = candidate_in(said, preferred),
 	};
 }
@@ -187,7 +185,6 @@ static struct explain_facts facts_of(struct server *s, const struct host_row *ro
 		.is_up = v->is_up,
 		.reconnecting = v->reconnecting,
 		.suspect = v->suspect,
-		.is_muster = row->is_muster,
 		.is_outdated = v->is_outdated,
 		.owner = v->owner ? v->owner->row.name : NULL,
 		.is_home = v->is_up && v->owner && v->preferred[0] && !v->is_off_preferred,

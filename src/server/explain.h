@@ -51,14 +51,13 @@ struct explain_agent {
 	int64_t next_s; /* its next look */
 	int64_t interval_s;
 	bool interval_is_own;
-	const char *move, *move_to; /* another link that it makes; NULL: none */
 	struct explain_candidate preferred;
 };
 
 struct explain_facts {
 	const char *host;
 	enum host_status status;
-	bool is_up, reconnecting, suspect, is_muster, is_outdated;
+	bool is_up, reconnecting, suspect, is_outdated;
 	const char *owner;     /* name of the server it is on; NULL: none */
 	bool is_home;          /* there is a list, and it is on the first of it */
 	const char *preferred; /* name or entry of the first of its list; NULL: no list */

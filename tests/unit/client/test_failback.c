@@ -193,6 +193,8 @@ static void three_heartbeats_come_before_the_startup(void **state)
 	assert_int_equal(b.m2->n_open, 1);
 	assert_int_equal(fake_server_count(b.m2, MSG_STARTUP_ROUTING), 0);
 	assert_int_equal(bench_look(&b).failback, FAILBACK_PROVING);
+	assert_string_equal(bench_look(&b).move, "preferred server");
+	assert_string_equal(bench_look(&b).move_to, M2);
 	assert_int_equal(bench_look(&b).heartbeats, 2);
 	assert_true(bench_look(&b).moving);
 	bench_run(&b, 300);
@@ -592,6 +594,8 @@ static void a_return_that_is_lost_soon_is_damped(void **state)
 		bench_run(&b, 13000 + PROVEN_MS);
 		check_row(&rows[i], str_equal(bench_connected(&b), rows[i].is_damped ? M1 : M2));
 		check_row(&rows[i], bench_look(&b).failback == (rows[i].is_damped ? FAILBACK_DAMPED : FAILBACK_HOME));
+		check_row(&rows[i],
+			  !rows[i].is_damped || !mono_reached(world_now(b.world), bench_look(&b).damped_until));
 		/* 5 minutes after the loss, and one interval for all to spread over. */
 		bench_run(&b, 300000);
 		check_row(&rows[i], str_equal(bench_connected(&b), M2));

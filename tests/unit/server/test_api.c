@@ -521,6 +521,7 @@ static void a_deleted_hosts_certificate_is_revoked(void **state)
 
 static void hosts_explain_themselves(void **state)
 {
+	CLEAN(mem_freep) char *query = NULL;
 	struct bench *b = *state;
 
 	assert_int_equal(bench_ask(b, UPDATE "host&value=M2,127.0.0.1"), 200);
@@ -531,6 +532,11 @@ static void hosts_explain_themselves(void **state)
 	assert_string_equal(bench_at(b, "explainhostresponse/explainhost/verdicts/0/verdict"), "unknown server");
 	assert_non_null(bench_at(b, "explainhostresponse/explainhost/verdicts/1/entry"));
 	assert_non_null(bench_at(b, "explainhostresponse/explainhost/why"));
+	assert_string_equal(bench_at(b, "explainhostresponse/explainhost/onpreferred"), "false");
+	assert_non_null(bench_at(b, "explainhostresponse/explainhost/agentunasked"));
+	query = mem_printf("command=explainHost&id=%s", roster_host(b->server, 1)->row.guid);
+	assert_int_equal(bench_ask(b, query), 200);
+	assert_string_equal(bench_at(b, "explainhostresponse/explainhost/name"), "kvm1");
 	assert_int_equal(bench_ask(b, "command=explainHost&id=nobody"), 431);
 	assert_int_equal(bench_ask(b, "command=allowWeakerIdentity&id=kvm1"), 200);
 	assert_true(roster_host(b->server, 1)->row.allow_weaker);

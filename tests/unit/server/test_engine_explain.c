@@ -193,6 +193,41 @@ static void the_agent_is_asked(void **state)
 		check_explained(&rows[i]);
 }
 
+/* Who waits to come home to another server, that one has told. */
+static void the_pace_is_told(void **state)
+{
+	static const char *const texts[] = {
+		"\"pace\":{\"persecond\":1,\"burst\":1,\"waiting\":3}",
+		"Its turn: 3 agents wait to come home to " A_IP ", which takes 1 a second (agent.failback.rate).",
+	};
+	CLEAN(asked_deinit) struct asked a = {0};
+	struct engine_bench e;
+	struct script *agent;
+	char guid[16];
+
+	engine_up(&e);
+	node_add(&e, &e.b, B_IP);
+	engine_config(&e, "agent.failback.rate", "1");
+	engine_config(&e, "agent.failback.burst", "1");
+	engine_config(&e, "indirect.agent.lb.check.interval", "2");
+	agent = script_new(&e, &muster_agent);
+	agent->explains_nothing = true;
+	script_dial(agent, &e.b);
+	engine_run(&e, 40000);
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(guid, sizeof(guid), "g%zu", i);
+		arrivals_wait_ms(e.a.server, guid);
+	}
+	engine_run(&e, 1500);
+	ask(&e.b, "h1", &a);
+	engine_run(&e, 500);
+	assert_int_equal(a.n, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (!strstr(a.text, texts[i]))
+			fail_msg("no %s in %s", texts[i], a.text);
+	engine_down(&e);
+}
+
 /* More than anybody wants to read: the servers' view alone. */
 static void a_long_answer_is_not_read(void **state)
 {
@@ -255,6 +290,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_agent_is_asked),
+		cmocka_unit_test(the_pace_is_told),
 		cmocka_unit_test(a_long_answer_is_not_read),
 		cmocka_unit_test(nothing_is_left_behind),
 	};

@@ -30,9 +30,7 @@
 		.again_s = -1, .next_s = -1, .uptime_s = -1, .uptime_needed_s = -1, .preferred = UNSAID                \
 	}
 /* h7 is on M2 and prefers M1. */
-#define AWAY                                                                                                           \
-	.host = "h7", .status = HOST_UP, .is_up = true, .is_muster = true, .owner = "M2", .preferred = "M1",           \
-	.next = "M3", .pace = 50
+#define AWAY .host = "h7", .status = HOST_UP, .is_up = true, .owner = "M2", .preferred = "M1", .next = "M3", .pace = 50
 
 static void one_sentence_says_why(void **state)
 {
