@@ -20,6 +20,7 @@ struct explaining {
 	struct host_row row;     /* as the store has it; id 0: it could not be read */
 	json_t *said;            /* owned; NULL: the agent said nothing */
 	char unasked[TEXT_MOST]; /* why not; "": it did */
+	struct why frozen;       /* "": moves are not */
 };
 
 static void explaining_free(void *state)
@@ -174,8 +175,9 @@ static int64_t waiting_at(struct server *s, const struct member_server *m)
 }
 
 static struct explain_facts facts_of(struct server *s, const struct host_row *row, const struct host_view *v,
-				     const struct str_list *list, const json_t *said)
+				     const struct str_list *list, const struct explaining *x)
 {
+	const json_t *said = x->said;
 	const struct member_server *first = list->n ? server_of_entry(s, row, list->items[0]) : NULL;
 	const char *preferred = !list->n ? NULL : first ? first->row.name : list->items[0];
 
@@ -193,6 +195,7 @@ static struct explain_facts facts_of(struct server *s, const struct host_row *ro
 		.next = next_of(s, row, v, list, said),
 		.interval_s = v->interval < 0 ? 0 : v->interval,
 		.looks_once = said ? flag_in(said, "looks_once") : lists_algorithm(s) == ALGORITHM_SHUFFLE,
+		.frozen = freeze_is_on(s) ? x->frozen.text : NULL,
 		.pace = config_number(s, "agent.failback.rate", 0),
 		.n_waiting = waiting_at(s, first),
 		.agent = agent_in(said, list->n ? list->items[0] : NULL),
@@ -201,38 +204,73 @@ static struct explain_facts facts_of(struct server *s, const struct host_row *ro
 
 /* ---- why this list ---- */
 
+static const char *entry_of(const struct server *s, int64_t id)
+{
+	const struct list_server_row *row = id ? placement_entry_by_id(s, id) : NULL;
+
+	return row ? row->entry : NULL;
+}
+
+/* The entries that the placement remembers, and what each is for. */
+static void say_placed(struct buf *out, struct server *s, const struct host_row *row, enum err *e)
+{
+	const struct {
+		int64_t id;
+		const char *what;
+	} placed[] = {{row->placed_first, "to prefer"},
+		      {row->placed_second, "when that has failed"},
+		      {row->placed_third, "when both have"},
+		      {row->placed_away, "when its zone has"}};
+	const char *before = ": ";
+
+	*e = buf_printf(out, "balanced: version %" PRId64 " of the placement gives it ", placement_version(s));
+	for (size_t i = 0; i < ARRAY_SIZE(placed) && !*e; i++) {
+		const char *entry = entry_of(s, placed[i].id);
+
+		if (!entry)
+			continue;
+		*e = buf_printf(out, "%s%.200s %s", i ? before : "", entry, placed[i].what);
+		before = ", ";
+	}
+	if (!*e && !row->placed_first)
+		*e = buf_put_str(out, "no entries yet, it comes with the next change");
+	if (!*e)
+		*e = buf_put_str(out, ".");
+}
+
 /* Whatever else makes a list is one case more here. */
-static void put_list_reason(json_t *o, struct server *s, const struct host_row *row)
+static enum err say_list_reason(struct buf *out, struct server *s, const struct host_row *row)
 {
 	const struct str_list *servers = lists_servers(s);
 	const char *of = config_text(s, "host", 0) ? "the setting host" : "the registered servers";
-	char text[TEXT_MOST] = "";
 	size_t at = servers->n ? (size_t)(row->slot % servers->n) : 0;
+	enum err e = ERR_OK;
 
-	if (!servers->n) {
-		api_put_text(o, "listreason", "There are no servers to make a list from.");
-		return;
-	}
+	if (!servers->n)
+		return buf_put_str(out, "There are no servers to make a list from.");
 	switch (lists_algorithm(s)) {
 	case ALGORITHM_STATIC:
-		snprintf(text, sizeof(text), "static: every host has the order of %s, so all prefer %.200s.", of,
-			 servers->items[0]);
+		e = buf_printf(out, "static: every host has the order of %s, so all prefer %.200s.", of,
+			       servers->items[0]);
 		break;
 	case ALGORITHM_ROUNDROBIN:
-		snprintf(text, sizeof(text),
-			 "roundrobin: the order of %s, begun at %.200s, number %zu of %zu, because its slot is %" PRIu64
-			 ".",
-			 of, servers->items[at], at + 1, servers->n, row->slot);
+		e = buf_printf(
+			out,
+			"roundrobin: the order of %s, begun at %.200s, number %zu of %zu, because its slot is %" PRIu64
+			".",
+			of, servers->items[at], at + 1, servers->n, row->slot);
 		break;
 	case ALGORITHM_SHUFFLE:
-		snprintf(text, sizeof(text), "shuffle: an order of the %zu servers that was drawn for it once.",
-			 servers->n);
+		e = buf_printf(out, "shuffle: an order of the %zu servers that was drawn for it once.", servers->n);
 		break;
 	case ALGORITHM_BALANCED:
-		snprintf(text, sizeof(text), "balanced: the placement gives it this order.");
+		say_placed(out, s, row, &e);
 		break;
 	}
-	api_put_text(o, "listreason", text);
+	if (!e && placement_pin(s, row))
+		e = buf_printf(out, " It is pinned to %.200s, which comes first whatever the algorithm says.",
+			       placement_pin(s, row));
+	return e;
 }
 
 /* ---- the answer ---- */
@@ -248,6 +286,7 @@ static enum err put_entry(json_t *verdicts, struct server *s, const struct host_
 			  const struct explain_facts *f, struct explain_entry *e)
 {
 	const struct member_server *m = server_of_entry(s, row, e->entry);
+	const struct list_server_row *placed = placement_entry(s, e->entry);
 	CLEAN(buf_deinit) struct buf verdict = {0}, sentence = {0};
 	json_t *o = json_object();
 	enum err err;
@@ -268,6 +307,11 @@ static enum err put_entry(json_t *verdicts, struct server *s, const struct host_
 		api_put_number(o, "agents", (int64_t)count_agents(s, m->row.msid));
 		if (e->server.uptime_s >= 0)
 			api_put_number(o, "uptime", e->server.uptime_s);
+	}
+	if (placed) {
+		api_put_number(o, "weight", placed->weight);
+		api_put_text(o, "zone", placed->zone);
+		api_put_flag(o, "resting", placed->resting);
 	}
 	api_put_flag(o, "avoided", str_list_has(&s->avoid, e->entry));
 	json_array_append_new(verdicts, o);
@@ -308,6 +352,7 @@ static enum err put_story(json_t *o, struct server *s, const struct explain_fact
 	api_put_texts(o, "moves", &moves);
 	str_list_deinit(&moves);
 	api_put_flag(o, "onpreferred", f->is_home);
+	api_put_flag(o, "frozen", f->frozen != NULL);
 	if (f->first.name) {
 		json_t *pace = json_object();
 
@@ -319,10 +364,11 @@ static enum err put_story(json_t *o, struct server *s, const struct explain_fact
 	return e;
 }
 
-static enum err put_all(json_t *o, struct server *s, const struct host_row *row, const struct explaining *x)
+static enum err put_all(json_t *o, struct server *s, const struct host_row *row, struct explaining *x)
 {
 	CLEAN(mem_freep) char *algorithm = NULL;
 	CLEAN(str_list_deinit) struct str_list list = {0};
+	struct buf reason = {0};
 	struct explain_facts f;
 	struct host_view v;
 	enum err e;
@@ -332,11 +378,15 @@ static enum err put_all(json_t *o, struct server *s, const struct host_row *row,
 	e = v.list ? server_list_parse_reported(&list, &algorithm, v.list) : lists_for_host(s, row, &list);
 	if (e)
 		return e;
-	f = facts_of(s, row, &v, &list, x->said);
+	if (freeze_is_on(s))
+		api_freeze_sentence(&x->frozen, &s->freeze);
+	f = facts_of(s, row, &v, &list, x);
 	e = put_verdicts(o, s, row, &v, &f, &list, x->said);
 	if (!e)
 		e = put_story(o, s, &f);
-	put_list_reason(o, s, row);
+	if (!e)
+		e = say_list_reason(&reason, s, row);
+	put_words(o, "listreason", &reason);
 	api_put_text(o, "agentunasked", x->unasked[0] ? x->unasked : NULL);
 	if (x->said)
 		json_object_set(o, "agent", x->said);
@@ -487,6 +537,7 @@ static const struct api_field explain_fields[] = {
 	{"onpreferred", "boolean", "It is connected to the first of its list"},
 	{"verdicts", "list", "Each server of its list and what holds for it"},
 	{"listreason", "string", "Why it should have the list that it should have"},
+	{"frozen", "boolean", "Moves are frozen"},
 	{"nextlook", "string", "When it looks for its preferred server"},
 	{"moves", "list", "What would move it"},
 	{"pace", "map", "How many may come home to its preferred server a second, and how many wait for that"},

@@ -64,9 +64,10 @@ struct explain_facts {
 	struct explain_server first;
 	const char *next; /* where it would go if it had to leave; NULL: nowhere */
 	int64_t interval_s;
-	bool looks_once;   /* shuffle */
-	int64_t pace;      /* agents that may come home to the first, a second */
-	int64_t n_waiting; /* who have been told a time for that */
+	bool looks_once;    /* shuffle */
+	const char *frozen; /* "Moves are frozen since ..."; NULL: they are not */
+	int64_t pace;       /* agents that may come home to the first, a second */
+	int64_t n_waiting;  /* who have been told a time for that */
 	struct explain_agent agent;
 };
 

@@ -76,6 +76,8 @@ static enum failback_verdict gate_of(const struct explain_facts *f)
 {
 	if (f->agent.answered && f->agent.verdict)
 		return f->agent.known;
+	if (f->frozen)
+		return FAILBACK_FROZEN;
 	if (never_looks(f))
 		return FAILBACK_OFF;
 	if (f->first.uptime_s >= 0 && f->first.uptime_s < uptime_needed_s(f))
@@ -127,6 +129,9 @@ static void say_gate(struct speech *s, const struct explain_facts *f)
 	char x[32], y[32];
 
 	switch (gate_of(f)) {
+	case FAILBACK_FROZEN:
+		say(s, "the last that it was told is that moves are frozen, and it prefers %s", p);
+		break;
 	case FAILBACK_OFF:
 		say(s, "nothing brings it back to %s, which it prefers and which is Up: the check interval is 0", p);
 		break;
@@ -212,6 +217,10 @@ static void say_return(struct speech *s, const struct explain_facts *f)
 
 	if (!f->first.name)
 		say(s, "it stays until its list changes or %s is a registered server", p);
+	else if (f->frozen && f->first.state != SERVER_UP)
+		say(s, "it stays until %s is Up and moves are thawed", p);
+	else if (f->frozen)
+		say(s, "it stays until %s", f->first.accepting ? "they are thawed" : "moves are thawed");
 	else if (never_looks(f))
 		say(s, "it stays until it is told to look");
 	else if (has_looked_once(f) && !is_on_its_way(f))
@@ -254,6 +263,8 @@ enum err explain_why(struct buf *out, const struct explain_facts *f)
 		say_state(&s, f->first.state);
 	} else if (!f->first.accepting)
 		say(&s, "%s, which it prefers, is Up and takes no agents now", f->preferred);
+	else if (f->frozen)
+		say(&s, "moves are frozen: it would go to %s, which it prefers", f->preferred);
 	else
 		say_gate(&s, f);
 	say(&s, "; ");
@@ -280,6 +291,10 @@ enum err explain_looks(struct buf *out, const struct explain_facts *f)
 		return ERR_OK;
 	if (!f->is_up || !f->owner || f->reconnecting) {
 		say(&s, "Without a link its agent tries the servers of its list until one takes it.");
+		return s.err;
+	}
+	if (f->frozen && f->preferred && !f->is_home) {
+		say(&s, "%s. It stays until `muster thaw`.", f->frozen);
 		return s.err;
 	}
 	if (a->answered && a->next_s >= 0) {
@@ -400,6 +415,10 @@ static void add_away(struct moves *m, const struct explain_facts *f)
 		return;
 	}
 	add_of_first(m, f);
+	if (f->frozen) {
+		add(m, "`muster thaw`: agents go home again.");
+		return;
+	}
 	if (f->first.state != SERVER_UP && (never_looks(f) || f->looks_once))
 		add(m, "`muster rebalance`, when %s is Up: it does not look by itself.", f->preferred);
 	if (f->first.state == SERVER_UP && f->first.accepting) {

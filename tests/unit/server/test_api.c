@@ -519,6 +519,50 @@ static void a_deleted_hosts_certificate_is_revoked(void **state)
 	bench_until(b, is_revoked, (void *)(uintptr_t) "abc1");
 }
 
+static enum err pin_kvm1(struct store_tx *tx, void *arg)
+{
+	size_t moves;
+
+	return store_host_pin(tx, 1, "127.0.0.1", &moves);
+}
+
+#define REASON "explainhostresponse/explainhost/listreason"
+
+/* What makes a list, by algorithm; a pin comes before all of them. */
+static void lists_have_reasons(void **state)
+{
+	static const struct {
+		const char *algorithm, *reason;
+	} rows[] = {
+		{"static", "static: every host has the order of the setting host, so all prefer M2."},
+		{"roundrobin",
+		 "roundrobin: the order of the setting host, begun at M2, number 1 of 2, because its slot is 0."},
+		{"shuffle", "shuffle: an order of the 2 servers that was drawn for it once."},
+		{"balanced", "balanced: version "},
+	};
+	struct bench *b = *state;
+	const char *reason;
+
+	assert_int_equal(bench_ask(b, UPDATE "host&value=M2,127.0.0.1"), 200);
+	bench_host(b, "kvm1", server_msid(b->server), HOST_UP, "M2,127.0.0.1@static");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(mem_freep)
+		char *set = mem_printf(UPDATE "indirect.agent.lb.algorithm&value=%s", rows[i].algorithm);
+
+		assert_int_equal(bench_ask(b, set), 200);
+		assert_int_equal(bench_ask(b, "command=explainHost&id=1"), 200);
+		reason = bench_at(b, REASON);
+		if (!reason || !str_starts(reason, rows[i].reason))
+			fail_msg("%s: %s", rows[i].algorithm, reason ? reason : b->text);
+	}
+	assert_non_null(strstr(bench_at(b, REASON), " to prefer, "));
+	assert_non_null(strstr(bench_at(b, REASON), " when that has failed"));
+	bench_store(b, pin_kvm1, NULL);
+	assert_int_equal(bench_ask(b, "command=explainHost&id=1"), 200);
+	assert_non_null(strstr(bench_at(b, REASON), "127.0.0.1 to prefer"));
+	assert_non_null(strstr(bench_at(b, REASON), " It is pinned to 127.0.0.1, which comes first"));
+}
+
 static void hosts_explain_themselves(void **state)
 {
 	CLEAN(mem_freep) char *query = NULL;
@@ -749,6 +793,7 @@ int main(void)
 		TEST(a_connected_host_goes_only_by_force),
 		TEST(a_deleted_hosts_certificate_is_revoked),
 		TEST(hosts_explain_themselves),
+		TEST(lists_have_reasons),
 		TEST(jobs_tell_how_they_ended),
 		TEST(every_ended_job_has_a_result),
 		TEST(tokens_live_and_end),
