@@ -92,6 +92,7 @@ static struct explain_agent agent_in(const json_t *said, const char *preferred)
 		.next_s = number_in(said, "next_check_in_s"),
 		.interval_s = number_in(said, "check_interval_s"),
 		.interval_is_own = flag_in(said, "check_interval_is_own"),
+		.is_moving = json_is_object(json_object_get(said, "move")),
 		.preferred = candidate_in(said, preferred),
 	};
 }

@@ -51,6 +51,7 @@ struct explain_agent {
 	int64_t next_s; /* its next look */
 	int64_t interval_s;
 	bool interval_is_own;
+	bool is_moving; /* another link is being made */
 	struct explain_candidate preferred;
 };
 

@@ -74,6 +74,9 @@ static bool never_looks(const struct explain_facts *f)
  */
 static enum failback_verdict gate_of(const struct explain_facts *f)
 {
+	/* The gate is asked between looks too: open then, and nobody goes through. */
+	if (f->agent.answered && f->agent.known == FAILBACK_OPEN && !f->agent.is_moving)
+		return FAILBACK_HOME;
 	if (f->agent.answered && f->agent.verdict)
 		return f->agent.known;
 	if (f->frozen)
@@ -481,6 +484,9 @@ static void judge_preferred(struct speech *verdict, struct speech *sentence, con
 		say(sentence, "it asked the agent to come back later");
 	else if (a->known == FAILBACK_PUT_OFF)
 		say(sentence, "the last attempt to return failed");
+	else if (a->known == FAILBACK_OPEN && !a->is_moving)
+		say(sentence, "nothing keeps the agent away, %s",
+		    never_looks(f) || has_looked_once(f) ? "but it does not look" : "it goes there with its next look");
 	else if (a->known == FAILBACK_PROVING)
 		say(sentence, "a link is open, %" PRId64 " of %" PRId64 " heartbeats seen", a->heartbeats,
 		    a->heartbeats_needed);

@@ -75,6 +75,21 @@ static void shuffle_looks_once_after_each_new_list(void **state)
 	bench_teardown(&b);
 }
 
+/* The look that took it home is over: another one would be a return that nobody asked for. */
+static void shuffle_has_no_look_left_at_home(void **state)
+{
+	struct bench b;
+
+	up_beside_preferred(&b, 20, "shuffle");
+	bench_run(&b, 20000 + PROVEN_MS);
+	assert_string_equal(bench_connected(&b), M2);
+	assert_null(bench_look(&b).told);
+	bench_migrate(b.m2, M2);
+	bench_run(&b, 600000);
+	assert_string_equal(bench_connected(&b), M1);
+	bench_teardown(&b);
+}
+
 static void a_trigger_looks_at_once(void **state)
 {
 	struct bench b;
@@ -572,6 +587,7 @@ int main(void)
 		cmocka_unit_test(no_interval_never_looks),
 		cmocka_unit_test(an_operators_own_interval_is_used),
 		cmocka_unit_test(shuffle_looks_once_after_each_new_list),
+		cmocka_unit_test(shuffle_has_no_look_left_at_home),
 		cmocka_unit_test(a_trigger_looks_at_once),
 		cmocka_unit_test(a_preferred_server_that_is_avoided_is_left_alone),
 		cmocka_unit_test(a_server_that_was_long_away_is_returned_to_in_time),

@@ -142,6 +142,13 @@ static void one_sentence_says_why(void **state)
 		{"on its way",
 		 {AWAY, .first = M1_UP, .interval_s = 2, .agent = SAYS(FAILBACK_PROVING, -1, 2)},
 		 "h7 is on M2 because it is only now on its way back to M1, which it prefers; it is there in a moment."},
+		{"free to go, and looks later",
+		 {AWAY, .first = M1_UP, .interval_s = 2, .agent = SAYS(FAILBACK_OPEN, -1, 2)},
+		 "h7 is on M2 because it has not looked since M1, which it prefers, can be taken; it returns at the earliest in 2 s."},
+		{"free to go, and has looked once",
+		 {AWAY, .first = M1_UP, .interval_s = 2, .looks_once = true, .agent = SAYS(FAILBACK_OPEN, -1, -1)},
+		 "h7 is on M2 because M1, which it prefers, was no choice when it looked: under shuffle an agent looks once; it "
+		 "stays until it is told to look or gets a new list."},
 		{"unproven",
 		 {AWAY, .first = M1_UP, .interval_s = 2, .agent = SAYS(FAILBACK_UNPROVEN, -1, 2)},
 		 "h7 is on M2 because its last link to M1, which it prefers, saw too few heartbeats to be used; it returns at the "
@@ -261,7 +268,9 @@ static void it_says_what_would_move_it(void **state)
 		 {AWAY, .first = M1_UP, .interval_s = 2, .n_waiting = 7, .agent = SAYS(FAILBACK_PUT_OFF, 9, 9)},
 		 "Its time: it tries again in 9 s, and nothing makes it come earlier.|Its turn: 7 agents wait to come home to M1, which "
 		 "takes 50 a second (agent.failback.rate).|" DRAIN_M2},
-		{"on its way", {AWAY, .first = M1_UP, .interval_s = 2, .agent = SAYS(FAILBACK_OPEN, -1, 9)}, DRAIN_M2},
+		{"on its way",
+		 {AWAY, .first = M1_UP, .interval_s = 2, .agent = SAYS(FAILBACK_PROVING, -1, 9)},
+		 DRAIN_M2},
 		{"nobody comes home",
 		 {.host = "h7",
 		  .status = HOST_UP,
@@ -271,7 +280,7 @@ static void it_says_what_would_move_it(void **state)
 		  .next = "M3",
 		  .first = M1_UP,
 		  .interval_s = 2,
-		  .agent = SAYS(FAILBACK_OPEN, -1, 9)},
+		  .agent = SAYS(FAILBACK_PROVING, -1, 9)},
 		 "`muster config set agent.failback.rate 50`: it is 0, so nobody comes home.|" DRAIN_M2},
 		{"frozen",
 		 {AWAY, .first = M1_UP, .interval_s = 2, .frozen = "Moves are frozen",
@@ -316,6 +325,9 @@ static void each_entry_has_a_verdict(void **state)
 	static const struct explain_facts away = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_NOT_UP, -1, 2)};
 	static const struct explain_facts young = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_TOO_YOUNG, 1, 2)};
 	static const struct explain_facts proving = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_PROVING, -1, 2)};
+	static const struct explain_facts open = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_OPEN, -1, 2)};
+	static const struct explain_facts looked = {AWAY, .first = M1_UP, .looks_once = true,
+						    .agent = SAYS(FAILBACK_OPEN, -1, -1)};
 	static const struct explain_facts damped = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_DAMPED, 20, 2)};
 	static const struct explain_facts refused = {
 		AWAY, .first = M1_UP,
@@ -360,6 +372,16 @@ static void each_entry_has_a_verdict(void **state)
 		 {.entry = "m1", .is_first = true, .server = M1_UP},
 		 "x",
 		 "a link is open, 1 of 3 heartbeats seen"},
+		{"free to go",
+		 &open,
+		 {.entry = "m1", .is_first = true, .server = M1_UP},
+		 "x",
+		 "nothing keeps the agent away, it goes there with its next look"},
+		{"... and no look is left",
+		 &looked,
+		 {.entry = "m1", .is_first = true, .server = M1_UP},
+		 "x",
+		 "nothing keeps the agent away, but it does not look"},
 		{"damped", &damped, {.entry = "m1", .is_first = true, .server = M1_UP}, "x", "the x, for 20 s"},
 		{"its last return failed",
 		 &refused,
