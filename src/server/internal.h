@@ -16,6 +16,7 @@
  *   admission after TLS: who is asked to come back later
  *   spreading new lists -> agents (core/spread)
  *   news      what agents are told without asking: heartbeats, how many they are, how their preferred server is
+ *   settling  lists under balanced made more even, when all is calm
  *   watch     silence, grace, dead servers (core/member)
  *   draining  this server is emptied, for maintenance or to stop (core/drain)
  *   peer      links between servers: hints, forwarding, liveness
@@ -203,6 +204,10 @@ const struct list_server_row *placement_entry_by_id(const struct server *s, int6
 const char *placement_pin(const struct server *s, const struct host_row *h);
 /* Its list under balanced, with ports. Empty: there is no server. */
 enum err placement_list(const struct server *s, const struct host_row *h, struct str_list *out) MUST_CHECK;
+
+/* ---- settling.c ---- */
+
+void settling_tick(struct server *s); /* every second */
 
 /* ---- names.c ---- */
 
@@ -752,6 +757,14 @@ struct server {
 	uint64_t avoid_version; /* grows when that changes */
 	enum algorithm list_algorithm;
 	struct placement_table *placement; /* owned; placement.c; NULL: not read yet */
+
+	/* settling.c */
+	struct {
+		bool under_way;
+		struct mono since; /* it has been calm, or the last step */
+		int64_t seen;      /* version of the placement */
+		int64_t version;   /* at which there was nothing to do */
+	} settling;
 
 	/* requests.c */
 	struct map requests; /* seq -> struct request: ours, waiting for answers */

@@ -524,6 +524,7 @@ static void on_tick(struct timer *t)
 	look_at_claims(s);
 	news_tick(s);
 	freeze_tick(s);
+	settling_tick(s);
 	peer_tell_status(s);
 	draining_look(s);
 	if (mono_ms_between(s->pings_flushed, now) >= PINGS_FLUSH_MS) {

@@ -1,0 +1,171 @@
+/* Lists under balanced are made more even in calm times, by one server, and nobody moves for it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "core/balanced.h"
+#include "engine_bench.h"
+
+#define N_HOSTS 150
+#define N_SERVERS 6
+
+/* ---- behind the servers' back, as another one would ---- */
+
+static enum err in_store(struct engine_bench *e, enum err (*run)(struct store_tx *tx, void *arg, struct why *why),
+			 void *arg)
+{
+	struct store_call call = {.run = run, .arg = arg};
+	struct store_call *calls[] = {&call};
+	struct store *store;
+	struct why why;
+
+	assert_int_equal(store_open(&store, e->store_name, &why), ERR_OK);
+	assert_int_equal(store_run(store, calls, 1, &why), ERR_OK);
+	store_close(store);
+	return call.result;
+}
+
+static enum err host_make(struct store_tx *tx, int i)
+{
+	char guid[16];
+	struct host_row row = {.guid = guid,
+			       .name = guid,
+			       .zone_id = 1,
+			       .pod_id = 1,
+			       .cluster_id = 1,
+			       .resource_state = RESOURCE_ENABLED};
+
+	snprintf(guid, sizeof(guid), "g%d", i);
+	snprintf(row.uuid, sizeof(row.uuid), "00000000-0000-4000-8000-%012d", i);
+	return store_host_create(tx, &row);
+}
+
+static enum err fill_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	enum err e = ERR_OK;
+
+	store_tx_by(tx, 4711, 1);
+	for (int i = 0; i < N_HOSTS && !e; i++)
+		e = host_make(tx, i);
+	return e;
+}
+
+/* Looks only: the call is undone. */
+static enum err look_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	enum err e = store_placement_settle(tx, 1000, arg);
+
+	return e ? e : ERR_REFUSED;
+}
+
+static size_t left_to_settle(struct engine_bench *e)
+{
+	size_t n = 0;
+
+	assert_int_equal(in_store(e, look_run, &n), ERR_REFUSED);
+	return n;
+}
+
+/* Some host goes, or one comes. */
+static enum err change_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct rng *rng = arg;
+	int64_t id = rng_between(rng, 1, N_HOSTS);
+	size_t moved;
+	enum err e;
+
+	store_tx_by(tx, 4711, 1);
+	if (rng_below(rng, 2))
+		return host_make(tx, (int)rng_below(rng, 900000000) + N_HOSTS);
+	e = store_host_remove(tx, id, N_SERVERS, &moved);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+static void firsts_get(struct engine_bench *e, struct node *n, int64_t *out)
+{
+	struct host *h;
+	size_t cursor = 0;
+
+	while ((h = roster_next(n->server, &cursor)))
+		if (h->row.id < 2 * N_HOSTS)
+			out[h->row.id] = h->row.placed_first;
+}
+
+static void large_fleet(struct engine_bench *e)
+{
+	struct rng rng;
+
+	engine_up(e);
+	node_add(e, &e->b, B_IP);
+	engine_config(e, "host", B_IP "," A_IP ",10.0.0.3,10.0.0.4,10.0.0.5,10.0.0.6");
+	engine_config(e, "indirect.agent.lb.algorithm", "balanced");
+	assert_int_equal(in_store(e, fill_run, NULL), ERR_OK);
+	rng_init(&rng, 1);
+	/* Most changes leave nothing to do. */
+	for (int i = 0; i < 3000 && !left_to_settle(e); i++)
+		assert_int_equal(in_store(e, change_run, &rng), ERR_OK);
+	assert_true(left_to_settle(e) > 0);
+	engine_run(e, 500);
+}
+
+static void lists_are_settled_when_all_is_calm(void **state)
+{
+	static int64_t before[2 * N_HOSTS], after[2 * N_HOSTS];
+	struct engine_bench e;
+	int64_t version;
+
+	large_fleet(&e);
+	firsts_get(&e, &e.b, before);
+	version = placement_version(e.a.server);
+	engine_run(&e, 5000);
+	/* Not at once: more may change. */
+	assert_int_equal(placement_version(e.a.server), version);
+	engine_run(&e, 600000);
+	assert_true(placement_version(e.a.server) > version);
+	assert_int_equal(placement_version(e.b.server), placement_version(e.a.server));
+	firsts_get(&e, &e.b, after);
+	assert_memory_equal(before, after, sizeof(before));
+	assert_int_equal(left_to_settle(&e), 0);
+	/* Then it is quiet. */
+	version = placement_version(e.a.server);
+	engine_run(&e, 60000);
+	assert_int_equal(placement_version(e.a.server), version);
+	engine_down(&e);
+}
+
+static void nothing_is_settled_while(void **state)
+{
+	static const struct {
+		const char *what;
+		const char *setting, *value;
+		bool is_frozen;
+	} rows[] = {
+		{"moves are frozen", NULL, NULL, true},
+		{"another algorithm is in force", "indirect.agent.lb.algorithm", "roundrobin", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		int64_t version;
+
+		large_fleet(&e);
+		if (rows[i].setting)
+			engine_config(&e, rows[i].setting, rows[i].value);
+		engine_run(&e, 500);
+		e.a.server->freeze.is_on = e.b.server->freeze.is_on = rows[i].is_frozen;
+		version = placement_version(e.a.server);
+		engine_run(&e, 60000);
+		check_row(&rows[i], placement_version(e.a.server) == version);
+		engine_down(&e);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lists_are_settled_when_all_is_calm),
+		cmocka_unit_test(nothing_is_settled_while),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
