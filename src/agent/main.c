@@ -18,6 +18,7 @@
 #include "agent/identity.h"
 #include "agent/lock.h"
 #include "agent/programs.h"
+#include "agent/takeover.h"
 #include "base/mem.h"
 #include "net/world_uv.h"
 
@@ -129,6 +130,8 @@ static enum err load_creds(struct daemon *d, struct tls_creds **out, struct why 
 	enum err e = identity_load(&i, d->fs, d->dir, why);
 
 	*out = NULL;
+	if (!e && !i.key)
+		e = takeover_is_due(d->fs, d->dir, why);
 	if (!e) {
 		identity_digest(digest, &i);
 		if (strcmp(digest, d->identity) == 0)
@@ -455,6 +458,7 @@ static int exit_code_of(enum err e)
 	case ERR_MALFORMED:
 	case ERR_NOT_FOUND:
 	case ERR_UNTRUSTED:
+	case ERR_STATE: /* a key store that waits for a takeover */
 		return EXIT_CONFIG;
 	default:
 		return EXIT_START;
@@ -492,6 +496,7 @@ static void usage(FILE *out)
 {
 	fputs("usage: muster-agent [--dir DIR] [-s KEY=VALUE]... [--check | --dump]\n"
 	      "       muster-agent join [TOKEN | @FILE | -] [--dir DIR] ...\n"
+	      "       muster-agent takeover FOLDER [--dir DIR] ...\n"
 	      "       muster-agent explain [--json] [--dir DIR]\n"
 	      "\n"
 	      "Runs a host's agent: keeps it connected to the management server that it should be on.\n"
@@ -550,6 +555,8 @@ static int check(struct daemon *d)
 		if (!e && i.key)
 			e = identity_check(&i, d->settings.guid, (int64_t)time(NULL), &why);
 		else if (!e)
+			e = takeover_is_due(d->fs, d->dir, &why);
+		if (!e && !i.key)
 			puts("no certificate: every server is trusted (muster-agent join TOKEN gets one)");
 	}
 	identity_deinit(&i);
@@ -607,7 +614,7 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char **argv);
-	} commands[] = {{"join", join_main}, {"explain", explain_main}};
+	} commands[] = {{"join", join_main}, {"takeover", takeover_main}, {"explain", explain_main}};
 	struct command_line line = {.dir = "."};
 	enum mode mode = MODE_RUN;
 	int c;

@@ -1,5 +1,5 @@
 /*
- * The programs behind one name: muster-agent [join | explain], and how they end (agent-protocol 4.1.9).
+ * The programs behind one name: muster-agent [join | takeover | explain], and how they end (agent-protocol 4.1.9).
  */
 #pragma once
 
@@ -10,4 +10,5 @@
 
 /* One file a subcommand; argv[0] is its name. */
 int join_main(int argc, char **argv);
+int takeover_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
