@@ -45,7 +45,7 @@ static const struct setting rows[] = {
 	{ .name = "workers", .type = SETTING_NUMBER, .offset = AT(workers), .fallback = "5",
 	  .help = "Kept for CloudStack's agent; commands need no threads here" },
 	{ .name = "keystore.passphrase", .type = SETTING_TEXT, .offset = AT(passphrase),
-	  .help = "Kept for CloudStack's agent and its cloud.jks; not needed here and not shown by --dump" },
+	  .help = "Opens cloud.jks of CloudStack's agent for `muster-agent takeover`, else kept for that agent; not shown by --dump" },
 	{ .name = "agent.health.check.script.path", .type = SETTING_TEXT, .offset = AT(health_script),
 	  .help = "Program that says whether this host is healthy: exit code 0 yes, 1 no, anything else not known" },
 	{ .name = "muster.health.check.timeout", .type = SETTING_NUMBER, .offset = AT(health_limit_s), .fallback = "60", .min = 1, .max = 3600,
