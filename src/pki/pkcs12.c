@@ -79,8 +79,12 @@ static enum err spend(struct content *c, unsigned rounds, struct why *why)
 static enum err check_mac(gnutls_pkcs12_t p12, struct content *c, struct why *why)
 {
 	unsigned mac, rounds = 0, salt_size = 0;
-	int ret = gnutls_pkcs12_mac_info(p12, &mac, NULL, &salt_size, &rounds, NULL);
+	char *oid = NULL;
+	int ret = gnutls_pkcs12_mac_info(p12, &mac, NULL, &salt_size, &rounds, &oid);
 	enum err e;
+
+	/* Only asked for because GnuTLS 3.7 loses it where the algorithm is unknown and nobody takes it. */
+	gnutls_free(oid);
 
 	if (ret == GNUTLS_E_UNKNOWN_HASH_ALGORITHM) {
 		why_set(why, "it is protected in a way that is not supported");
