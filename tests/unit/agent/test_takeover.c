@@ -73,8 +73,9 @@ static void put_pem(const char *dir, const struct identity *i)
 static char *folder_digest(const char *dir)
 {
 	CLEAN(mem_freep)
-	char *command = mem_printf("cd '%s' && ls -lA --time-style=+ | grep -v agent.lock && sha256sum $(ls -A | grep -v lock)",
-				   dir);
+	char *command = mem_printf(
+		"cd '%s' && ls -lA --time-style=+ | grep -v agent.lock && sha256sum /dev/null $(ls -A | grep -v lock)",
+		dir);
 	CLEAN(buf_deinit) struct buf out = {0};
 	char part[512];
 	FILE *f = popen(command, "r");
