@@ -135,7 +135,8 @@ static enum err open_store(struct identity *out, const struct buf *content, cons
 		why_add(why, "keystore.passphrase is not set, so CloudStack's default was tried");
 	if (e)
 		return e;
-	*out = (struct identity){.key = STEAL(store.key), .cert = STEAL(store.cert), .ca = STEAL(store.ca)};
+	/* Theirs to free and to wipe from here on. */
+	*out = (struct identity){.key = store.key, .cert = store.cert, .ca = store.ca};
 	return ERR_OK;
 }
 
