@@ -317,9 +317,14 @@ static void take_some_places(struct server *s, const struct follow_read *r)
 {
 	for (size_t i = 0; i < r->n_host_places; i++) {
 		struct host *h = roster_host(s, r->host_places[i].host_id);
+		int64_t first = h ? h->row.placed_first : 0;
 
-		if (h && placement_take_place(h, &r->host_places[i]) && h->session)
+		if (!h || !placement_take_place(h, &r->host_places[i]))
+			continue;
+		if (h->session && h->row.placed_first != first)
 			spreading_compare(s, h);
+		else if (h->session || s->tails_since.us) /* others' only say that more may come */
+			spreading_tails_changed(s);
 	}
 }
 

@@ -512,6 +512,8 @@ void spreading_confirmed(struct session *x, const char *list, int64_t interval);
 void spreading_trigger(struct server *s, struct host *h);
 /* All attached hosts, in slices of a few hundred a turn. */
 void spreading_compare_all(struct server *s);
+/* Lists have changed behind their first entry: all are compared when no more change for 3 s, after 30 s at last. */
+void spreading_tails_changed(struct server *s);
 /* Runs core/spread now and sets its timer. */
 void spreading_run(struct server *s);
 /* SetupMSList for everybody with triggerHostLb (cancelMaintenance with rebalance, muster rebalance). */
@@ -773,6 +775,8 @@ struct server {
 	/* spreading.c */
 	struct spread *spread;
 	struct timer spread_timer;
+	struct timer tails_timer;
+	struct mono tails_since; /* the first that nobody has been told of; {0}: none */
 	struct later compare_later;
 	size_t compare_cursor;
 	const void *compare_table; /* the roster's, as the cursor knows it */

@@ -119,6 +119,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	map_init_number(&s->requests, rng_u64(&s->world->rng));
 	map_init_number(&s->pings, rng_u64(&s->world->rng));
 	timer_init(&s->spread_timer, NULL);
+	timer_init(&s->tails_timer, NULL);
 	timer_init(&s->watch_timer, NULL);
 	timer_init(&s->follow_timer, NULL);
 	timer_init(&s->told_to_stop, NULL);
@@ -148,6 +149,7 @@ struct server *server_free(struct server *s)
 	s->gone = NULL;
 	s->listener = listener_free(s->listener);
 	timer_stop(s->world, &s->spread_timer);
+	timer_stop(s->world, &s->tails_timer);
 	timer_stop(s->world, &s->watch_timer);
 	timer_stop(s->world, &s->follow_timer);
 	world_later_cancel(&s->compare_later);
@@ -470,6 +472,7 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user)
 	follow_stop(s);
 	watch_stop(s);
 	timer_stop(s->world, &s->spread_timer);
+	timer_stop(s->world, &s->tails_timer);
 	world_later_cancel(&s->compare_later);
 	news_stop(s);
 	peer_status_changed(s);

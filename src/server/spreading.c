@@ -8,6 +8,8 @@
 
 #define COMPARE_A_TURN 500
 #define SEND_AT_ONCE 64
+#define TAILS_QUIET_MS 3000 /* so long no other has changed, */
+#define TAILS_MOST_MS 30000 /* or after this */
 
 /* ---- what an agent has confirmed ---- */
 
@@ -174,6 +176,34 @@ void spreading_compare_all(struct server *s)
 	s->compare_later.call = compare_slice;
 	world_later_cancel(&s->compare_later);
 	world_later(s->world, &s->compare_later);
+}
+
+static void on_tails(struct timer *timer)
+{
+	struct server *s = container_of(timer, struct server, tails_timer);
+
+	s->tails_since = (struct mono){0};
+	spreading_compare_all(s);
+}
+
+/*
+ * Each new host changes the tails of a few other lists under balanced, so a fleet that joins would be told its lists
+ * over and over. What stands behind the first entry is needed at a failure only.
+ */
+void spreading_tails_changed(struct server *s)
+{
+	struct mono now = world_now(s->world);
+	int64_t left_ms = TAILS_MOST_MS;
+
+	if (!s->running)
+		return;
+	if (s->tails_since.us)
+		left_ms -= mono_ms_between(s->tails_since, now);
+	else
+		s->tails_since = now;
+	timer_stop(s->world, &s->tails_timer);
+	timer_init(&s->tails_timer, on_tails);
+	timer_set_in(s->world, &s->tails_timer, left_ms < 0 ? 0 : left_ms < TAILS_QUIET_MS ? left_ms : TAILS_QUIET_MS);
 }
 
 void spreading_trigger_all(struct server *s)

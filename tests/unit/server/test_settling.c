@@ -160,11 +160,55 @@ static void nothing_is_settled_while(void **state)
 	}
 }
 
+static enum err come_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	store_tx_by(tx, 4711, 1);
+	return host_make(tx, *(int *)arg);
+}
+
+/* Placement, "Is it current?": hosts that come change the tails of other lists; each agent is told once of many. */
+static void tails_are_told_together(void **state)
+{
+	static const struct agent_script as = {
+		.guid = "h1", .ip = "10.1.0.1", .identity = ID_URI, .is_muster = true, .boot = "b1"};
+	struct engine_bench e;
+	struct script *a;
+	struct host *h;
+	int64_t last;
+	size_t n_changes = 0;
+
+	engine_up(&e);
+	engine_config(&e, "host", A_IP ",10.0.0.3,10.0.0.4,10.0.0.5");
+	engine_config(&e, "indirect.agent.lb.algorithm", "balanced");
+	a = script_new(&e, &as);
+	script_dial(a, &e.a);
+	engine_run(&e, 1000);
+	h = host_of(&e.a, "h1");
+	assert_int_equal(h->session->state, SESSION_READY);
+	script_forget(a);
+	last = h->row.placed_third;
+	/* Twelve seconds of it, never three without a change. */
+	for (int i = 0; i < 60; i++) {
+		assert_int_equal(in_store(&e, come_run, &i), ERR_OK);
+		engine_run(&e, 200);
+		n_changes += h->row.placed_third != last;
+		last = h->row.placed_third;
+	}
+	print_message("%zu changes\n", n_changes);
+	assert_true(n_changes >= 2);
+	assert_int_equal(script_count(a, MSG_SETUP_MS_LIST), 0);
+	engine_run(&e, 5000);
+	assert_int_equal(script_count(a, MSG_SETUP_MS_LIST), 1);
+	assert_true(lists_is_current(e.a.server, &h->row, h->session->reported));
+	engine_down(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lists_are_settled_when_all_is_calm),
 		cmocka_unit_test(nothing_is_settled_while),
+		cmocka_unit_test(tails_are_told_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
