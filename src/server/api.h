@@ -173,7 +173,7 @@ const struct place_row *api_place(const struct server *s, enum place_kind kind, 
 /* ---- api_placement.c, api_list_servers.c ---- */
 
 /* An entry of the lists with what operators have said of it and the server that it means. */
-json_t *api_list_server_object(struct server *s, const char *entry);
+json_t *api_list_server_object(struct server *s, const char *entry, const struct list_server_row *said);
 /* The first entry of the lists that means this server; NULL: none. */
 const char *api_list_entry(const struct server *s, const struct server_row *row);
 

@@ -16,9 +16,10 @@
 #define ENTRY_TEXT (SERVER_HOST_MAX + 9)
 
 struct saying {
-	char entry[ENTRY_TEXT]; /* "": none */
-	char *zone;             /* owned: name; "": none from now on, NULL: as it is */
-	int64_t weight;         /* -1: as it is */
+	char entry[ENTRY_TEXT];     /* "": none */
+	char *zone;                 /* owned: name; "": none from now on, NULL: as it is */
+	int64_t weight;             /* -1: as it is */
+	struct list_server_row now; /* as it is stored since */
 	int64_t host_id;
 	char first[ENTRY_TEXT]; /* of the host's list, before; "": not known */
 	char was[ENTRY_TEXT];   /* the pin before; "": none */
@@ -30,6 +31,7 @@ static void saying_free(void *state)
 	struct saying *w = state;
 
 	mem_free(w->zone);
+	list_server_row_deinit(&w->now);
 	mem_free(w);
 }
 
@@ -167,29 +169,49 @@ static bool take_settings(struct api_call *c, struct saying *w)
 	return true;
 }
 
+/* Read back at once: what memory has may be from before. An entry without a row is as if nothing was said of it. */
+static enum err read_back(struct store_tx *tx, struct saying *w)
+{
+	struct list_server_row *rows = NULL;
+	size_t n = 0;
+	int64_t version;
+	enum err e = store_list_server_list(tx, &rows, &n, &version);
+
+	list_server_row_deinit(&w->now);
+	w->now = (struct list_server_row){.weight = 1};
+	for (size_t i = 0; i < n && !e; i++) {
+		if (str_equal(rows[i].entry, w->entry)) {
+			w->now = rows[i];
+			rows[i] = (struct list_server_row){0};
+		}
+		list_server_row_deinit(&rows[i]);
+	}
+	mem_free(rows);
+	return e;
+}
+
 static enum err set_run(struct store_tx *tx, struct api_call *c, struct why *why)
 {
 	struct saying *w = c->state;
+	enum err e = store_list_server_set(tx, w->entry, w->weight, w->zone, &w->moves);
 
-	return store_list_server_set(tx, w->entry, w->weight, w->zone, &w->moves);
+	return e ? e : read_back(tx, w);
 }
 
 static void set_then(struct api_call *c, enum err result, const char *sentence)
 {
 	const struct saying *w = c->state;
 	struct server *s = c->server;
-	const struct list_server_row *said;
 	json_t *o;
 
 	if (result) {
 		api_fail_err(c, result, sentence);
 		return;
 	}
-	said = placement_entry(s, w->entry);
 	event_add(s, "LIST.SERVER.SET", "INFO", 0, "%s set %s in the lists: weight %lld, %s%s; hosts that move: %zu",
-		  c->account, w->entry, said ? (long long)said->weight : 1, said && said->zone ? "zone " : "no zone",
-		  said && said->zone ? said->zone : "", w->moves);
-	o = api_list_server_object(s, w->entry);
+		  c->account, w->entry, (long long)w->now.weight, w->now.zone ? "zone " : "no zone",
+		  w->now.zone ? w->now.zone : "", w->moves);
+	o = api_list_server_object(s, w->entry, &w->now);
 	api_put_flag(o, "inlist", str_list_has(lists_servers(s), w->entry));
 	api_put_text(o, "algorithm", algorithm_name(lists_algorithm(s)));
 	api_put_number(o, "moves", (int64_t)w->moves);

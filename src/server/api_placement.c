@@ -55,10 +55,9 @@ static const struct member_server *server_of_entry(struct server *s, const char 
 	return found;
 }
 
-json_t *api_list_server_object(struct server *s, const char *entry)
+json_t *api_list_server_object(struct server *s, const char *entry, const struct list_server_row *said)
 {
 	const struct member_server *m = server_of_entry(s, entry);
-	const struct list_server_row *said = placement_entry(s, entry);
 	json_t *o = json_object();
 
 	api_put_text(o, "name", entry);
@@ -77,7 +76,8 @@ static void put_settings(json_t *o, struct server *s)
 	json_t *servers = json_array();
 
 	for (size_t i = 0; i < entries->n; i++)
-		json_array_append_new(servers, api_list_server_object(s, entries->items[i]));
+		json_array_append_new(
+			servers, api_list_server_object(s, entries->items[i], placement_entry(s, entries->items[i])));
 	api_put_text(o, "algorithm", algorithm_name(lists_algorithm(s)));
 	api_put_number(o, "version", placement_version(s));
 	api_put_number(o, "interval", lists_interval(s, 0));
