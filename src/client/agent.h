@@ -40,7 +40,8 @@ const char *agent_state_name(enum agent_state s);
  * another link meanwhile. */
 struct agent_command {
 	const struct element *element;
-	int64_t seq;
+	int64_t seq; /* unique for the server that asks: */
+	int64_t mgmt_id;
 	/* private below */
 	struct agent *agent;
 	void *request;

@@ -335,6 +335,7 @@ static bool request_give(struct request *r)
 	r->command = (struct agent_command){
 		.element = &r->commands.elements[r->next],
 		.seq = r->header.seq,
+		.mgmt_id = r->header.mgmt_id,
 		.agent = r->agent,
 		.request = r,
 		.index = r->next,

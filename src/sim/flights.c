@@ -157,6 +157,12 @@ void flights_begin(struct sim_agent *a)
 	map_init_number(&a->ran, 1);
 }
 
+/* Servers number what they ask by themselves, and begin anywhere: two may give the same number. */
+static uint64_t command_key(const struct agent_command *command)
+{
+	return (uint64_t)command->seq ^ (uint64_t)command->mgmt_id * 0x9e3779b97f4a7c15u;
+}
+
 void flights_run(struct sim_agent *a, struct agent_command *command)
 {
 	struct sim *s = a->cluster->sim;
@@ -166,10 +172,10 @@ void flights_run(struct sim_agent *a, struct agent_command *command)
 		agent_answer_unsupported(command);
 		return;
 	}
-	if (map_get_u64(&a->ran, (uint64_t)command->seq))
+	if (map_get_u64(&a->ran, command_key(command)))
 		sim_fail(s, "commands: %s runs number %lld a second time", a->name, (long long)command->seq);
 	r = mem_zalloc(sizeof(*r));
-	if (!r || map_put_u64(&a->ran, (uint64_t)command->seq, a))
+	if (!r || map_put_u64(&a->ran, command_key(command), a))
 		abort();
 	r->command = command;
 	list_append(&a->errands, &r->in_errands);
