@@ -284,7 +284,7 @@ void candidate_move_failed(struct agent *a, const char *entry, enum err why, con
 	agent_changed(a);
 }
 
-void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, const char *sentence)
+void candidate_put_off(struct agent *a, const char *entry, bool is_return, int64_t retry_ms, const char *sentence)
 {
 	size_t i = candidates_find(a, entry);
 
@@ -293,6 +293,7 @@ void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, con
 	candidate_says(a, i, ERR_BUSY, sentence);
 	/* Exactly then: the server has spread these times already. No jitter, and no failure either. */
 	a->candidates[i].is_put_off = true;
+	a->places[i].return_put_off = is_return;
 	a->candidates[i].has_failed = false;
 	a->candidates[i].backoff.retry_at = mono_add_ms(world_now(a->world), retry_ms);
 	a->places[i].was_tried = false;
@@ -655,6 +656,11 @@ static size_t hunt_choose(struct agent *a, struct mono now, struct mono *look_ag
 			continue;
 		some[n] = a->candidates[i];
 		some[n].connected = false;
+		/* Only the way home was to wait: who has lost its server may come. */
+		if (a->hunt.purpose != HUNT_PREFERRED && some[n].is_put_off && a->places[i].return_put_off) {
+			some[n].is_put_off = false;
+			some[n].backoff = (struct backoff){0};
+		}
 		/* A time that the server has named itself is kept by everybody. */
 		if (hunt_is_move(a->hunt.purpose) && !some[n].is_put_off)
 			some[n].backoff = (struct backoff){0};

@@ -37,6 +37,7 @@ struct place {
 	bool was_tried;        /* in the current hunt */
 	bool is_sent;          /* another server has named it: dialled first */
 	unsigned put_off;      /* how often it has asked to come back later, in a row */
+	bool return_put_off;   /* the last time: somebody who only wanted to come home */
 	bool no_ticket;        /* a handshake with a ticket failed: none is offered until it has worked without */
 	int64_t handshake_ms;  /* of the last one that worked; 0: none yet */
 	char last_ip[IP_TEXT]; /* where the name led to when it last worked; "": not known */
@@ -91,7 +92,7 @@ void candidate_failed(struct agent *a, const char *entry, enum err why, const ch
 void candidate_move_failed(struct agent *a, const char *entry, enum err why, const char *sentence);
 void candidate_worked(struct agent *a, const char *entry);
 /* The server has asked us to come back then, and may have named another one (NULL: none) to try at once. */
-void candidate_put_off(struct agent *a, const char *entry, int64_t retry_ms, const char *sentence);
+void candidate_put_off(struct agent *a, const char *entry, bool is_return, int64_t retry_ms, const char *sentence);
 void candidate_send_to(struct agent *a, const char *from, const char *entry);
 void hunt_start(struct agent *a, enum hunt h);
 /* Goes on with those that were not tried yet. */

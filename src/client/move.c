@@ -518,7 +518,7 @@ void move_session_put_off(struct session *s, int64_t retry_ms, const char *serve
 	log_info(a->log, "asked to come back", KV_S("server", s->entry), KV_I("in_ms", retry_ms),
 		 KV_S("reason", sentence), KV_S("try", server ? server : "-"));
 	session_close(s);
-	candidate_put_off(a, s->entry, retry_ms, sentence);
+	candidate_put_off(a, s->entry, s->purpose == HUNT_PREFERRED, retry_ms, sentence);
 	/* Who was sent isn't sent on: two full servers would play ball with us. */
 	if (is_sent_on)
 		candidate_send_to(a, s->entry, server);
