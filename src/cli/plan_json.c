@@ -28,6 +28,8 @@ static enum err read_server(struct plan *p, const json_t *s, struct why *why)
 		why_set(why, "more than %d servers", SERVER_LIST_MAX);
 	else if (e)
 		why_set(why, "server %s: its weight is not a number from 0 to %d", name, BALANCED_WEIGHT_MAX);
+	else
+		p->servers[p->n_servers - 1].resting = json_flag(s, "resting", false);
 	return e;
 }
 

@@ -18,11 +18,16 @@ struct counts {
 	uint32_t of[SERVER_LIST_MAX];
 };
 
-/* Among servers equally far below their share: the one that more hosts prefer, then the one that has hosts to keep. */
-static bool is_preferred(const struct balanced_group *g, const struct counts *have, const struct counts *room,
-			 uint16_t a, uint16_t b, bool is_first)
+/*
+ * Among servers equally far below their share: the one that more hosts prefer, then the one that has hosts to keep.
+ * `held`, for first entries only: by hosts that would have to move.
+ */
+static bool is_preferred(const struct balanced_group *g, const struct counts *have, const struct counts *held,
+			 const struct counts *room, uint16_t a, uint16_t b)
 {
-	if (is_first)
+	if (held && (held->of[a] > room->of[a]) != (held->of[b] > room->of[b]))
+		return held->of[a] > room->of[a];
+	if (held)
 		return have->of[a] > have->of[b];
 	if (g->first[a] != g->first[b])
 		return g->first[a] > g->first[b];
@@ -50,9 +55,9 @@ static uint32_t deal_in_bulk(const struct balanced_level *l, int64_t *keys, uint
 	return pool - (uint32_t)sum;
 }
 
-/* Deals `pool` hosts out to the level's servers; `have`: how many of them have which entry now. */
+/* Deals `pool` hosts out to the level's servers; `have`: how many of them have which entry now. `held`: see above. */
 static void level_deal(const struct balanced_level *l, const struct balanced_group *g, uint32_t pool,
-		       const struct counts *have, bool is_first, struct counts *room)
+		       const struct counts *have, const struct counts *held, struct counts *room)
 {
 	int64_t keys[SERVER_LIST_MAX];
 
@@ -66,7 +71,7 @@ static void level_deal(const struct balanced_level *l, const struct balanced_gro
 		for (size_t at = 1; at < l->n; at++) {
 			if (keys[at] < keys[best] ||
 			    (keys[at] == keys[best] &&
-			     is_preferred(g, have, room, l->servers[at], l->servers[best], is_first)))
+			     is_preferred(g, have, held, room, l->servers[at], l->servers[best])))
 				best = at;
 		}
 		room->of[l->servers[best]]++;
@@ -133,7 +138,7 @@ static void level_design(struct balanced_level *l, const struct balanced_group *
 	struct counts have, room = {{0}};
 
 	count_usable(l, f, hosts, n, which, &have);
-	level_deal(l, g, (uint32_t)n, &have, false, &room);
+	level_deal(l, g, (uint32_t)n, &have, NULL, &room);
 	keep(f, hosts, n, which, &room);
 	fill(l, f, hosts, n, which, &room);
 }
@@ -180,10 +185,10 @@ static void drop_repeated(struct balanced_place *p)
 
 /*
  * Splits the hosts that aren't pinned: first those that have a server, then those that lost it and were promoted, so
- * that nobody has to make room for these. Returns how many there are.
+ * that nobody has to make room for these. Returns how many there are, and how many of the first kind.
  */
 static size_t split_free(struct balanced_group *g, const struct balanced_fleet *f, const uint32_t *hosts, size_t n,
-			 const struct balanced_scratch *s)
+			 const struct balanced_scratch *s, size_t *n_held)
 {
 	size_t n_free = 0, n_promoted = 0;
 
@@ -202,6 +207,7 @@ static size_t split_free(struct balanced_group *g, const struct balanced_fleet *
 		else
 			s->keys[n_promoted++] = hosts[i];
 	}
+	*n_held = n_free;
 	if (n_promoted)
 		memcpy(s->sorted + n_free, s->keys, n_promoted * sizeof(*s->keys));
 	return n_free + n_promoted;
@@ -211,16 +217,20 @@ static void design_firsts(struct balanced_group *g, const struct balanced_fleet 
 			  const struct balanced_scratch *s)
 {
 	struct balanced_level l;
-	struct counts have = {{0}}, room = {{0}};
+	struct counts have = {{0}}, held, room = {{0}};
 	const uint32_t *free_hosts = s->sorted;
-	size_t n_free = split_free(g, f, hosts, n, s);
+	size_t n_held, n_free = split_free(g, f, hosts, n, s, &n_held);
 
 	for (size_t i = 0; i < n_free; i++) {
+		if (i == n_held)
+			held = have;
 		if (f->places[free_hosts[i]].entries[BALANCED_FIRST] != NONE)
 			have.of[f->places[free_hosts[i]].entries[BALANCED_FIRST]]++;
 	}
+	if (n_held == n_free)
+		held = have;
 	balanced_level_init(&l, g, NONE, NONE, (uint32_t)n_free);
-	level_deal(&l, g, (uint32_t)n_free, &have, true, &room);
+	level_deal(&l, g, (uint32_t)n_free, &have, &held, &room);
 	for (size_t at = 0; at < l.n; at++)
 		g->first[l.servers[at]] += room.of[l.servers[at]];
 	keep(f, free_hosts, n_free, BALANCED_FIRST, &room);

@@ -137,8 +137,9 @@ enum err plan_servers_are(struct plan *p)
 	p->has_was = true;
 	for (size_t i = 0; i < p->n_servers; i++) {
 		const struct plan_server *s = &p->servers[i];
-		enum err e = server_init(&p->was[p->n_was++], s->name, s->weight, s->zone);
+		enum err e = server_init(&p->was[p->n_was], s->name, s->weight, s->zone);
 
+		p->was[p->n_was++].resting = s->resting;
 		if (e)
 			return e;
 	}

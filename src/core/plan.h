@@ -23,6 +23,7 @@ struct plan_server {
 	char *name;        /* owned: the entry as spelled */
 	int64_t weight;    /* 0 to BALANCED_WEIGHT_MAX */
 	char *zone;        /* owned, may be NULL */
+	bool resting;      /* counts as weight 0 until a rolling restart has gone on */
 	uint64_t before;   /* out: hosts that prefer it now */
 	uint64_t after;    /* out: hosts that would */
 	uint64_t on;       /* out: hosts that are connected to it now, where that is known */

@@ -35,7 +35,7 @@ static void stage_deinit(struct stage *s)
 
 static struct balanced_server server_of(const struct plan_server *s)
 {
-	return (struct balanced_server){.name = s->name, .weight = (uint32_t)s->weight, .zone = s->zone};
+	return (struct balanced_server){.name = s->name, .weight = (uint32_t)plan_weight(s), .zone = s->zone};
 }
 
 static enum err stage_init(struct stage *s, const struct plan_server *servers, size_t n, size_t n_hosts)
@@ -51,7 +51,7 @@ static enum err stage_init(struct stage *s, const struct plan_server *servers, s
 		if (e)
 			return e;
 		s->servers[s->n_servers++] = server_of(&servers[i]);
-		s->has_weights = s->has_weights || servers[i].weight;
+		s->has_weights = s->has_weights || plan_weight(&servers[i]);
 	}
 	return ERR_OK;
 }
@@ -139,6 +139,13 @@ static enum err load(struct balanced **out, const struct plan *p, size_t *n_unpi
 		}
 	}
 	return e ? e : balanced_load(out, 0, s.servers, s.n_servers, s.hosts, s.n_hosts, why);
+}
+
+enum err plan_load_balanced(struct balanced **out, const struct plan *p, struct why *why)
+{
+	size_t n_unpinned;
+
+	return load(out, p, &n_unpinned, why);
 }
 
 static enum err change_servers(struct balanced *b, const struct plan *p, struct why *why)

@@ -42,7 +42,7 @@ static void count_deinit(struct count *c)
 
 static bool has_share(const struct count *c, const struct plan_server *s)
 {
-	return s->weight || !c->has_weights;
+	return plan_weight(s) || !c->has_weights;
 }
 
 static enum err groups_make(struct count *c)
@@ -50,7 +50,7 @@ static enum err groups_make(struct count *c)
 	const struct plan *p = c->p;
 
 	for (size_t i = 0; i < p->n_servers; i++)
-		c->has_weights = c->has_weights || p->servers[i].weight;
+		c->has_weights = c->has_weights || plan_weight(&p->servers[i]);
 	c->n_groups = 1;
 	for (size_t i = 0; p->algorithm == ALGORITHM_BALANCED && i < p->n_servers; i++) {
 		const struct plan_server *s = &p->servers[i];
@@ -115,7 +115,7 @@ static bool are_alike(const struct count *c, const struct tally *t, size_t a, si
 		return a == b;
 	if (p->algorithm != ALGORITHM_BALANCED)
 		return true;
-	return t->is_local[a] == t->is_local[b] && (!c->has_weights || p->servers[a].weight == p->servers[b].weight);
+	return t->is_local[a] == t->is_local[b] && (!c->has_weights || plan_weight(&p->servers[a]) == plan_weight(&p->servers[b]));
 }
 
 static int compare_down(const void *a, const void *b)

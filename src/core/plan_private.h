@@ -4,13 +4,21 @@
  */
 #pragma once
 
+#include "core/balanced.h"
 #include "core/plan.h"
+
+static inline int64_t plan_weight(const struct plan_server *s)
+{
+	return s->resting ? 0 : s->weight;
+}
 
 /* A host's pin, if it names one of the servers; NULL: none. */
 const char *plan_pin(const struct plan *p, const struct plan_host *h);
 
 /* Every host's list under balanced: into `after`. */
 enum err plan_place_balanced(struct plan *p, struct why *why) MUST_CHECK;
+/* The placement that the hosts' lists are. ERR_DAMAGED: they are none. The caller frees it. */
+enum err plan_load_balanced(struct balanced **out, const struct plan *p, struct why *why) MUST_CHECK;
 /* docs/placement.md, "Slots" 4: after another number of servers, or of hosts. */
 enum err plan_repair_slots(struct plan *p) MUST_CHECK;
 /* Slots of the hosts from `first` on, as they would get them one after the other. */
