@@ -84,6 +84,7 @@ int cmd_host_stats(struct cli *c, int argc, char **argv);
 int cmd_hosts(struct cli *c, int argc, char **argv);
 int cmd_plan(struct cli *c, int argc, char **argv);
 int cmd_rebalance(struct cli *c, int argc, char **argv);
+int cmd_rolling_restart(struct cli *c, int argc, char **argv);
 int cmd_server_rm(struct cli *c, int argc, char **argv);
 int cmd_server_set(struct cli *c, int argc, char **argv);
 int cmd_server_token(struct cli *c, int argc, char **argv);

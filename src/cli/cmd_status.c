@@ -259,6 +259,26 @@ static void print_freeze(const struct cli *c, const json_t *status)
 	printf("`muster thaw` ends it.\n\n");
 }
 
+static void print_rolling(const struct cli *c, const json_t *status)
+{
+	const json_t *r = json_object_get(status, "rolling"), *turn;
+	int64_t step = json_number(r, "step", 0);
+	char time[FORMAT_MAX];
+
+	if (!json_flag(r, "active", false))
+		return;
+	turn = step ? json_array_get(json_object_get(r, "servers"), (size_t)step - 1) : NULL;
+	printf("%sA rolling restart%s is at step %" PRId64 " of %" PRId64, tint_on(c, TINT_CAREFUL), tint_off(c), step,
+	       json_number(r, "steps", 0));
+	if (turn)
+		printf(" (%s)", json_text(turn, "name", "?"));
+	printf(", begun by %s %s ago; `muster rolling-restart` goes on, --abort ends it.\n", json_text(r, "by", "?"),
+	       format_seconds(time, json_number(r, "seconds", 0)));
+	if (json_text(r, "problem", NULL))
+		printf("It can't go on as planned: %s.\n", json_text(r, "problem", ""));
+	printf("\n");
+}
+
 int cmd_status(struct cli *c, int argc, char **argv)
 {
 	struct args a = {
@@ -279,6 +299,7 @@ int cmd_status(struct cli *c, int argc, char **argv)
 		cli_print_json(status, false);
 	} else {
 		print_freeze(c, status);
+		print_rolling(c, status);
 		print_servers(c, servers);
 		print_absent(servers);
 		print_drains(servers);

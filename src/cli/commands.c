@@ -56,6 +56,7 @@ const struct command commands[] = {
 	{ "rebalance", cmd_rebalance, NULL,             "have every agent go to its preferred server now" },
 	{ "drain",     cmd_drain,     NULL,             "move all agents away from a management server, for its maintenance" },
 	{ "undrain",   cmd_undrain,   NULL,             "take a management server back into service" },
+	{ "rolling-restart", cmd_rolling_restart, NULL,  "restart all management servers, one after the other" },
 	{ "freeze",    cmd_freeze,    NULL,             "stop all moves that are not needed, during an incident" },
 	{ "thaw",      cmd_thaw,      NULL,             "let agents go to their preferred servers again" },
 	{ "host",      NULL,          host_commands,    "one host: add, rm, reconnect, check, stats, rejoin, pin ..." },

@@ -243,6 +243,7 @@ static void status_answer(struct api_call *c)
 	api_put_number(o, "offpreferred", (int64_t)all.off_preferred);
 	put_settings(o, s);
 	json_object_set_new(o, "freeze", api_freeze_object(s));
+	json_object_set_new(o, "rolling", api_rolling_object(s));
 	api_put_number(o, "unsecured", (int64_t)all.unsecured);
 	api_answer_object(c, "musterstatus", o);
 }

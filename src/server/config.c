@@ -261,13 +261,14 @@ enum err config_load(struct server *s, const struct config_row *rows, size_t n, 
 	if (!values)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < n; i++) {
-		bool is_freeze = str_equal(rows[i].name, FREEZE_ROW); /* freeze.c reads it */
-		const struct config_key *k = is_freeze ? NULL : config_find(rows[i].name);
+		bool is_state = str_equal(rows[i].name, FREEZE_ROW) ||
+				str_equal(rows[i].name, ROLLING_ROW); /* freeze.c and rolling.c read them */
+		const struct config_key *k = is_state ? NULL : config_find(rows[i].name);
 		CLEAN(mem_freep) char *normal = NULL;
 		struct why why = WHY_NONE;
 		enum err e;
 
-		if (is_freeze)
+		if (is_state)
 			continue;
 		if (!k || !rows[i].value || (rows[i].scope[0] && strcmp(rows[i].scope, "cluster") != 0)) {
 			log_debug(s->log, "a setting in the store is not known here", KV_S("name", rows[i].name));

@@ -381,6 +381,7 @@ static void take(struct server *s, struct follow_read *r)
 			whole = false;
 		lists |= changed;
 		freeze_load(s, r->config_rows, r->n_config_rows);
+		rolling_load(s, r->config_rows, r->n_config_rows);
 		spread_set_window(s->spread, (size_t)config_number(s, "agent.spread.window", 0));
 	}
 	if (r->entries) {

@@ -13,6 +13,7 @@
  *   clones    two machines with one guid, on two servers
  *   arrivals  the pace at which agents come home
  *   freeze    nobody moves who need not: an operator's word, from the store
+ *   rolling   a rolling restart that is under way: whose turn it is, from the store
  *   admission after TLS: who is asked to come back later
  *   spreading new lists -> agents (core/spread)
  *   news      what agents are told without asking: heartbeats, how many they are, how their preferred server is
@@ -450,6 +451,22 @@ bool freeze_is_on(const struct server *s);
 bool freeze_stops_looks(const struct server *s, const struct host_row *h, int64_t interval_s);
 void freeze_tick(struct server *s); /* every second */
 
+/* ---- rolling.c ---- */
+
+#define ROLLING_ROW "muster.rolling" /* as FREEZE_ROW */
+
+const struct config_row *rolling_row(const struct config_row *rows, size_t n); /* NULL: none is under way */
+/*
+ * {begun, by, driver, takenby, host, algorithm, freeze, step, stepped, servers: [{entry, name, uuid, msid, run}]}; a new
+ * reference. NULL: it can't have come from us, or no memory. `step` counts from 1; `run` is the run id that the server
+ * had when its turn began; `freeze` the value of the row of a freeze of its own.
+ */
+json_t *rolling_read(const char *value);
+/* Is it one with balanced, where hosts are handed on from server to server? */
+bool rolling_hands_over(const json_t *rolling);
+void rolling_load(struct server *s, const struct config_row *rows, size_t n);
+void rolling_deinit(struct server *s);
+
 /* requests.c */
 struct request_params {
 	bool continue_on_error;
@@ -797,6 +814,7 @@ struct server {
 	size_t n_promises;
 
 	struct freeze freeze;
+	json_t *rolling; /* rolling.c: NULL: none is under way */
 
 	/* news.c */
 	int64_t heartbeat_ms;     /* interval in force; 0: not started */

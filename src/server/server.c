@@ -168,6 +168,7 @@ struct server *server_free(struct server *s)
 	join_deinit(s);
 	arrivals_deinit(s);
 	freeze_deinit(&s->freeze);
+	rolling_deinit(s);
 	clones_deinit(s);
 	roster_deinit(s);
 	placement_deinit(s);
