@@ -367,8 +367,23 @@ static void note_empty(struct drive *d, const json_t *turn)
 	say(d, "  empty: %s moved, %s\n", format_count(agents, t->moved, "agent"), format_seconds(time, t->emptied_s));
 }
 
+/* Agents would pass over a server that takes none, and others would have too many. */
+static const char *who_takes_none(const json_t *status, const char *but)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach (json_object_get(status, "servers"), i, s) {
+		if (!str_equal(json_text(s, "id", ""), but) && str_equal(json_text(s, "state", ""), "Up") &&
+		    !json_flag(s, "accepting", true))
+			return json_text(s, "name", "?");
+	}
+	return NULL;
+}
+
 static enum next drain(struct drive *d, const json_t *status, const json_t *turn)
 {
+	const char *full = who_takes_none(status, json_text(turn, "id", ""));
 	int64_t outdated = json_number(status, "outdated", 0);
 	char rate[24];
 
@@ -382,6 +397,8 @@ static enum next drain(struct drive *d, const json_t *status, const json_t *turn
 	}
 	if (outdated)
 		return wait_for(d, "%" PRId64 " agents do not have their new list yet", outdated);
+	if (full)
+		return wait_for(d, "%s takes no agents", full);
 	d->was_drained = true;
 	snprintf(rate, sizeof(rate), "%" PRId64, d->o->rate);
 	return ask(d, "prepareForMaintenance",

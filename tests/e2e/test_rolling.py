@@ -148,6 +148,34 @@ class Rolling(unittest.TestCase):
             until(lambda: self.at_home(cluster, m1), what="all are at home")
             self.nobody_had_a_gap(m1)
 
+    def test_whoever_watches_over_them_starts_them_again(self):
+        with Cluster(3) as cluster:
+            self.addCleanup(self.ends.set)
+            self.begin(cluster, "balanced")
+
+            def supervisor():
+                while not self.ends.is_set():
+                    for server in cluster.servers:
+                        if not server.alive():
+                            self.order.append((server.name, server.child.returncode))
+                            server.start()
+                    time.sleep(0.05)
+
+            thread = threading.Thread(target=supervisor)
+            thread.start()
+            self.addCleanup(thread.join, 60)
+            m2 = cluster.servers[1]
+            result = muster(m2, "rolling-restart", "--deadline", "60", "--json")
+            self.ends.set()
+            thread.join(60)
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+            said = json.loads(result.stdout)
+            self.assertEqual([s["moved"] for s in said["steps"]], [4, 6, 6])
+            self.assertEqual((said["home"], said["moves"], said["withoutlink"]), (4, 20, 0))
+            self.assertEqual(self.order, [("m1", 0), ("m3", 0), ("m2", 0)])
+            until(lambda: self.at_home(cluster, m2), what="all are at home")
+            self.nobody_had_a_gap(m2)
+
     def test_stops_and_is_aborted(self):
         with Cluster(3) as cluster:
             self.addCleanup(self.ends.set)
@@ -156,6 +184,11 @@ class Rolling(unittest.TestCase):
             result = muster(m1, "rolling-restart", "--deadline", "60", "--command", "exit 3")
             self.assertEqual(result.returncode, 1)
             self.assertIn("the command ended with 3 for m2", result.stderr)
+            # It is empty, and nobody restarts it.
+            result = muster(m1, "rolling-restart", "--deadline", "2", "--wait")
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("Restart m2 now: it is empty.", result.stderr)
+            self.assertIn("for 2 s now: m2 has not been restarted", result.stderr)
             # The list changes meanwhile.
             cluster.config("host", ",".join(cluster.addresses()[::-1]))
             result = muster(m3, "rolling-restart", "--deadline", "60", "--command", "exit 4")
