@@ -44,7 +44,7 @@ static const struct command *command_find(const struct command *table, const cha
 static void list_commands(const struct command *table)
 {
 	for (; table->name; table++)
-		printf("  %-13s %s\n", table->name, table->help);
+		printf("  %-15s %s\n", table->name, table->help);
 }
 
 static int help_group(const struct cli *c, const struct command *group)

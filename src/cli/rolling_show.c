@@ -146,6 +146,9 @@ void rolling_show(const struct cli *c, const struct rolling_view *v)
 	printf("%s on %" PRIu64 " servers with %s\n\n", format_count(agents, (int64_t)n, "agent"), m,
 	       algorithm_name(v->p->algorithm));
 	print_table(c, v);
+	if (v->p->n_hosts > n)
+		printf("\n%s without a link, which nothing moves.\n",
+		       format_count(agents, (int64_t)(v->p->n_hosts - n), "host"));
 	format_count(moves, (int64_t)v->r->moves, "move");
 	format_count(distance, (int64_t)apart, "agent");
 	if (v->r->hands_over)
