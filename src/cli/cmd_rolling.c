@@ -158,7 +158,7 @@ static char *order_text(const struct basis *b)
 	return text;
 }
 
-static int begin(struct cli *c, const struct request *r, const char *driver, const json_t *status)
+static int begin(struct cli *c, struct request *r, const char *driver, const json_t *status)
 {
 	CLEAN(basis_deinit) struct basis b = {.is_live = true};
 	CLEAN(mem_freep) char *order = NULL;
@@ -177,6 +177,7 @@ static int begin(struct cli *c, const struct request *r, const char *driver, con
 	if (exit_code)
 		return exit_code;
 	order = order_text(&b);
+	r->o.planned = (int64_t)b.r.moves;
 	answer = cli_ask(c, "beginRollingRestart", API_ARGS({"driver", driver}, {"servers", order}));
 	if (!answer)
 		return CLI_FAILED;
@@ -228,7 +229,7 @@ static int abort_it(struct cli *c)
 	return cli_flush(c);
 }
 
-static int carry_out(struct cli *c, const struct request *r)
+static int carry_out(struct cli *c, struct request *r)
 {
 	CLEAN(mem_freep) char *driver = NULL;
 	json_t *status = rolling_status(c);

@@ -30,6 +30,7 @@ static void on_interrupt(int signo)
 }
 
 struct turn { /* one server's, as far as we have seen it */
+	char name[64];
 	int64_t moved, emptied_s, back_s;
 	bool was_seen;
 };
@@ -53,7 +54,7 @@ struct drive {
 	/* in all */
 	struct turn turns[SERVER_LIST_MAX];
 	int64_t gaps_before, gaps; /* agents without a link: at first, and the most at any look */
-	int64_t went_home;
+	int64_t went_home;         /* at the end, or after each turn */
 	time_t begun;
 };
 
@@ -361,6 +362,7 @@ static void note_empty(struct drive *d, const json_t *turn)
 	d->empty_at = now_s();
 	drain = drain_of(d, json_text(turn, "id", ""));
 	t->was_seen = true;
+	str_copy(t->name, sizeof(t->name), name_of(turn));
 	t->moved = json_number(drain, "moved", 0);
 	t->emptied_s = d->empty_at - d->step_at;
 	json_decref(drain);
@@ -446,7 +448,8 @@ static enum next serve(struct drive *d, const json_t *status, const json_t *roll
 			return restart(d, turn, server);
 		}
 		return ask(d, "cancelMaintenance",
-			   API_ARGS({"managementserverid", json_text(turn, "id", "")}, {"rebalance", "false"}));
+			   API_ARGS({"managementserverid", json_text(turn, "id", "")},
+				    {"rebalance", json_flag(rolling, "handsover", false) ? "false" : "true"}));
 	}
 	if (str_equal(state, "Up") && !is_new)
 		return d->was_restarted ? wait_for(d, "%s has not been restarted", name_of(turn))
@@ -487,7 +490,7 @@ static enum next begin_turn(struct drive *d, const json_t *rolling)
 	d->step = step;
 	d->was_drained = d->was_restarted = false;
 	d->step_at = now_s();
-	d->empty_at = 0;
+	d->empty_at = d->reminded_at = 0;
 	d->turns[step - 1].back_s = -1;
 	say(d, "Step %" PRId64 " of %" PRId64 ": %s", step, json_number(rolling, "steps", 0), name_of(turn));
 	if (json_flag(rolling, "handsover", false))
@@ -507,7 +510,7 @@ static enum next wait_home(struct drive *d, const json_t *status)
 		return GO_ON;
 	next = wait_for(d, "%" PRId64 " agents are not on their preferred server", off);
 	idle = now_s() - d->waiting_at;
-	if (next == WAIT && off && idle >= REMIND_S && now_s() - d->reminded_at >= REMIND_S) {
+	if (next == WAIT && off && (!d->reminded_at || (idle >= REMIND_S && now_s() - d->reminded_at >= REMIND_S))) {
 		d->reminded_at = now_s();
 		(void)ask(d, "rebalanceHosts", NULL);
 	}
@@ -520,8 +523,9 @@ static enum next end(struct drive *d)
 
 	if (!answer)
 		return STOP;
-	d->went_home = json_number(json_object_get(answer, "endrollingrestart"), "moves", 0);
+	d->went_home += json_number(json_object_get(answer, "endrollingrestart"), "moves", 0);
 	json_decref(answer);
+	d->reminded_at = now_s();
 	say(d, "All are restarted; agents go home\n");
 	return FINISHED;
 }
@@ -538,6 +542,8 @@ static enum next after_turn(struct drive *d, const json_t *status, const json_t 
 		next = wait_home(d, status);
 	if (next != GO_ON)
 		return next;
+	if (d->step && !hands_over)
+		d->went_home += d->turns[d->step - 1].moved;
 	return d->step == json_number(rolling, "steps", 0) ? end(d) : begin_turn(d, rolling);
 }
 
@@ -633,43 +639,69 @@ static json_t *report_json(const struct drive *d, int64_t moves)
 		const struct turn *t = &d->turns[i];
 
 		if (t->was_seen)
-			json_array_append_new(steps, json_pack("{s:I,s:I,s:I,s:I}", "step", (json_int_t)i + 1, "moved",
-							       (json_int_t)t->moved, "emptiedseconds",
-							       (json_int_t)t->emptied_s, "backseconds",
-							       (json_int_t)t->back_s));
+			json_array_append_new(
+				steps,
+				or_die(json_pack("{s:I,s:s,s:I,s:I,s:I}", "step", (json_int_t)i + 1, "server", t->name,
+						 "moved", (json_int_t)t->moved, "emptiedseconds",
+						 (json_int_t)t->emptied_s, "backseconds", (json_int_t)t->back_s)));
 	}
-	return or_die(json_pack("{s:o,s:I,s:I,s:I,s:I}", "steps", steps, "home", (json_int_t)d->went_home, "moves",
-				(json_int_t)moves, "withoutlink", (json_int_t)d->gaps, "seconds",
-				(json_int_t)(now_s() - d->begun)));
+	return or_die(json_pack("{s:o,s:I,s:I,s:I,s:I,s:I}", "steps", steps, "home", (json_int_t)d->went_home, "moves",
+				(json_int_t)moves, "planned", (json_int_t)d->o->planned, "withoutlink",
+				(json_int_t)d->gaps, "seconds", (json_int_t)(now_s() - d->begun)));
+}
+
+static void print_turns(const struct drive *d)
+{
+	static const struct table_column columns[] = {{"STEP", 0},
+						      {"RESTARTED", 0},
+						      {"MOVED", TABLE_RIGHT},
+						      {"EMPTY AFTER", TABLE_RIGHT},
+						      {"BACK AFTER", TABLE_RIGHT}};
+	struct table *t = table_new(d->c, columns, ARRAY_SIZE(columns));
+	char time[FORMAT_MAX];
+
+	for (int64_t i = 0; i < d->step; i++) {
+		const struct turn *turn = &d->turns[i];
+
+		if (!turn->was_seen)
+			continue;
+		table_row(t);
+		table_cell(t, TINT_NONE, "%" PRId64, i + 1);
+		table_cell(t, TINT_STRONG, "%s", turn->name);
+		table_cell(t, TINT_NONE, "%" PRId64, turn->moved);
+		table_cell(t, TINT_NONE, "%s", format_seconds(time, turn->emptied_s));
+		table_cell(t, TINT_NONE, "%s", format_seconds(time, turn->back_s));
+	}
+	printf("\n");
+	table_print(t);
+	table_free(t);
+	printf("\n");
 }
 
 static int report(const struct drive *d)
 {
-	int64_t moves = d->went_home, longest = 0;
-	bool is_whole = true;
-	char time[FORMAT_MAX], most[FORMAT_MAX], agents[FORMAT_MAX];
+	int64_t moves = d->went_home;
+	char time[FORMAT_MAX], agents[FORMAT_MAX];
 
-	for (int64_t i = 0; i < d->step; i++) {
-		const struct turn *t = &d->turns[i];
-
-		moves += t->moved;
-		is_whole = is_whole && t->was_seen;
-		longest = t->was_seen && t->back_s > longest ? t->back_s : longest;
-	}
+	for (int64_t i = 0; i < d->step; i++)
+		moves += d->turns[i].moved;
 	if (d->c->json) {
 		json_t *o = report_json(d, moves);
 
 		cli_print_json(o, true);
 		json_decref(o);
-	} else {
-		printf("Done in %s: %" PRId64 " moves%s; the longest restart took %s.\n",
-		       format_seconds(time, now_s() - d->begun), moves, is_whole ? "" : " since it was gone on with",
-		       format_seconds(most, longest));
-		if (d->gaps)
-			printf("%s had no link at some moment.\n", format_count(agents, d->gaps, "agent"));
-		else
-			printf("No agent was seen without a link.\n");
+		return cli_flush(d->c);
 	}
+	print_turns(d);
+	printf("Done in %s with %s", format_seconds(time, now_s() - d->begun), format_count(agents, moves, "move"));
+	if (d->o->planned)
+		printf(" (planned: %" PRId64 ").\n", d->o->planned);
+	else
+		printf(" since it was gone on with.\n");
+	if (d->gaps)
+		printf("%s had no link at some moment.\n", format_count(agents, d->gaps, "agent"));
+	else
+		printf("No agent was seen without a link.\n");
 	return cli_flush(d->c);
 }
 
@@ -680,6 +712,8 @@ int rolling_run(struct cli *c, const struct rolling_options *o, const char *driv
 	enum next next;
 
 	d.step_at = d.begun;
+	for (size_t i = 0; i < SERVER_LIST_MAX; i++)
+		d.turns[i].back_s = -1;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	next = turns(&d);

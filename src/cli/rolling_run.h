@@ -13,6 +13,7 @@ struct rolling_options {
 	bool waits;          /* NULL command: the operator restarts it */
 	int64_t rate;        /* agents asked to move per second; 0: the server's default */
 	int64_t deadline_s;  /* for whatever is waited for without any progress */
+	int64_t planned;     /* moves; 0: not known, somebody else began it */
 };
 
 /* What getMusterStatus says; NULL after a sentence. */

@@ -144,6 +144,7 @@ class Rolling(unittest.TestCase):
             result = muster(m1, "rolling-restart", "--plan", "--yes", "--deadline", "60", "--command", self.command(directory))
             self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
             self.assertIn("24 moves: with roundrobin", result.stdout)
+            self.assertIn("24 moves (planned: 24)", result.stdout)
             self.assertEqual(self.order, ["m2", "m3", "m1"])
             until(lambda: self.at_home(cluster, m1), what="all are at home")
             self.nobody_had_a_gap(m1)
