@@ -256,7 +256,9 @@ static void print_freeze(const struct cli *c, const json_t *status)
 		       format_count(agents, n, "agent"), n == 1 ? "is" : "are");
 	else
 		printf("No agent is kept away from its preferred server by that. ");
-	printf("`muster thaw` ends it.\n\n");
+	printf("%s\n\n", json_flag(json_object_get(status, "rolling"), "ownfreeze", false)
+				 ? "The rolling restart ends it."
+				 : "`muster thaw` ends it.");
 }
 
 static void print_rolling(const struct cli *c, const json_t *status)

@@ -115,7 +115,8 @@ static bool are_alike(const struct count *c, const struct tally *t, size_t a, si
 		return a == b;
 	if (p->algorithm != ALGORITHM_BALANCED)
 		return true;
-	return t->is_local[a] == t->is_local[b] && (!c->has_weights || plan_weight(&p->servers[a]) == plan_weight(&p->servers[b]));
+	return t->is_local[a] == t->is_local[b] &&
+	       (!c->has_weights || plan_weight(&p->servers[a]) == plan_weight(&p->servers[b]));
 }
 
 static int compare_down(const void *a, const void *b)

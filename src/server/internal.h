@@ -457,9 +457,9 @@ void freeze_tick(struct server *s); /* every second */
 
 const struct config_row *rolling_row(const struct config_row *rows, size_t n); /* NULL: none is under way */
 /*
- * {begun, by, driver, takenby, host, algorithm, freeze, step, stepped, servers: [{entry, name, uuid, msid, run}]}; a new
- * reference. NULL: it can't have come from us, or no memory. `step` counts from 1; `run` is the run id that the server
- * had when its turn began; `freeze` the value of the row of a freeze of its own.
+ * {begun, by, driver, takenby, host, algorithm, freeze, step, stepped, servers: [{entry, name, uuid, msid, run}]}; a
+ * new reference. NULL: it can't have come from us, or no memory. `step` counts from 1; `run` is the run id that the
+ * server had when its turn began; `freeze` the value of the row of a freeze of its own.
  */
 json_t *rolling_read(const char *value);
 /* Is it one with balanced, where hosts are handed on from server to server? */

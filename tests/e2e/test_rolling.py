@@ -118,6 +118,7 @@ class Rolling(unittest.TestCase):
             status = muster(m2, "status").stdout
             self.assertIn("A rolling restart is at step 2 of 3 (m3), begun by local", status)
             self.assertIn("MOVES ARE FROZEN", status)
+            self.assertIn("The rolling restart ends it.", status)
             # m3 is empty, m2 has what was its own.
             where = list(cluster.connected().values())
             self.assertEqual([where.count(s.address) for s in cluster.servers], [6, 6, 0])
