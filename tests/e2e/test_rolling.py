@@ -104,8 +104,8 @@ class Rolling(unittest.TestCase):
             self.assertIn("20 moves instead of 24", shown.stdout)
 
             # Interrupted while the second one has its turn: its command has not ended.
-            first = subprocess.Popen([program("muster"), "--socket", m1.socket, "rolling-restart", "--deadline", "60", "--command",
-                                      f'if [ "$MUSTER_SERVER" = m3 ]; then touch {directory}/stuck; exec sleep 1000; fi; '
+            first = subprocess.Popen([program("muster"), "--socket", m1.socket, "rolling-restart", "--deadline", "60",
+                                      "--command", f'if [ "$MUSTER_SERVER" = m3 ]; then touch {directory}/stuck; exec sleep 1000; fi; '
                                       + self.command(directory)],
                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
             until(lambda: os.path.exists(os.path.join(directory, "stuck")) or first.poll() is not None, what="the second turn")
@@ -186,8 +186,13 @@ class Rolling(unittest.TestCase):
             result = muster(m1, "rolling-restart", "--deadline", "60", "--command", "exit 3")
             self.assertEqual(result.returncode, 1)
             self.assertIn("the command ended with 3 for m2", result.stderr)
-            # It is empty, and nobody restarts it.
+            # It is empty, and nobody restarts it. The second one that is called takes over.
+            first = subprocess.Popen([program("muster"), "--socket", m3.socket, "rolling-restart", "--deadline", "60", "--wait"],
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.assertIn("Restart m2 now", first.stderr.readline())
             result = muster(m1, "rolling-restart", "--deadline", "2", "--wait")
+            self.assertIn("it has been taken over by local", first.communicate(timeout=60)[1])
+            self.assertEqual(first.returncode, 1)
             self.assertEqual(result.returncode, 1)
             self.assertIn("Restart m2 now: it is empty.", result.stderr)
             self.assertIn("for 2 s now: m2 has not been restarted", result.stderr)
