@@ -49,7 +49,7 @@ static enum err servers_now(const struct server *s, struct str_list *out)
 
 		if (lists_entry_of(&m->row, entry, sizeof(entry)))
 			continue;
-		if (str_list_has(out, entry))
+		if (str_list_has(out, entry) || out->n == SERVER_LIST_MAX)
 			continue;
 		e = str_list_add(out, entry);
 		if (e)

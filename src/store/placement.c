@@ -260,6 +260,14 @@ static enum err write_version(struct store_tx *tx)
 		       SQL_N((int64_t)balanced_version(tx->store->placement->b)));
 }
 
+/* Nobody's copy is current any more. */
+enum err placement_outdate(struct store_tx *tx)
+{
+	tx->has_placed = true; /* what is read from here on may be undone */
+	placement_forget(tx->store);
+	return sql_run(tx, "UPDATE counter SET value = value + 1 WHERE name = 'placement.version'");
+}
+
 static enum err write_all(struct store_tx *tx)
 {
 	const struct balanced *b = tx->store->placement->b;
@@ -346,6 +354,21 @@ enum err placement_open(struct store_tx *tx, struct balanced **out)
 	return open_without(tx, 0, out);
 }
 
+/*
+ * For a change of a host that has its place already. A copy that doesn't know it is not what is stored, whatever its
+ * version says: somebody who knows no placements has made the host.
+ */
+static enum err open_with(struct store_tx *tx, int64_t id, struct balanced **out)
+{
+	struct balanced_host h;
+	enum err e = placement_open(tx, out);
+
+	if (e || !*out || balanced_get_host(*out, (uint64_t)id, &h))
+		return e;
+	placement_forget(tx->store);
+	return placement_open(tx, out);
+}
+
 /* A refusal of the core here means that the copy and the store have parted. */
 static enum err placed(struct store_tx *tx, enum err e, int64_t host_id)
 {
@@ -384,7 +407,7 @@ enum err placement_host_comes(struct store_tx *tx, int64_t id, int64_t zone_id)
 enum err placement_host_goes(struct store_tx *tx, int64_t id)
 {
 	struct balanced *b;
-	enum err e = placement_open(tx, &b);
+	enum err e = open_with(tx, id, &b);
 
 	if (e || !b)
 		return e;
@@ -398,7 +421,7 @@ enum err placement_host_changes_zone(struct store_tx *tx, int64_t id, int64_t zo
 {
 	CLEAN(mem_freep) char *zone = NULL;
 	struct balanced *b;
-	enum err e = placement_open(tx, &b);
+	enum err e = open_with(tx, id, &b);
 
 	if (e || !b)
 		return e;
@@ -412,7 +435,7 @@ enum err placement_host_changes_zone(struct store_tx *tx, int64_t id, int64_t zo
 
 /* ---- the entries ---- */
 
-/* What lists are made from now: the setting, or who is registered, in that order. */
+/* What lists are made from now: the setting, or who is registered, in that order. ERR_INVALID: no list comes of it. */
 static enum err entries_now(struct store_tx *tx, struct str_list *out)
 {
 	static const struct sql_field text_only[] = {{SQL_TEXT, 0}};
@@ -525,11 +548,15 @@ static enum err bring_entries_up(struct store_tx *tx, size_t *n)
 	size_t n_respelled = 0;
 	enum err e;
 
-	if ((e = entries_now(tx, &entries)) || (e = read_servers(tx, &before)) ||
-	    (e = respell(tx, &before, &entries, &n_respelled)))
+	e = entries_now(tx, &entries);
+	/* It was set before it would have been refused. As on the loop, the old entries hold; servers must start. */
+	if (e && e != ERR_NOMEM && !tx->spoilt)
+		return ERR_OK;
+	if (e || (e = read_servers(tx, &before)) || (e = respell(tx, &before, &entries, &n_respelled)))
 		return e;
-	if (n_respelled)
-		placement_forget(tx->store);
+	/* Others' copies have the old spelling: to them the entry would be another one. */
+	if (n_respelled && (e = placement_outdate(tx)))
+		return e;
 	*n += n_respelled;
 	if ((e = read_servers(tx, &now)) || (e = put_out_of_use(tx, &now, &entries, n)))
 		return e;
@@ -559,11 +586,7 @@ static enum err drop_all(struct store_tx *tx)
 	enum err e = sql_run(tx, "DELETE FROM placement_host");
 
 	placement_forget(tx->store);
-	if (e || !sql_changes(tx))
-		return e;
-	/* Nobody's copy is current any more, whatever comes next. */
-	e = sql_run(tx, "UPDATE counter SET value = value + 1 WHERE name = 'placement.version'");
-	return e ? e : change_add(tx, CHANGE_PLACEMENT, 0);
+	return e || !sql_changes(tx) ? e : change_add(tx, CHANGE_PLACEMENT, 0);
 }
 
 enum err placement_refresh(struct store_tx *tx, size_t *moves)

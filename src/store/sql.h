@@ -179,6 +179,8 @@ enum err slot_repair_zone(struct store_tx *tx, int64_t zone_id, size_t n_servers
 
 /* What is in memory may not be what is stored: it is read again when it is needed. */
 void placement_forget(struct store *s);
+/* What is stored changes otherwise than by placement_write(): all copies, of all servers, are read again. */
+enum err placement_outdate(struct store_tx *tx) MUST_CHECK;
 /* A host has just been inserted; is about to be removed; is about to be in another zone. */
 enum err placement_host_comes(struct store_tx *tx, int64_t id, int64_t zone_id) MUST_CHECK;
 enum err placement_host_goes(struct store_tx *tx, int64_t id) MUST_CHECK;

@@ -24,9 +24,14 @@ enum err store_config_list(struct store_tx *tx, struct config_row **rows, size_t
 		       "SELECT " SQL_COLUMNS(CONFIG_FIELDS) " FROM configuration ORDER BY name, scope, scope_id");
 }
 
+static bool is_algorithm(const char *name, const char *scope)
+{
+	return !*scope && str_equal(name, "indirect.agent.lb.algorithm");
+}
+
 static bool is_about_lists(const char *name, const char *scope)
 {
-	return !*scope && (str_equal(name, "host") || str_equal(name, "indirect.agent.lb.algorithm"));
+	return is_algorithm(name, scope) || (!*scope && str_equal(name, "host"));
 }
 
 enum err store_config_set(struct store_tx *tx, const char *name, const char *scope, int64_t scope_id, const char *value,
@@ -50,6 +55,9 @@ enum err store_config_set(struct store_tx *tx, const char *name, const char *sco
 	e = sql_run(tx, "UPDATE counter SET value = value + 1 WHERE name = 'configuration.version'");
 	if (!e)
 		e = change_add(tx, CHANGE_CONFIG, 0);
+	/* While another one is in force entries and hosts change without a new version of the placement. */
+	if (!e && is_algorithm(name, scope))
+		e = placement_outdate(tx);
 	return e || !is_about_lists(name, scope) ? e : placement_refresh(tx, &moves);
 }
 

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "core/balanced.h"
+#include "core/server_list.h"
 #include "store_test.h"
 
 #define ALGORITHM "indirect.agent.lb.algorithm"
@@ -290,10 +291,10 @@ static enum err register_run(struct store_tx *tx, void *arg, struct why *why)
 {
 	int64_t msid = *(int64_t *)arg;
 	struct server_row row = {.msid = msid, .run_id = 1, .port = msid == MS_C ? 9000 : 8250};
-	char name[8], address[16];
+	char name[24], address[48];
 
 	snprintf(name, sizeof(name), "S%lld", (long long)msid);
-	snprintf(address, sizeof(address), "10.0.0.%lld", (long long)msid);
+	snprintf(address, sizeof(address), "10.0.%lld.%lld", (long long)msid / 256, (long long)msid % 256);
 	row.name = name;
 	row.address = address;
 	row.version = name;
@@ -486,6 +487,164 @@ static void what_does_not_fit_is_designed_anew(void **state)
 	}
 }
 
+/* ---- two programs on one store ---- */
+
+struct pair {
+	struct store *a, *b;
+};
+
+static struct pair pair_open(void)
+{
+	const char *path;
+	struct pair p;
+
+	folder_make();
+	path = folder_path("db");
+	p.a = open_ok(path);
+	p.b = open_ok(path);
+	return p;
+}
+
+static void pair_close(struct pair *p)
+{
+	store_close(p->a);
+	store_close(p->b);
+	folder_remove();
+}
+
+/* Entries keep their numbers when they are spelled differently, also for somebody who knew them by the old spelling. */
+static void others_learn_of_another_spelling(void **state)
+{
+	static int64_t msid = MS_B;
+	struct pair p = pair_open();
+	int64_t before[13];
+	char text[64];
+
+	set(p.a, "host", "M1,M2,M3");
+	set(p.a, ALGORITHM, "balanced");
+	come_many(p.b, 12);
+	for (int64_t id = 1; id <= 12; id++)
+		before[id] = first_of(p.a, id, text, sizeof(text));
+	set(p.a, "host", "m1,M2,M3:8250");
+	run_ok(p.b, register_run, &msid); /* looks at the entries */
+	entries_are(p.a, "m1=4 M2=4 M3:8250=4");
+	for (int64_t id = 1; id <= 12; id++)
+		assert_int_equal(first_of(p.a, id, text, sizeof(text)), before[id]);
+	pair_close(&p);
+}
+
+static enum err set_undone_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	enum err e = set_run(tx, arg, why);
+
+	return e ? e : ERR_REFUSED;
+}
+
+static void an_undone_setting_leaves_no_trace(void **state)
+{
+	struct setting undone[] = {{"host", "m1,M2,M3:8250"}, {ALGORITHM, "static"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(undone); i++) {
+		struct pair p = pair_open();
+
+		set(p.a, "host", "M1,M2,M3");
+		set(p.a, ALGORITHM, "balanced");
+		come_many(p.a, 4);
+		err_is(run_one(p.a, set_undone_run, &undone[i], NULL), ERR_REFUSED);
+		(void)come(p.b, "fifth", NULL);
+		(void)come(p.a, "sixth", NULL);
+		entries_are(p.b, "M1=2 M2=2 M3=2");
+		pair_close(&p);
+	}
+}
+
+/* While another algorithm is in force, servers come and go without a word in the placement. */
+static void a_copy_from_before_another_algorithm_is_old(void **state)
+{
+	struct pair p = pair_open();
+	int64_t id;
+
+	set(p.a, "host", "M1,M2,M3");
+	set(p.a, ALGORITHM, "balanced");
+	id = come(p.b, "first", NULL);
+	run_ok(p.b, go_run, &id);
+	set(p.a, ALGORITHM, "static");
+	set(p.a, "host", "M1,M2,M3,M4");
+	(void)say(p.a, "M1", 2, NULL);
+	set(p.a, ALGORITHM, "balanced");
+	come_many(p.b, 5);
+	entries_are(p.a, "M1*2=2 M2=1 M3=1 M4=1");
+	pair_close(&p);
+}
+
+/* Who was here before what is refused today was refused: entries stay as they are, and servers start. */
+static void a_setting_that_makes_no_list_changes_nothing(void **state)
+{
+	static int64_t msid = MS_B;
+	const char *path;
+	struct store *s;
+
+	folder_make();
+	path = folder_path("db");
+	s = open_ok(path);
+	set(s, "host", "M1,M2");
+	set(s, ALGORITHM, "balanced");
+	come_many(s, 4);
+	raw_exec(path, "UPDATE configuration SET value = 'M1,,M2' WHERE name = 'host'");
+	run_ok(s, register_run, &msid);
+	(void)come(s, "one more", NULL);
+	(void)come(s, "and more", NULL);
+	entries_are(s, "M1=3 M2=3");
+	store_close(s);
+	folder_remove();
+}
+
+static void a_list_has_room_for_so_many(void **state)
+{
+	struct store *s = open_memory();
+	struct shown shown;
+	size_t n = 0;
+
+	for (int64_t msid = 1; msid <= SERVER_LIST_MAX + 3; msid++)
+		run_ok(s, register_run, &msid);
+	set(s, ALGORITHM, "balanced");
+	come_many(s, 2);
+	shown = show(s);
+	for (size_t i = 0; i < shown.n_rows; i++)
+		n += shown.rows[i].in_use;
+	assert_int_equal(n, SERVER_LIST_MAX);
+	assert_int_equal(shown.n_places, 2);
+	shown_deinit(&shown);
+	store_close(s);
+}
+
+/* A copy that doesn't know a host that is there is an old one, and no reason to refuse anything. */
+static void a_host_that_the_copy_does_not_know(void **state)
+{
+	static const char *const hidden =
+		"UPDATE host SET removed_ms = 1 WHERE id = 3; DELETE FROM placement_host WHERE host_id = 3";
+	static const char *const shown = "UPDATE host SET removed_ms = 0 WHERE id = 3";
+	const char *path;
+	struct store *s;
+	int64_t id = 3;
+
+	folder_make();
+	path = folder_path("db");
+	s = open_ok(path);
+	set(s, "host", "M1,M2,M3");
+	set(s, ALGORITHM, "balanced");
+	come_many(s, 6);
+	store_close(s);
+	raw_exec(path, hidden);
+	s = open_ok(path);
+	(void)come(s, "seventh", NULL); /* the copy is made here */
+	raw_exec(path, shown);
+	run_ok(s, go_run, &id);
+	entries_are(s, "M1=2 M2=2 M3=2");
+	store_close(s);
+	folder_remove();
+}
+
 /* ---- a random walk ---- */
 
 /* Two that write in turn, and one that is opened for each step: all go on from the same. */
@@ -598,6 +757,12 @@ int main(void)
 		cmocka_unit_test(what_makes_no_sense_is_refused),
 		cmocka_unit_test(an_undone_call_leaves_no_trace),
 		cmocka_unit_test(what_does_not_fit_is_designed_anew),
+		cmocka_unit_test(others_learn_of_another_spelling),
+		cmocka_unit_test(an_undone_setting_leaves_no_trace),
+		cmocka_unit_test(a_copy_from_before_another_algorithm_is_old),
+		cmocka_unit_test(a_setting_that_makes_no_list_changes_nothing),
+		cmocka_unit_test(a_list_has_room_for_so_many),
+		cmocka_unit_test(a_host_that_the_copy_does_not_know),
 		cmocka_unit_test(whoever_writes_goes_on_from_the_same),
 	};
 
