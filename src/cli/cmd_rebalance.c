@@ -11,7 +11,7 @@ int cmd_rebalance(struct cli *c, int argc, char **argv)
 	const struct arg_option options[] = {
 		{.name = "--rerank",
 		 .flag = &rerank,
-		 .help = "also count the hosts anew for roundrobin; many lists may change"},
+		 .help = "first count the hosts anew for roundrobin; balanced: design the placement anew"},
 	};
 	struct args a = {
 		.about = "Tells every agent to look for its preferred server now, whatever the check interval is.",

@@ -325,7 +325,8 @@ static void get_muster_status(struct api_call *c)
 /* ---- rebalanceHosts ---- */
 
 struct rebalancing {
-	size_t moved;
+	bool is_balanced; /* the algorithm in force; otherwise slots are counted anew, which only roundrobin heeds */
+	size_t moved;     /* slots, or hosts with another preferred server */
 };
 
 static void rebalancing_free(void *state)
@@ -337,7 +338,7 @@ static enum err rebalance_run(struct store_tx *tx, struct api_call *c, struct wh
 {
 	struct rebalancing *r = c->state;
 
-	return store_slots_rerank(tx, &r->moved);
+	return r->is_balanced ? store_placement_redesign(tx, &r->moved) : store_slots_rerank(tx, &r->moved);
 }
 
 static void rebalance_then(struct api_call *c, enum err result, const char *sentence)
@@ -349,9 +350,8 @@ static void rebalance_then(struct api_call *c, enum err result, const char *sent
 		api_fail_err(c, result, sentence);
 		return;
 	}
-	event_add(s, "HOST.REBALANCE", "INFO", 0,
-		  "%s told all agents to look for their preferred server; slots changed: %zu", c->account,
-		  r ? r->moved : 0);
+	event_add(s, "HOST.REBALANCE", "INFO", 0, "%s told all agents to look for their preferred server; %s: %zu",
+		  c->account, r && r->is_balanced ? "hosts placed anew" : "slots changed", r ? r->moved : 0);
 	api_rebalance_all(s);
 	api_answer_success(c);
 }
@@ -377,6 +377,7 @@ static void rebalance_hosts(struct api_call *c)
 		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
 		return;
 	}
+	r->is_balanced = lists_algorithm(c->server) == ALGORITHM_BALANCED;
 	api_write(c, rebalance_run, rebalance_then);
 }
 
@@ -387,7 +388,7 @@ static const struct api_param_spec no_params[] = {
 	{"keyword", API_STRING, false, "Not used", ENTITY_NONE, 0, true},
 };
 static const struct api_param_spec rebalance_params[] = {
-	{"rerank", API_BOOLEAN, false, "First give the slots of roundrobin anew, in order of host id: this may move everybody", ENTITY_NONE, 0, false},
+	{"rerank", API_BOOLEAN, false, "First give the slots of roundrobin anew, in order of host id: this may move everybody. Under balanced: design the placement anew, which makes even what changes of single hosts have left and keeps all entries that it can", ENTITY_NONE, 0, false},
 };
 static const struct api_field status_fields[] = {
 	{"servers", "list", "Each management server: state, agents, and how it sees the others"},

@@ -229,6 +229,35 @@ static void others_hear_of_it_at_once(void **state)
 	engine_down(&e);
 }
 
+/* What it makes anew is what the algorithm in force goes by. */
+static void rerank_goes_by_the_algorithm(void **state)
+{
+	static const struct {
+		const char *algorithm, *event;
+	} rows[] = {
+		{"balanced", "look for their preferred server; hosts placed anew: 0"},
+		{"roundrobin", "look for their preferred server; slots changed: 1"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+
+		cluster_up(&e, rows[i].algorithm);
+		for (int k = 1; k <= 3; k++) {
+			char guid[8];
+
+			snprintf(guid, sizeof(guid), "k%d", k);
+			agent_in(&e, &e.a, guid, NULL);
+		}
+		/* Its slot, 1, is what roundrobin gives k3 when hosts are counted anew. */
+		engine_delete_host(&e, host_of(&e.a, "k2")->row.id);
+		engine_run(&e, 500);
+		asked(&e, &e.a, "rebalanceHosts rerank=true", 200, "\"success\":true");
+		asked(&e, &e.a, "listEvents", 200, rows[i].event);
+		engine_down(&e);
+	}
+}
+
 static void what_is_said_of_a_server_in_no_list_holds_when_it_is_named(void **state)
 {
 	struct engine_bench e;
@@ -366,6 +395,7 @@ int main(void)
 		cmocka_unit_test(what_makes_no_sense_is_refused),
 		cmocka_unit_test(a_server_is_named_in_many_ways),
 		cmocka_unit_test(others_hear_of_it_at_once),
+		cmocka_unit_test(rerank_goes_by_the_algorithm),
 		cmocka_unit_test(what_is_said_of_a_server_in_no_list_holds_when_it_is_named),
 		cmocka_unit_test(a_pin_holds_under_every_algorithm),
 		cmocka_unit_test(a_pin_ends_with_its_server),
