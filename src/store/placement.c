@@ -330,6 +330,8 @@ static enum err open_without(struct store_tx *tx, int64_t without, struct balanc
 	enum err e = is_in_force(tx, &yes);
 
 	*out = NULL;
+	if (!e && !yes)
+		placement_forget(s); /* nobody needs the memory */
 	if (e || !yes)
 		return e;
 	e = sql_read(tx, &version, 0, "SELECT value FROM counter WHERE name = 'placement.version'");
