@@ -12,6 +12,7 @@
 
 #define FOLLOW_POLL_MS 100
 #define FOLLOW_ROOM 256
+#define COMPARED_AT_ONCE 64 /* more hosts have another first entry: in slices, with all others */
 
 struct follow_read {
 	struct entry entry;
@@ -196,6 +197,9 @@ static enum err read_run(struct store_tx *tx, struct entry *entry, struct why *w
 	}
 	if (!e && r->entries)
 		e = store_list_server_list(tx, &r->entry_rows, &r->n_entry_rows, &r->placement_version);
+	/* A host that comes makes a new one, also if no other list changes for it. */
+	else if (!e && r->n_hosts)
+		e = store_placement_version(tx, &r->placement_version);
 	if (!e && r->all_places) {
 		r->host_places = mem_free(r->host_places);
 		r->n_host_places = 0;
@@ -297,20 +301,34 @@ static int place_compare(const void *a, const void *b)
 	return left->host_id < right->host_id ? -1 : left->host_id > right->host_id;
 }
 
-/* Hosts that have no row any more have no place: another algorithm is in force. */
-static void take_all_places(struct server *s, const struct follow_read *r)
+/*
+ * Hosts that have no row any more have no place: another algorithm is in force. `lists`: all are compared afterwards
+ * anyway, by what is in force then.
+ */
+static void take_all_places(struct server *s, const struct follow_read *r, bool lists)
 {
 	struct host *h;
-	size_t cursor = 0;
+	size_t cursor = 0, n_firsts = 0;
+	bool tails = false;
 
 	while ((h = roster_next(s, &cursor))) {
 		struct host_place none = {.host_id = h->row.id};
+		int64_t first = h->row.placed_first;
 		const struct host_place *p =
 			r->n_host_places ? bsearch(&none, r->host_places, r->n_host_places, sizeof(none), place_compare)
 					 : NULL;
 
-		(void)placement_take_place(h, p ? p : &none);
+		if (!placement_take_place(h, p ? p : &none) || lists)
+			continue;
+		if (h->row.placed_first == first)
+			tails = true;
+		else if (n_firsts++ < COMPARED_AT_ONCE && h->session)
+			spreading_compare(s, h);
 	}
+	if (n_firsts > COMPARED_AT_ONCE)
+		spreading_compare_all(s);
+	else if (tails)
+		spreading_tails_changed(s);
 }
 
 static void take_some_places(struct server *s, const struct follow_read *r)
@@ -385,16 +403,20 @@ static void take(struct server *s, struct follow_read *r)
 		spread_set_window(s->spread, (size_t)config_number(s, "agent.spread.window", 0));
 	}
 	if (r->entries) {
-		if (placement_take_entries(s, &r->entry_rows, r->n_entry_rows, r->placement_version))
+		bool changed = false;
+
+		if (placement_take_entries(s, &r->entry_rows, r->n_entry_rows, r->placement_version, &changed))
 			whole = false;
-		lists |= r->all_places || r->everything;
+		lists |= changed || r->everything;
 	}
+	if (!r->entries && r->n_hosts)
+		placement_take_version(s, r->placement_version);
 	if (r->everything)
 		drop_missing(s, r);
 	for (size_t i = 0; i < r->n_hosts; i++)
 		whole &= take_host(s, &r->hosts[i]);
 	if (r->all_places)
-		take_all_places(s, r);
+		take_all_places(s, r, lists);
 	else
 		take_some_places(s, r);
 	/* What could not be taken over is read once more: no change is lost for want of memory. */

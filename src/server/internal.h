@@ -193,10 +193,12 @@ void lists_changed(struct server *s);
 
 struct placement_table;
 /* The entries as the store has them, *take_rows by id; NULL afterwards. With an error the old ones hold. */
-enum err placement_take_entries(struct server *s, struct list_server_row **take_rows, size_t n, int64_t version)
-	MUST_CHECK;
+/* *changed: they are others than before, or something else is said of them. */
+enum err placement_take_entries(struct server *s, struct list_server_row **take_rows, size_t n, int64_t version,
+				bool *changed) MUST_CHECK;
 bool placement_take_place(struct host *h, const struct host_place *p); /* true: it is another one than before */
 void placement_deinit(struct server *s);
+void placement_take_version(struct server *s, int64_t version);
 int64_t placement_version(const struct server *s);
 /* What is known of an entry, as spelled in lists; NULL: nothing. Valid until the next turn. */
 const struct list_server_row *placement_entry(const struct server *s, const char *entry);

@@ -49,7 +49,23 @@ static enum err servers_make(struct placement_table *t, struct why *why)
 	return balanced_load(&t->servers, (uint64_t)t->version, servers, n, NULL, 0, why);
 }
 
-enum err placement_take_entries(struct server *s, struct list_server_row **take_rows, size_t n, int64_t version)
+static bool are_same_rows(const struct list_server_row *a, const struct list_server_row *b)
+{
+	return a->id == b->id && str_equal(a->entry, b->entry) && a->weight == b->weight &&
+	       str_equal(a->zone, b->zone) && a->resting == b->resting && a->in_use == b->in_use;
+}
+
+static bool are_same(const struct placement_table *a, const struct placement_table *b)
+{
+	bool same = a && a->n_rows == b->n_rows;
+
+	for (size_t i = 0; same && i < a->n_rows; i++)
+		same = are_same_rows(&a->rows[i], &b->rows[i]);
+	return same;
+}
+
+enum err placement_take_entries(struct server *s, struct list_server_row **take_rows, size_t n, int64_t version,
+				bool *changed)
 {
 	CLEAN(table_freep) struct placement_table *t = mem_zalloc(sizeof(*t));
 	struct why why = WHY_NONE;
@@ -65,6 +81,7 @@ enum err placement_take_entries(struct server *s, struct list_server_row **take_
 		log_error(s->log, "the entries of lists can't be used, the old ones hold", KV_S("error", why.text));
 		return e;
 	}
+	*changed = !are_same(s->placement, t);
 	placement_deinit(s);
 	s->placement = STEAL(t);
 	return ERR_OK;
@@ -83,6 +100,12 @@ bool placement_take_place(struct host *h, const struct host_place *p)
 	r->placed_third = p->placed_third;
 	r->placed_away = p->placed_away;
 	return true;
+}
+
+void placement_take_version(struct server *s, int64_t version)
+{
+	if (s->placement)
+		s->placement->version = version;
 }
 
 int64_t placement_version(const struct server *s)

@@ -14,24 +14,16 @@
 struct settle {
 	struct entry entry;
 	size_t max_lists;
+	int64_t seen; /* version of the placement that the loop knew */
 	/* out */
 	size_t n;
-	int64_t version;
 };
 
 static enum err settle_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
 	struct settle *r = container_of(entry, struct settle, entry);
-	struct list_server_row *rows = NULL;
-	size_t n = 0;
-	enum err e = store_placement_settle(tx, r->max_lists, &r->n);
 
-	if (!e)
-		e = store_list_server_list(tx, &rows, &n, &r->version);
-	for (size_t i = 0; i < n && !e; i++)
-		list_server_row_deinit(&rows[i]);
-	mem_free(rows);
-	return e;
+	return store_placement_settle(tx, r->max_lists, &r->n);
 }
 
 static void settle_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
@@ -41,9 +33,12 @@ static void settle_done(struct server *s, struct entry *entry, enum err result, 
 	s->settling.under_way = false;
 	if (result)
 		log_debug(s->log, "lists could not be settled", KV_S("error", sentence));
-	/* Fewer than asked for: there is nothing more to do, until something changes. */
+	/*
+	 * Fewer than asked for: there is nothing more to do, until we hear that something has changed. The version in
+	 * the store would not do: some grow it and alter nothing that anybody has to hear of.
+	 */
 	else if (r->n < r->max_lists)
-		s->settling.version = r->version;
+		s->settling.version = r->seen;
 	if (!result && r->n) {
 		log_debug(s->log, "lists settled", KV_I("lists", (int64_t)r->n));
 		api_committed(s);
@@ -90,6 +85,7 @@ void settling_tick(struct server *s)
 	r->entry.run = settle_run;
 	r->entry.done = settle_done;
 	r->max_lists = 2 * n;
+	r->seen = placement_version(s);
 	s->settling.under_way = true;
 	ledger_add(s, &r->entry);
 }

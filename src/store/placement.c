@@ -334,7 +334,7 @@ static enum err open_without(struct store_tx *tx, int64_t without, struct balanc
 		placement_forget(s); /* nobody needs the memory */
 	if (e || !yes)
 		return e;
-	e = sql_read(tx, &version, 0, "SELECT value FROM counter WHERE name = 'placement.version'");
+	e = store_placement_version(tx, &version);
 	if (e)
 		return e;
 	if (s->placement && balanced_version(s->placement->b) != (uint64_t)version)

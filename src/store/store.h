@@ -263,6 +263,7 @@ struct list_server_row {
 	bool in_use;
 };
 void list_server_row_deinit(struct list_server_row *r);
+enum err store_placement_version(struct store_tx *tx, int64_t *version) MUST_CHECK;
 /* All, by id. *version: of the placement. */
 enum err store_list_server_list(struct store_tx *tx, struct list_server_row **rows, size_t *n, int64_t *version)
 	MUST_CHECK;

@@ -29,9 +29,14 @@ void list_server_row_deinit(struct list_server_row *r)
 
 /* ---- reading ---- */
 
+enum err store_placement_version(struct store_tx *tx, int64_t *version)
+{
+	return sql_read(tx, version, 0, "SELECT value FROM counter WHERE name = 'placement.version'");
+}
+
 enum err store_list_server_list(struct store_tx *tx, struct list_server_row **rows, size_t *n, int64_t *version)
 {
-	enum err e = sql_read(tx, version, 0, "SELECT value FROM counter WHERE name = 'placement.version'");
+	enum err e = store_placement_version(tx, version);
 
 	return e ? e
 		 : sql_all(tx, &server_shape, rows, n,

@@ -133,6 +133,39 @@ static void lists_are_settled_when_all_is_calm(void **state)
 	engine_down(&e);
 }
 
+static enum err pin_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	size_t moves;
+
+	store_tx_by(tx, 4711, 1);
+	return store_host_pin(tx, 1, arg, &moves);
+}
+
+static enum err redesign_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	size_t moves;
+
+	store_tx_by(tx, 4711, 1);
+	return store_placement_redesign(tx, &moves);
+}
+
+/* A change that alters no list is a new version all the same, of which nobody hears. */
+static void what_is_settled_is_left_alone(void **state)
+{
+	static char pin[] = A_IP;
+	struct engine_bench e;
+
+	large_fleet(&e);
+	(void)in_store(&e, pin_run, pin); /* fails if it has gone: then there are other changes enough */
+	assert_int_equal(in_store(&e, redesign_run, NULL), ERR_OK);
+	engine_run(&e, 500);
+	assert_int_equal(in_store(&e, redesign_run, NULL), ERR_OK);
+	engine_run(&e, 600000);
+	assert_int_equal(left_to_settle(&e), 0);
+	assert_int_equal(e.a.server->settling.version, placement_version(e.a.server));
+	engine_down(&e);
+}
+
 static void nothing_is_settled_while(void **state)
 {
 	static const struct {
@@ -203,12 +236,66 @@ static void tails_are_told_together(void **state)
 	engine_down(&e);
 }
 
+struct pinning {
+	int64_t id;
+	char *entry;
+};
+
+static enum err pin_that_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	const struct pinning *p = arg;
+	size_t moves;
+
+	store_tx_by(tx, 4711, 1);
+	return store_host_pin(tx, p->id, p->entry, &moves);
+}
+
+/* Also when so many have changed that all are read again. */
+static void tails_of_many_are_told_together(void **state)
+{
+	static const struct agent_script as = {
+		.guid = "h1", .ip = "10.1.0.1", .identity = ID_URI, .is_muster = true, .boot = "b1"};
+	static char entry[] = "10.0.0.3";
+	struct engine_bench e;
+	struct script *a;
+	struct host_row before;
+	struct host *h;
+
+	engine_up(&e);
+	engine_config(&e, "host", A_IP ",10.0.0.3,10.0.0.4,10.0.0.5");
+	engine_config(&e, "indirect.agent.lb.algorithm", "balanced");
+	a = script_new(&e, &as);
+	script_dial(a, &e.a);
+	engine_run(&e, 1000);
+	for (int i = 0; i < 60; i++)
+		assert_int_equal(in_store(&e, come_run, &i), ERR_OK);
+	engine_run(&e, 40000);
+	script_forget(a);
+	h = host_of(&e.a, "h1");
+	before = h->row;
+	for (int64_t id = 2;
+	     id < 60 && h->row.placed_third == before.placed_third && h->row.placed_second == before.placed_second;
+	     id++) {
+		struct pinning p = {id, entry};
+
+		assert_int_equal(in_store(&e, pin_that_run, &p), ERR_OK);
+		engine_run(&e, 300);
+	}
+	assert_int_equal(h->row.placed_first, before.placed_first);
+	assert_false(lists_is_current(e.a.server, &h->row, h->session->reported));
+	assert_int_equal(script_count(a, MSG_SETUP_MS_LIST), 0);
+	engine_run(&e, 5000);
+	assert_int_equal(script_count(a, MSG_SETUP_MS_LIST), 1);
+	assert_true(lists_is_current(e.a.server, &h->row, h->session->reported));
+	engine_down(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lists_are_settled_when_all_is_calm),
-		cmocka_unit_test(nothing_is_settled_while),
-		cmocka_unit_test(tails_are_told_together),
+		cmocka_unit_test(lists_are_settled_when_all_is_calm), cmocka_unit_test(what_is_settled_is_left_alone),
+		cmocka_unit_test(nothing_is_settled_while),           cmocka_unit_test(tails_are_told_together),
+		cmocka_unit_test(tails_of_many_are_told_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
