@@ -419,7 +419,7 @@ static void attempt_connected(struct link *l, void *user)
 	size_t i = candidates_find(a, at->entry);
 	bool is_search = a->hunt.purpose == HUNT_SEEK || a->hunt.purpose == HUNT_SUSPECT;
 	int64_t patience = first_dial_patience_ms(i == CHOICE_NONE ? 0 : a->places[i].handshake_ms,
-						  is_search ? a->hunt.lost_agents : 0);
+						  is_search ? a->hunt.lost_agents : 0, hunt_is_move(a->hunt.purpose));
 
 	at->has_tcp = true;
 	at->next_at = mono_add_ms(world_now(a->world), patience);

@@ -34,10 +34,13 @@ int64_t first_dial_delay_ms(const struct first_dial_rule *rule, uint64_t n_agent
 	return window ? rng_between(rng, 0, window) : 0;
 }
 
-int64_t first_dial_patience_ms(int64_t handshake_ms, uint64_t n_agents)
+int64_t first_dial_patience_ms(int64_t handshake_ms, uint64_t n_agents, bool keeps_link)
 {
 	int64_t ms = PATIENCE_LEAST_MS;
 
+	/* 9. A slow moment would send it to another server than the one that was planned. */
+	if (keeps_link)
+		return PATIENCE_MOST_MS;
 	/* 6. A slow one is slow again. */
 	if (handshake_ms > PATIENCE_MOST_MS / PATIENCE_TIMES)
 		return PATIENCE_MOST_MS;

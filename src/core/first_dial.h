@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/rng.h"
@@ -27,6 +28,6 @@ int64_t first_dial_delay_ms(const struct first_dial_rule *rule, uint64_t n_agent
 /*
  * How long a server that has taken the connection is given for its handshake before another one is dialled beside it.
  * `handshake_ms`: what its last one took, 0: not known. `n_agents`: who were on the server that was lost, for a search;
- * 0: not told, or a planned move.
+ * 0: not told. `keeps_link`: a planned move, which loses nothing while it waits.
  */
-int64_t first_dial_patience_ms(int64_t handshake_ms, uint64_t n_agents);
+int64_t first_dial_patience_ms(int64_t handshake_ms, uint64_t n_agents, bool keeps_link);

@@ -329,7 +329,7 @@ static void migration_tries_all_one_after_the_other(void **state)
 		bench_run(&b, 100);
 		if (rows[i].dies)
 			fake_server_stop(b.m2);
-		bench_run(&b, 2000);
+		bench_run(&b, 4000); /* a planned move is patient: First dial, 9 */
 		check_row(&rows[i], str_equal(bench_connected(&b), M3));
 		check_row(&rows[i], b.n_stopped == 0 && !bench_look(&b).moving);
 		bench_teardown(&b);

@@ -40,6 +40,7 @@ static void a_server_that_takes_many_is_waited_for(void **state)
 		int64_t handshake_ms;
 		uint64_t n_agents;
 		int64_t patience_ms;
+		bool keeps_link;
 	} rows[] = {
 		{ "6. a second where nothing is known", 0, 0, 1000 },
 		{ "6. a second for a quick server", 10, 0, 1000 },
@@ -53,12 +54,13 @@ static void a_server_that_takes_many_is_waited_for(void **state)
 		{ "7. the longer of the two", 700, 2500, 2800 },
 		{ "8. never more", 10, 3334, 3000 },
 		{ "8. whatever somebody says", 0, UINT64_MAX, 3000 },
+		{ "9. a planned move has time", 10, 0, 3000, true },
 	};
 	/* clang-format on */
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		check_row(&rows[i],
-			  first_dial_patience_ms(rows[i].handshake_ms, rows[i].n_agents) == rows[i].patience_ms);
+		check_row(&rows[i], first_dial_patience_ms(rows[i].handshake_ms, rows[i].n_agents,
+							   rows[i].keeps_link) == rows[i].patience_ms);
 }
 
 /* 4. Ten thousand agents, in tenths of the window: no tenth has many more than another. */
