@@ -20,6 +20,7 @@
 
 #define LOOK_MS 250
 #define EVEN_S 30   /* within which all agents that have left a server are where they should be */
+#define STRAY_S 5   /* after which those that are elsewhere are sent where they should be */
 #define REMIND_S 10 /* after which those that don't go home are told again */
 
 static volatile sig_atomic_t is_interrupted;
@@ -43,9 +44,11 @@ struct drive {
 	int64_t step;
 	bool was_drained;   /* we have asked for it, or found it under way */
 	bool was_restarted; /* we have seen to it */
+	bool is_settled;    /* it is over: all agents are where they should be */
+	bool is_sending;    /* we have thawed moves, so that agents go there */
 	bool has_expected;
-	uint64_t expected[SERVER_LIST_MAX]; /* agents on each entry of the list once it is empty */
-	time_t step_at, empty_at;
+	uint64_t expected[SERVER_LIST_MAX];  /* agents on each entry of the list once it is empty */
+	time_t step_at, empty_at, astray_at; /* astray_at: since when some are elsewhere; 0: none are */
 	/* what is waited for, and since when nothing has changed about it */
 	char waiting[160];
 	time_t waiting_at;
@@ -55,6 +58,7 @@ struct drive {
 	struct turn turns[SERVER_LIST_MAX];
 	int64_t gaps_before, gaps; /* agents without a link: at first, and the most at any look */
 	int64_t went_home;         /* at the end, or after each turn */
+	int64_t strays;            /* were elsewhere after a turn, and have been sent home then */
 	time_t begun;
 };
 
@@ -488,7 +492,8 @@ static enum next begin_turn(struct drive *d, const json_t *rolling)
 	moves = json_number(json_object_get(answer, "steprollingrestart"), "moves", 0);
 	json_decref(answer);
 	d->step = step;
-	d->was_drained = d->was_restarted = false;
+	d->was_drained = d->was_restarted = d->is_settled = false;
+	d->astray_at = 0;
 	d->step_at = now_s();
 	d->empty_at = d->reminded_at = 0;
 	d->turns[step - 1].back_s = -1;
@@ -530,14 +535,70 @@ static enum next end(struct drive *d)
 	return FINISHED;
 }
 
+/*
+ * A server that is overrun for a moment puts agents of a drain off, and they go on to the next of their lists. Moves
+ * are thawed for them, and frozen again once they have come: whoever finds it thawed (we have died) freezes it as well.
+ */
+static enum next send_strays(struct drive *d, const json_t *status, const json_t *rolling)
+{
+	int64_t off = json_number(status, "offpreferred", 0);
+	char agents[FORMAT_MAX];
+
+	if (!json_flag(rolling, "ownfreeze", false)) {
+		cli_fail(
+			d->c,
+			"not as planned: %s %s not where they should be, and moves are frozen by %s, so they can't be sent "
+			"there",
+			format_count(agents, off, "agent"), off == 1 ? "is" : "are",
+			json_text(json_object_get(status, "freeze"), "by", "somebody else"));
+		return STOP;
+	}
+	say(d, "  %s went to other servers than planned, and %s sent on\n", format_count(agents, off, "agent"),
+	    off == 1 ? "is" : "are");
+	d->strays += off;
+	d->is_sending = true;
+	d->reminded_at = now_s();
+	return ask(d, "thawHosts", NULL) == STOP ? STOP : ask(d, "rebalanceHosts", NULL);
+}
+
+static enum next strays_sent(struct drive *d, const json_t *status)
+{
+	enum next next = wait_home(d, status);
+
+	if (next != GO_ON)
+		return next;
+	d->is_sending = false;
+	d->is_settled = true;
+	d->has_expected = false; /* all are at home: that is what was planned */
+	return ask(d, "takeRollingRestart", API_ARGS({"driver", d->driver}));
+}
+
+/* Rolling restart 7. */
+static enum next settle(struct drive *d, const json_t *status, const json_t *rolling)
+{
+	enum next next = GO_ON;
+
+	if (d->is_settled)
+		return GO_ON;
+	if (json_number(status, "offpreferred", 0)) {
+		if (!d->astray_at)
+			d->astray_at = now_s();
+		return now_s() - d->astray_at < STRAY_S ? WAIT : send_strays(d, status, rolling);
+	}
+	if (d->has_expected)
+		next = check_evenness(d);
+	d->is_settled = next == GO_ON;
+	return next;
+}
+
 static enum next after_turn(struct drive *d, const json_t *status, const json_t *rolling)
 {
 	bool hands_over = json_flag(rolling, "handsover", false);
 	enum next next = GO_ON;
 
 	note_back(d, turn_at(rolling, d->step));
-	if (d->step && hands_over && d->has_expected)
-		next = check_evenness(d);
+	if (d->step && hands_over)
+		next = settle(d, status, rolling);
 	if (d->step && !hands_over)
 		next = wait_home(d, status);
 	if (next != GO_ON)
@@ -559,6 +620,10 @@ static enum next act(struct drive *d, const json_t *status)
 	if (!str_equal(json_text(rolling, "driver", ""), d->driver)) {
 		cli_fail(d->c, "it has been taken over by %s", json_text(rolling, "takenby", "?"));
 		return STOP;
+	}
+	if (d->is_sending) {
+		count_gaps(d, status);
+		return strays_sent(d, status);
 	}
 	if (problem) {
 		cli_fail(d->c, "%s", problem);
@@ -645,9 +710,10 @@ static json_t *report_json(const struct drive *d, int64_t moves)
 						 "moved", (json_int_t)t->moved, "emptiedseconds",
 						 (json_int_t)t->emptied_s, "backseconds", (json_int_t)t->back_s)));
 	}
-	return or_die(json_pack("{s:o,s:I,s:I,s:I,s:I,s:I}", "steps", steps, "home", (json_int_t)d->went_home, "moves",
-				(json_int_t)moves, "planned", (json_int_t)d->o->planned, "withoutlink",
-				(json_int_t)d->gaps, "seconds", (json_int_t)(now_s() - d->begun)));
+	return or_die(json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "steps", steps, "home", (json_int_t)d->went_home,
+				"senton", (json_int_t)d->strays, "moves", (json_int_t)moves, "planned",
+				(json_int_t)d->o->planned, "withoutlink", (json_int_t)d->gaps, "seconds",
+				(json_int_t)(now_s() - d->begun)));
 }
 
 static void print_turns(const struct drive *d)
@@ -680,7 +746,7 @@ static void print_turns(const struct drive *d)
 
 static int report(const struct drive *d)
 {
-	int64_t moves = d->went_home;
+	int64_t moves = d->went_home + d->strays;
 	char time[FORMAT_MAX], agents[FORMAT_MAX];
 
 	for (int64_t i = 0; i < d->step; i++)
