@@ -178,6 +178,28 @@ class Rolling(unittest.TestCase):
             until(lambda: self.at_home(cluster, m2), what="all are at home")
             self.nobody_had_a_gap(m2)
 
+    def test_who_went_elsewhere_is_sent_on(self):
+        """A server dies while another one is empty: its agents don't come back by themselves, for moves are frozen."""
+        with Cluster(3) as cluster:
+            self.addCleanup(self.ends.set)
+            directory = self.begin(cluster, "balanced")
+            m1, m2, m3 = cluster.servers
+            result = muster(m1, "rolling-restart", "--deadline", "60", "--command", "exit 3")
+            self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+            m3.kill()
+            until(lambda: set(cluster.connected().values()) == {m1.address}, what="all are on m1")
+            m3.start()
+            until(lambda: m3.ready() and all(s["state"] == "Up" for s in m1.api("getMusterStatus")["musterstatus"]["servers"]
+                                             if s["name"] == "m3"), what="m3 is back")
+            result = muster(m1, "rolling-restart", "--deadline", "60", "--command", self.command(directory))
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+            self.assertIn("  6 agents went to other servers than planned, and are sent on", result.stdout)
+            self.assertEqual(self.order, ["m2", "m3", "m1"])
+            until(lambda: self.at_home(cluster, m2), what="all are at home")
+            where = list(cluster.connected().values())
+            self.assertEqual([where.count(s.address) for s in cluster.servers], [4, 4, 4])
+            self.assertNotIn("FROZEN", muster(m2, "status").stdout)
+
     def test_stops_and_is_aborted(self):
         with Cluster(3) as cluster:
             self.addCleanup(self.ends.set)
