@@ -216,7 +216,8 @@ static int take(struct cli *c, const struct request *r, const char *driver, cons
 
 static int abort_it(struct cli *c)
 {
-	json_t *answer = cli_ask(c, "endRollingRestart", API_ARGS({"abort", "true"}));
+	json_t *answer = cli_ask(c, "endRollingRestart", API_ARGS({"abort", "true"})), *status;
+	const json_t *freeze;
 
 	if (!answer)
 		return CLI_FAILED;
@@ -226,6 +227,13 @@ static int abort_it(struct cli *c)
 		printf("The rolling restart is ended: no server rests, the one whose turn it was takes agents again, and all\n"
 		       "agents are told to go home.\n");
 	json_decref(answer);
+	/* One of somebody else's stays. */
+	status = rolling_status(c);
+	freeze = json_object_get(status, "freeze");
+	if (json_flag(freeze, "frozen", false))
+		cli_advise(c, "Moves are frozen by %s: nobody goes home before `muster thaw`.",
+			   json_text(freeze, "by", "?"));
+	json_decref(status);
 	return cli_flush(c);
 }
 

@@ -66,6 +66,14 @@ static const struct fake_answer under_way[] = {
 	{NULL},
 };
 
+static const struct fake_answer frozen_too[] = {
+	{"getMusterStatus", NULL, 0,
+	 "{\"getmusterstatusresponse\":{\"musterstatus\":{\"freeze\":{\"frozen\":true,\"by\":\"jane\"}}}}"},
+	{"endRollingRestart", "abort=true\n", 0,
+	 "{\"endrollingrestartresponse\":{\"endrollingrestart\":{\"active\":false}}}"},
+	{NULL},
+};
+
 static void runs(void **state)
 {
 	static const struct {
@@ -87,6 +95,8 @@ static void runs(void **state)
 		 "it has been taken over by jane"},
 		{"no plan while one is under way", "rolling-restart --plan", NULL, under_way, 1, "at step 2 of 3"},
 		{"ended", "rolling-restart --abort", "rolling_abort", under_way, 0, NULL},
+		{"ended, and somebody else has frozen moves", "rolling-restart --abort", "rolling_abort", frozen_too, 0,
+		 "Moves are frozen by jane: nobody goes home before `muster thaw`."},
 		{"nothing to end", "rolling-restart --abort", NULL, calm, 1, "No rolling restart is under way"},
 		{"status shows it", "status", "rolling_status", under_way, 0, NULL},
 		{"both", "rolling-restart --wait --command x", NULL, NULL, 2, "contradict each other"},
