@@ -5,6 +5,7 @@
  * at a time. The copy is current if it has the version that is stored; another server may have written meanwhile, then
  * it is read again. When a call or a group is undone, the copy is forgotten if it was changed.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -346,9 +347,11 @@ static enum err open_without(struct store_tx *tx, int64_t without, struct balanc
 			e = write_all(tx);
 		}
 	}
-	if (!e)
-		*out = s->placement->b;
-	return e;
+	if (e)
+		return e;
+	assert(s->placement);
+	*out = s->placement->b;
+	return ERR_OK;
 }
 
 enum err placement_open(struct store_tx *tx, struct balanced **out)
