@@ -57,7 +57,7 @@ class Balanced(unittest.TestCase):
             return len(on) == AGENTS and not set(on.values()) & set(dead)
 
         until(all_are_served, seconds=120, what=f"everybody is on a server, without {dead}")
-        self.assertLessEqual(len(elsewhere()), AGENTS // 10 if dead else 0, "are not where their lists say")
+        self.assertLessEqual(len(elsewhere()), AGENTS // 5 if dead else 0, "are not where their lists say")
 
     def test_failures(self):
         with Cluster(SERVERS) as cluster:
