@@ -49,7 +49,9 @@ const char *format_seconds(char out[FORMAT_MAX], int64_t seconds)
 		{1, "s", "s"},
 	};
 	const char *sign = seconds < 0 ? "-" : "";
-	int64_t left = seconds < 0 ? -seconds : seconds;
+	int64_t left = seconds == INT64_MIN ? INT64_MAX
+		       : seconds < 0        ? -seconds
+					    : seconds; /* a peer may have said it */
 
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
 		int64_t big = left / units[i].seconds;

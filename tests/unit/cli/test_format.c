@@ -13,9 +13,12 @@ static void durations_read_as_people_say_them(void **state)
 		int64_t seconds;
 		const char *text;
 	} rows[] = {
-		{0, "0 s"},           {1, "1 s"},    {59, "59 s"},        {60, "1 min"},    {90, "1 min 30 s"},
-		{3600, "1 h"},        {3605, "1 h"}, {7500, "2 h 5 min"}, {86400, "1 day"}, {273600, "3 days 4 h"},
-		{-90, "-1 min 30 s"},
+		{0, "0 s"},           {1, "1 s"},
+		{59, "59 s"},         {60, "1 min"},
+		{90, "1 min 30 s"},   {3600, "1 h"},
+		{3605, "1 h"},        {7500, "2 h 5 min"},
+		{86400, "1 day"},     {273600, "3 days 4 h"},
+		{-90, "-1 min 30 s"}, {INT64_MIN, "-106751991167300 days 15 h"},
 	};
 	char out[FORMAT_MAX];
 
