@@ -214,6 +214,7 @@ static int finish(struct cli *c, struct basis *b, const struct request *r)
 	const struct plan_view view = {
 		.hosts = r->all ? PLAN_HOSTS_ALL : PLAN_HOSTS_SOME,
 		.pace = b->is_live ? &b->live.pace : NULL,
+		.is_frozen = b->is_live && b->live.is_frozen,
 		.failed = r->fail ? b->failed : NULL,
 		.n_hosts_now = b->n_hosts,
 	};
@@ -291,7 +292,7 @@ int cmd_plan(struct cli *c, int argc, char **argv)
 		{.name = "--live",
 		 .flag = &r.live,
 		 .help = "servers and hosts of the cluster, even if stdin is not a terminal"},
-		{.name = "--all", .flag = &r.all, .help = "show every host, not only the first 50"},
+		{.name = "--all", .flag = &r.all, .help = "show every host, not only 20, those that move first"},
 		{.name = "--seed",
 		 .value = "N",
 		 .number = &r.seed,

@@ -44,7 +44,12 @@ static int compute(const struct cli *c, struct effect *e)
 
 static int compute_and_show(const struct cli *c, struct effect *e, size_t n_hosts_now)
 {
-	const struct plan_view view = {.hosts = PLAN_HOSTS_MOVING, .pace = &e->live.pace, .n_hosts_now = n_hosts_now};
+	const struct plan_view view = {
+		.hosts = PLAN_HOSTS_MOVING,
+		.pace = &e->live.pace,
+		.is_frozen = e->live.is_frozen,
+		.n_hosts_now = n_hosts_now,
+	};
 	int exit_code = compute(c, e);
 
 	if (!exit_code)
@@ -114,7 +119,8 @@ static int no_such_host(const struct cli *c, const char *host)
 int effect_of_removal(struct cli *c, const char *host)
 {
 	CLEAN(effect_deinit) struct effect e = {0};
-	const char *name, *on;
+	CLEAN(mem_freep) char *name = NULL; /* a host's own word */
+	const char *on;
 	int exit_code = plan_read_live(c, &e.p, &e.live);
 	const json_t *h;
 	size_t at;
@@ -124,7 +130,7 @@ int effect_of_removal(struct cli *c, const char *host)
 	h = live_host(&e.live, host, &at);
 	if (!h || plan_remove_host(&e.p, (uint64_t)json_number(h, "id", 0)))
 		return no_such_host(c, host);
-	name = json_text(h, "name", host);
+	name = format_printable(text_or_die("%s", json_text(h, "name", host)));
 	on = json_text(h, "on", NULL);
 	if (on)
 		printf("%s is connected to %s; its link ends. Without it:\n\n", name, on);

@@ -6,12 +6,37 @@
 #include "core/balanced.h"
 #include "core/server_list.h"
 
-/* ---- reading ---- */
+/* What every reader of JSON takes for the same number. */
+#define ID_MAX ((UINT64_C(1) << 53) - 1)
+
+/* ---- reading: what has another type than it should is refused, since nobody would notice that it has no effect ----
+ */
+
+/* A member that is a text or not there: *out is NULL then; borrowed. */
+static enum err text_of(const char **out, const json_t *of, const char *member, struct why *why)
+{
+	const json_t *text = json_object_get(of, member);
+
+	*out = json_string_value(text);
+	if (!text || json_is_null(text) || *out)
+		return ERR_OK;
+	why_set(why, "its %s is not a text", member);
+	return ERR_INVALID;
+}
+
+/* -1 for what is no whole number: no weight either. */
+static int64_t weight_of(const json_t *server)
+{
+	const json_t *weight = json_object_get(server, "weight");
+
+	return !weight || json_is_null(weight) ? 1 : json_number(server, "weight", -1);
+}
 
 static enum err read_server(struct plan *p, const json_t *s, struct why *why)
 {
 	const char *name = json_is_string(s) ? json_string_value(s) : json_text(s, "name", NULL);
 	struct server_address address;
+	const char *zone;
 	enum err e;
 
 	if (!name) {
@@ -21,7 +46,12 @@ static enum err read_server(struct plan *p, const json_t *s, struct why *why)
 	e = server_address_parse(&address, name, why);
 	if (e)
 		return e;
-	e = plan_add_server(p, name, json_number(s, "weight", 1), json_text(s, "zone", NULL));
+	e = text_of(&zone, s, "zone", why);
+	if (e) {
+		why_add(why, "server %s", name);
+		return e;
+	}
+	e = plan_add_server(p, name, weight_of(s), zone);
 	if (e == ERR_DUPLICATE)
 		why_set(why, "the server %s is there twice", name);
 	else if (e == ERR_FULL)
@@ -64,25 +94,22 @@ static bool read_id(const json_t *host, uint64_t fallback, uint64_t *out)
 	if (!id || json_is_null(id))
 		return true;
 	if (json_is_string(id))
-		return str_to_u64(json_string_value(id), out);
+		return str_to_u64(json_string_value(id), out) && *out <= ID_MAX;
 	if (!json_is_integer(id) || json_integer_value(id) < 0)
 		return false;
 	*out = (uint64_t)json_integer_value(id);
-	return true;
+	return *out <= ID_MAX;
 }
 
-/* A member that is a text or not there; *out is a new string. */
+/* The same as a new string. */
 static enum err read_text(char **out, const json_t *host, const char *member, struct why *why)
 {
-	const json_t *text = json_object_get(host, member);
+	const char *text;
+	enum err e = text_of(&text, host, member, why);
 
-	if (!text || json_is_null(text))
-		return ERR_OK;
-	if (!json_is_string(text)) {
-		why_set(why, "its %s is not a text", member);
-		return ERR_INVALID;
-	}
-	*out = mem_strdup(json_string_value(text));
+	if (e || !text)
+		return e;
+	*out = mem_strdup(text);
 	return *out ? ERR_OK : ERR_NOMEM;
 }
 
@@ -104,6 +131,7 @@ static enum err read_more(struct plan_host *h, const json_t *host, struct why *w
 static enum err read_host(struct plan *p, const json_t *host, struct why *why)
 {
 	CLEAN(str_list_deinit) struct str_list list = {0};
+	const char *name, *zone;
 	struct plan_host *h;
 	uint64_t id;
 	enum err e;
@@ -112,10 +140,10 @@ static enum err read_host(struct plan *p, const json_t *host, struct why *why)
 		why_set(why, json_is_object(host) ? "its id is not a number" : "it is not an object");
 		return ERR_INVALID;
 	}
-	e = read_list(&list, host, "list", why);
-	if (e)
+	if ((e = text_of(&name, host, "name", why)) || (e = text_of(&zone, host, "zone", why)) ||
+	    (e = read_list(&list, host, "list", why)))
 		return e;
-	e = plan_add_host(p, id, json_text(host, "name", NULL), json_text(host, "zone", NULL), &list);
+	e = plan_add_host(p, id, name, zone, &list);
 	if (e)
 		return e;
 	h = &p->hosts[p->n_hosts - 1];
@@ -135,6 +163,16 @@ static enum err read_algorithm(struct plan *p, bool *has_algorithm, const json_t
 	return ERR_INVALID;
 }
 
+static enum err check_array(const json_t *in, const char *member, struct why *why)
+{
+	const json_t *array = json_object_get(in, member);
+
+	if (!array || json_is_null(array) || json_is_array(array))
+		return ERR_OK;
+	why_set(why, "%s is not an array", member);
+	return ERR_INVALID;
+}
+
 enum err plan_read_json(struct plan *p, bool *has_algorithm, const json_t *in, struct why *why)
 {
 	size_t i;
@@ -145,8 +183,8 @@ enum err plan_read_json(struct plan *p, bool *has_algorithm, const json_t *in, s
 		why_set(why, "a plan is an object with the members servers and hosts");
 		return ERR_INVALID;
 	}
-	e = read_algorithm(p, has_algorithm, in, why);
-	if (e)
+	if ((e = read_algorithm(p, has_algorithm, in, why)) || (e = check_array(in, "servers", why)) ||
+	    (e = check_array(in, "hosts", why)))
 		return e;
 	json_array_foreach (json_object_get(in, "servers"), i, item) {
 		e = read_server(p, item, why);
@@ -209,12 +247,35 @@ static json_t *host_to_json(const struct plan *p, const struct plan_host *h)
 	return o;
 }
 
+/*
+ * The slot where the reader would not come to the same by counting the hosts of a zone: there are holes, and the lists
+ * of all behind one would turn.
+ */
+static bool put_slot(json_t *o, struct map *zones, const struct plan_host *h)
+{
+	const char *zone = h->zone ? h->zone : "";
+	uintptr_t counted;
+
+	if (!zones->cap)
+		map_init_text(zones, 0); /* as in plan.c */
+	counted = (uintptr_t)map_get(zones, zone);
+	if (map_put(zones, zone, (void *)(counted + 1)))
+		return false;
+	return h->slot == counted || json_object_set_new(o, "slot", json_integer((json_int_t)h->slot)) == 0;
+}
+
 static json_t *hosts_to_json(const struct plan *p)
 {
+	CLEAN(map_deinit) struct map zones = {0};
 	json_t *out = json_array();
 
 	for (size_t i = 0; i < p->n_hosts; i++) {
-		if (!p->hosts[i].is_gone && json_array_append_new(out, host_to_json(p, &p->hosts[i])))
+		const struct plan_host *h = &p->hosts[i];
+		json_t *o = h->is_gone ? NULL : host_to_json(p, h);
+
+		if (h->is_gone)
+			continue;
+		if (json_array_append_new(out, o) || !put_slot(o, &zones, h))
 			return json_decref(out), NULL;
 	}
 	return out;

@@ -39,6 +39,7 @@ int plan_read_live(struct cli *c, struct plan *p, struct plan_live *out)
 		.pace = {.interval_s = json_number(first, "interval", 0),
 			 .per_s = json_number(first, "rate", 0),
 			 .burst = json_number(first, "burst", 0)},
+		.is_frozen = json_flag(first, "frozen", false),
 		.servers = json_incref(json_object_get(first, "servers")),
 		.hosts = hosts,
 	};

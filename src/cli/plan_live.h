@@ -9,6 +9,7 @@
 struct plan_live {
 	enum algorithm in_force;
 	struct plan_pace pace;
+	bool is_frozen;
 	json_t *servers; /* of the answer: name, weight, zone, server, serverid, state */
 	json_t *hosts;   /* the same: id, uuid, name, zone, slot, list, confirmed, on, serverid */
 };

@@ -8,7 +8,7 @@
 #include "cli/format.h"
 #include "cli/table.h"
 
-#define HOSTS_SHOWN 50
+#define HOSTS_SHOWN 20
 #define MOVING_SHOWN 10
 #define TARGETS_SHOWN 8
 #define COLUMNS_MAX 8
@@ -84,6 +84,53 @@ static bool is_shown(const struct facts *f, const struct plan_host *h)
 	return !h->is_gone && (f->v->hosts != PLAN_HOSTS_MOVING || moves(h));
 }
 
+/* What there is to see of a host, where there is no room for all of them. */
+enum interest { MOVES, RETURNS, IS_NEW, STAYS, N_INTERESTS };
+
+static enum interest interest_of(const struct facts *f, const struct plan_host *h)
+{
+	if (moves(h))
+		return MOVES;
+	if (returns(f->p, h))
+		return RETURNS;
+	return f->has_before && !h->before.n ? IS_NEW : STAYS;
+}
+
+/* In their own order where all have room, else those that move first. */
+static void print_most(struct table *t, const struct facts *f, size_t n, size_t most)
+{
+	bool is_cut = n > most;
+
+	n = 0;
+	for (int wanted = 0; wanted < (is_cut ? N_INTERESTS : 1); wanted++) {
+		for (size_t i = 0; i < f->p->n_hosts && n < most; i++) {
+			const struct plan_host *h = &f->p->hosts[i];
+
+			if (!is_shown(f, h) || (is_cut && (int)interest_of(f, h) != wanted))
+				continue;
+			print_host(t, f, h);
+			n++;
+		}
+	}
+}
+
+/* How many of the others move: those were the first to be shown. */
+static void print_left_out(const struct facts *f, size_t n, size_t most)
+{
+	uint64_t n_moving = 0;
+
+	for (size_t i = 0; i < f->p->n_hosts; i++)
+		n_moving += is_shown(f, &f->p->hosts[i]) && moves(&f->p->hosts[i]);
+	if (f->v->hosts == PLAN_HOSTS_MOVING)
+		printf("... and %zu more that move; `muster plan --all` shows every host\n", n - most);
+	else if (!f->has_before)
+		printf("... and %zu more; --all shows them\n", n - most);
+	else if (n_moving > most)
+		printf("... and %zu more, of which %" PRIu64 " move; --all shows them\n", n - most, n_moving - most);
+	else
+		printf("... and %zu more, of which none moves; --all shows them\n", n - most);
+}
+
 static void print_hosts(const struct cli *c, const struct facts *f)
 {
 	struct table_column columns[COLUMNS_MAX] = {{"HOST", 0}, {"LIST", TABLE_LIST}};
@@ -100,16 +147,13 @@ static void print_hosts(const struct cli *c, const struct facts *f)
 	if (f->has_before)
 		columns[n_columns++] = (struct table_column){"", 0};
 	t = table_new(c, columns, n_columns);
-	for (size_t i = 0; i < f->p->n_hosts; i++) {
-		if (is_shown(f, &f->p->hosts[i]) && n++ < most)
-			print_host(t, f, &f->p->hosts[i]);
-	}
+	for (size_t i = 0; i < f->p->n_hosts; i++)
+		n += is_shown(f, &f->p->hosts[i]);
+	print_most(t, f, n, most);
 	if (n)
 		table_print(t);
-	if (n > most && f->v->hosts == PLAN_HOSTS_SOME)
-		printf("... and %zu more; --all shows them\n", n - most);
-	else if (n > most)
-		printf("... and %zu more that move; `muster plan --all` shows every host\n", n - most);
+	if (n > most)
+		print_left_out(f, n, most);
 	if (n)
 		printf("\n");
 	table_free(t);
@@ -221,6 +265,13 @@ static void print_size(const struct facts *f)
 		printf("That is %s less than there are now.\n", format_count(hosts, (int64_t)(now - n), "host"));
 }
 
+static void print_heeded(const struct facts *f)
+{
+	if ((f->has_weights || f->has_zones) && f->p->algorithm != ALGORITHM_BALANCED)
+		printf("Weights and zones have no effect with %s: only balanced heeds them.\n",
+		       algorithm_name(f->p->algorithm));
+}
+
 static void print_moves(const struct facts *f)
 {
 	const struct plan *p = f->p;
@@ -301,7 +352,9 @@ static void print_pace(const struct facts *f)
 		printf(" to %s", most->name);
 	else
 		printf(", at most %" PRIu64 " to one server (%s)", most->arrivals, most->name);
-	if (!pace)
+	if (f->v->is_frozen)
+		printf(".\nMoves are frozen: nobody goes there before `muster thaw`.\n");
+	else if (!pace)
 		print_default_pace(most->arrivals);
 	else if (pace->per_s <= 0)
 		printf(".\nNobody moves, since agent.failback.rate is 0: no server lets agents come.\n");
@@ -368,6 +421,7 @@ void plan_show(const struct cli *c, const struct plan *p, const struct plan_view
 	       format_count(servers, (int64_t)p->n_servers, "server"), algorithm_name(p->algorithm));
 	print_hosts(c, &f);
 	print_servers(c, &f);
+	print_heeded(&f);
 	print_size(&f);
 	print_moves(&f);
 	print_returns(&f);

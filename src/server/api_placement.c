@@ -83,6 +83,7 @@ static void put_settings(json_t *o, struct server *s)
 	api_put_number(o, "interval", lists_interval(s, 0));
 	api_put_number(o, "rate", config_number(s, "agent.failback.rate", 0));
 	api_put_number(o, "burst", config_number(s, "agent.failback.burst", 0));
+	api_put_flag(o, "frozen", freeze_is_on(s));
 	json_object_set_new(o, "servers", servers);
 }
 
@@ -289,6 +290,7 @@ static const struct api_field fields[] = {
 	{"interval", "integer", "Seconds between an agent's looks at its preferred server; 0: it never looks"},
 	{"rate", "integer", "Agents that a server lets come home in a second"},
 	{"burst", "integer", "Of these, how many at once"},
+	{"frozen", "boolean", "Moves are frozen"},
 	{"servers", "list", "name (entry of the list), weight, zone, resting; server, serverid, state (of the registered server that it means)"},
 	{"count", "integer", "Hosts on all pages"},
 	{"hosts", "list", "id, uuid, name, zone, slot, pin, list (that it should have), confirmed (that its agent has, if another), on, serverid (entry and id of the server it is connected to)"},

@@ -22,7 +22,7 @@
 	SERVER("M1", "s1", "Up") "," SERVER("M2", "s2", m2) "," SERVER("M3", "s3", m3) "],\"hosts\":[" \
 	HOST("0", "u0", M123, "M1", "s1") "," HOST("1", "u1", M231, "M2", "s2") "," HOST("2", "u2", M312, "M3", "s3") "," \
 	HOST("3", "u3", M123, "M1", "s1") "," HOST("4", "u4", M231, "M2", "s2") "," \
-	"{\"id\":5,\"uuid\":\"u5\",\"name\":\"H5\",\"slot\":5,\"list\":[" M312 "]}]}}"
+	"{\"id\":5,\"uuid\":\"u5\",\"name\":\"H5\\u001b[31m\",\"slot\":5,\"list\":[" M312 "]}]}}"
 #define PLACEMENT(m2, m3) PLACEMENT_BY("roundrobin", m2, m3)
 #define SETTING(name, value) \
 	"{\"name\":\"" name "\",\"value\":\"" value "\",\"defaultvalue\":\"\",\"isdynamic\":true}"

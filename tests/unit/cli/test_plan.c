@@ -17,6 +17,13 @@
 	"{\"id\":1,\"name\":\"H1\",\"list\":[\"M1\",\"M2\",\"M3\"]},{\"id\":2,\"name\":\"H2\",\"list\":[\"M2\",\"M3\",\"M1\"]}," \
 	"{\"id\":3,\"name\":\"H3\",\"list\":[\"M3\",\"M1\",\"M2\"]},{\"id\":4,\"name\":\"H4\",\"list\":[\"M1\",\"M3\",\"M2\"]}]}"
 
+/* 24 hosts, of which the last three prefer the server that goes: more than are shown. */
+#define STAYING "{\"list\":[\"M1\"]},{\"list\":[\"M1\"]},{\"list\":[\"M1\"]},"
+#define MANY                                                                                                           \
+	"{\"algorithm\":\"static\",\"servers\":[\"M1\",\"M2\"],\"hosts\":[" STAYING STAYING STAYING STAYING STAYING    \
+		STAYING "{\"list\":[\"M1\"],\"on\":\"M2\"},{\"name\":\"new\"},{\"list\":[\"M1\"]},"                    \
+	"{\"list\":[\"M2\"]},{\"list\":[\"M2\"]},{\"list\":[\"M2\"]}]}"
+
 static void prints_the_golden_text(void **state)
 {
 	static const struct {
@@ -30,6 +37,9 @@ static void prints_the_golden_text(void **state)
 		{"plan_two_servers_json", "plan --servers A,B:8251 --hosts 1 --json", NULL},
 		{"plan_one_server", "plan --servers A --hosts 1", NULL},
 		{"plan_many_hosts", "plan --servers A,B --hosts 60 --algorithm roundrobin", NULL},
+		{"plan_many_moving_first", "plan", MANY},
+		{"plan_many_moving", "plan --remove M1", MANY},
+		{"plan_unheeded_weight", "plan --servers A,B --hosts 2 --weight A=2 --algorithm roundrobin", NULL},
 		{"plan_no_hosts", "plan --servers A,B --hosts 0", NULL},
 		{"plan_stdin", "plan --algorithm roundrobin --remove M3 --add M4",
 		 "{\"algorithm\":\"static\",\"servers\":[{\"name\":\"M1\"},\"M2\",{\"name\":\"M3\",\"weight\":1}],\"hosts\":["
@@ -100,6 +110,19 @@ static void says_what_is_wrong(void **state)
 		{"plan", "{\"servers\":[\"A\"],\"hosts\":[{},{\"list\":\"A\"}]}",
 		 "stdin: host 2: its list is not an array"},
 		{"plan", "{\"servers\":[\"A\"],\"hosts\":[{\"list\":[1]}]}", "is not a text"},
+		{"plan", "{\"servers\":{\"A\":1}}", "stdin: servers is not an array"},
+		{"plan", "{\"servers\":[\"A\"],\"hosts\":{\"H1\":{}}}", "stdin: hosts is not an array"},
+		{"plan", "{\"servers\":[{\"name\":\"A\",\"weight\":\"2\"}]}",
+		 "server A: its weight is not a number from"},
+		{"plan", "{\"servers\":[{\"name\":\"A\",\"weight\":1.5}]}",
+		 "server A: its weight is not a number from"},
+		{"plan", "{\"servers\":[{\"name\":\"A\",\"zone\":7}]}", "server A: its zone is not a text"},
+		{"plan", "{\"servers\":[\"A\"],\"hosts\":[{\"name\":7}]}", "host 1: its name is not a text"},
+		{"plan", "{\"servers\":[\"A\"],\"hosts\":[{\"zone\":[]}]}", "host 1: its zone is not a text"},
+		{"plan", "{\"servers\":[\"A\"],\"hosts\":[{\"id\":9223372036854775807}]}",
+		 "host 1: its id is not a number"},
+		{"plan", "{\"servers\":[\"A\"],\"hosts\":[{\"id\":\"18446744073709551615\"}]}",
+		 "its id is not a number"},
 		{"plan", "{\"algorithm\":\"x\",\"servers\":[\"A\"]}", "the algorithm is none of"},
 		{"plan", "{\"servers\":[{\"name\":\"A\",\"weight\":1001}]}", "not a number from 0 to 1000"},
 		{"plan", "{\"servers\":[\"A\"],\"hosts\":[{\"pin\":1}]}", "host 1: its pin is not a text"},
@@ -145,6 +168,24 @@ static void a_plan_is_the_input_of_the_next(void **state)
 	assert_int_equal(json_integer_value(json_object_get(plan, "moves")), 0);
 	assert_int_equal(json_array_size(json_object_get(plan, "hosts")), 4);
 	json_decref(plan);
+	ran_deinit(&first);
+	ran_deinit(&second);
+}
+
+/* Slots with holes, as hosts that were deleted leave them: counted anew, the lists behind a hole would turn. */
+static void slots_with_holes_come_through_a_plan(void **state)
+{
+	static const char input[] = "{\"algorithm\":\"roundrobin\",\"servers\":[\"A\",\"B\"],\"hosts\":["
+				    "{\"id\":1,\"zone\":\"z\",\"slot\":1,\"list\":[\"B\",\"A\"]},"
+				    "{\"id\":2,\"slot\":0,\"list\":[\"A\",\"B\"]},"
+				    "{\"id\":3,\"zone\":\"z\",\"slot\":4,\"list\":[\"A\",\"B\"]}]}";
+	struct ran first, second;
+
+	muster_run(&first, &(struct run){.input = input}, "plan --json");
+	muster_run(&second, &(struct run){.input = buf_str(&first.out)}, "plan --json");
+	assert_int_equal(first.exit_code, 0);
+	assert_non_null(strstr(buf_str(&first.out), "\"moves\": 0"));
+	assert_string_equal(buf_str(&second.out), buf_str(&first.out));
 	ran_deinit(&first);
 	ran_deinit(&second);
 }
@@ -229,6 +270,11 @@ static void the_cluster_is_asked_when_nothing_else_is_said(void **state)
 		{"listPlacement", NULL, 0, PLACEMENT("0", "50") PLACED_H1 "," PLACED_H3 "," PLACED_H5 "]}}"},
 		{NULL},
 	};
+	static const struct fake_answer frozen[] = {
+		{"listPlacement", NULL, 0,
+		 PLACEMENT("60", "50,\"frozen\":true") PLACED_H1 "," PLACED_H3 "," PLACED_H5 "]}}"},
+		{NULL},
+	};
 	static const struct fake_answer paused[] = {
 		{"listPlacement", NULL, 0, PLACEMENT("60", "0") PLACED_H1 "," PLACED_H3 "," PLACED_H5 "]}}"},
 		{NULL},
@@ -243,6 +289,7 @@ static void the_cluster_is_asked_when_nothing_else_is_said(void **state)
 		{"plan_live_add_balanced", "plan --add M4:8251:2 --algorithm balanced", answers},
 		{"plan_live_no_looks", "plan", calm},
 		{"plan_live_paused", "plan", paused},
+		{"plan_live_frozen", "plan", frozen},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -288,6 +335,7 @@ int main(void)
 		cmocka_unit_test(says_what_is_wrong),
 		cmocka_unit_test(a_file_that_is_not_there_is_a_failure),
 		cmocka_unit_test(a_plan_is_the_input_of_the_next),
+		cmocka_unit_test(slots_with_holes_come_through_a_plan),
 		cmocka_unit_test(servers_to_add_are_taken_apart),
 		cmocka_unit_test(the_cluster_is_asked_when_nothing_else_is_said),
 		cmocka_unit_test(a_cluster_that_makes_no_plan_is_a_failure),

@@ -65,6 +65,10 @@ static void servers_and_settings_are_there_without_hosts(void **state)
 	assert_string_equal(AT("servers/1/weight"), "1");
 	assert_null(AT("servers/1/state"));
 	assert_null(strstr(b->text, "\"hosts\""));
+	assert_non_null(strstr(b->text, "\"frozen\":false"));
+	ask(b, "command=freezeHosts");
+	ask(b, "command=listPlacement");
+	assert_non_null(strstr(b->text, "\"frozen\":true"));
 }
 
 static void hosts_have_the_list_that_they_should_have(void **state)
