@@ -190,6 +190,13 @@ static void say_gate(struct speech *s, const struct explain_facts *f)
 	}
 }
 
+/* By its own word: it was asked just after it had moved, or its list leads it elsewhere than the servers think. */
+static bool says_it_is_home(const struct explain_facts *f)
+{
+	return !f->is_home && f->first.name && f->first.state == SERVER_UP && f->agent.answered &&
+	       f->agent.known == FAILBACK_HOME;
+}
+
 static bool is_on_its_way(const struct explain_facts *f)
 {
 	enum failback_verdict v = gate_of(f);
@@ -256,6 +263,9 @@ enum err explain_why(struct buf *out, const struct explain_facts *f)
 		say(&s, "%s is connected to %s and has reported no list.", f->host, f->owner);
 	else if (f->is_home)
 		say(&s, "%s is on %s, the first of its list: it is where it should be.", f->host, f->owner);
+	else if (says_it_is_home(f))
+		say(&s, "%s says that it is on %s, which it prefers; the servers still see it on %s.", f->host,
+		    f->preferred, f->owner);
 	if (s.out->len)
 		return s.err;
 	say(&s, "%s is on %s because ", f->host, f->owner);
@@ -386,7 +396,7 @@ static void add_of_agent(struct moves *m, const struct explain_facts *f)
 		add(m, "Its time: it tries again in %s, and nothing makes it come earlier.", span(x, f->agent.again_s));
 		return;
 	}
-	if (is_on_its_way(f))
+	if (is_on_its_way(f) || says_it_is_home(f))
 		return;
 	add(m, "`muster rebalance`: all agents look now, whatever their interval is%s.",
 	    v == FAILBACK_TOO_YOUNG ? ", and don't wait for the server's age"
@@ -487,6 +497,8 @@ static void judge_preferred(struct speech *verdict, struct speech *sentence, con
 	else if (a->known == FAILBACK_OPEN && !a->is_moving)
 		say(sentence, "nothing keeps the agent away, %s",
 		    never_looks(f) || has_looked_once(f) ? "but it does not look" : "it goes there with its next look");
+	else if (says_it_is_home(f))
+		say(sentence, "by its own word the agent is here already");
 	else if (a->known == FAILBACK_PROVING)
 		say(sentence, "a link is open, %" PRId64 " of %" PRId64 " heartbeats seen", a->heartbeats,
 		    a->heartbeats_needed);

@@ -149,6 +149,13 @@ static void one_sentence_says_why(void **state)
 		 {AWAY, .first = M1_UP, .interval_s = 2, .looks_once = true, .agent = SAYS(FAILBACK_OPEN, -1, -1)},
 		 "h7 is on M2 because M1, which it prefers, was no choice when it looked: under shuffle an agent looks once; it "
 		 "stays until it is told to look or gets a new list."},
+		{"by its own word it is there",
+		 {AWAY, .first = M1_UP, .interval_s = 2, .agent = SAYS(FAILBACK_HOME, -1, 2)},
+		 "h7 says that it is on M1, which it prefers; the servers still see it on M2."},
+		{"by its own word it is there, though nobody knows that server",
+		 {AWAY, .first = {.state = SERVER_DOWN}, .interval_s = 2, .agent = SAYS(FAILBACK_HOME, -1, 2)},
+		 "h7 is on M2 because M1, which it prefers, is not a registered server; it stays until its list changes or M1 is a "
+		 "registered server."},
 		{"unproven",
 		 {AWAY, .first = M1_UP, .interval_s = 2, .agent = SAYS(FAILBACK_UNPROVEN, -1, 2)},
 		 "h7 is on M2 because its last link to M1, which it prefers, saw too few heartbeats to be used; it returns at the "
@@ -237,6 +244,9 @@ static void it_says_what_would_move_it(void **state)
 		 {.host = "h7", .status = HOST_ALERT},
 		 "Its agent: `muster-agent explain` on its machine says what it tries and why that fails."},
 		{"home", {AWAY, .is_home = true}, DRAIN_M2},
+		{"home by its own word",
+		 {AWAY, .first = M1_UP, .interval_s = 2, .agent = SAYS(FAILBACK_HOME, -1, 2)},
+		 DRAIN_M2},
 		{"home, and alone",
 		 {.host = "h7", .status = HOST_UP, .is_up = true, .owner = "M2", .is_home = true, .preferred = "M2"},
 		 "Nothing else of its list takes agents now: without M2 it would have no server."},
@@ -324,6 +334,7 @@ static void each_entry_has_a_verdict(void **state)
 {
 	static const struct explain_facts away = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_NOT_UP, -1, 2)};
 	static const struct explain_facts young = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_TOO_YOUNG, 1, 2)};
+	static const struct explain_facts arrived = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_HOME, -1, 2)};
 	static const struct explain_facts proving = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_PROVING, -1, 2)};
 	static const struct explain_facts open = {AWAY, .first = M1_UP, .agent = SAYS(FAILBACK_OPEN, -1, 2)};
 	static const struct explain_facts looked = {AWAY, .first = M1_UP, .looks_once = true,
@@ -367,6 +378,11 @@ static void each_entry_has_a_verdict(void **state)
 		 {.entry = "m1", .is_first = true, .server = M1_UP},
 		 "x",
 		 "up for 3 s of the 4 s that it waits for"},
+		{"there by its own word",
+		 &arrived,
+		 {.entry = "m1", .is_first = true, .server = M1_UP},
+		 "x",
+		 "by its own word the agent is here already"},
 		{"proving",
 		 &proving,
 		 {.entry = "m1", .is_first = true, .server = M1_UP},
