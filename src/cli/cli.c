@@ -52,10 +52,38 @@ void cli_advise(const struct cli *c, const char *format, ...)
 	fputc('\n', stderr);
 }
 
+/*
+ * JSON's own rules leave DEL and U+0080 to U+009F as they are. They stand in strings only, and a terminal obeys them,
+ * so they are written as escapes, which mean the same.
+ */
+static int print_piece(const char *piece, size_t n, void *user)
+{
+	unsigned char *before = user; /* a piece may end within a character */
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)piece[i];
+
+		if (*before == 0xc2) {
+			if (c < 0xa0)
+				printf("\\u%04X", c);
+			else
+				printf("%c%c", *before, c);
+		} else if (c == 0x7f) {
+			printf("\\u007F");
+		} else if (c != 0xc2) {
+			putchar(c);
+		}
+		*before = *before == 0xc2 ? 0 : c;
+	}
+	return 0;
+}
+
 void cli_print_json(const json_t *value, bool keep_order)
 {
-	json_dumpf(value, stdout,
-		   JSON_INDENT(2) | JSON_ENCODE_ANY | (keep_order ? JSON_PRESERVE_ORDER : JSON_SORT_KEYS));
+	unsigned char before = 0;
+
+	json_dump_callback(value, print_piece, &before,
+			   JSON_INDENT(2) | JSON_ENCODE_ANY | (keep_order ? JSON_PRESERVE_ORDER : JSON_SORT_KEYS));
 	putchar('\n');
 }
 

@@ -186,7 +186,9 @@ static enum err add_one(struct plan *p, char *part, struct why *why)
 
 static enum err remove_one(struct plan *p, char *part, struct why *why)
 {
-	if (plan_remove_server(p, part) == ERR_OK)
+	const struct plan_server *s = plan_find_called(p, part);
+
+	if (s && plan_remove_server(p, s->name) == ERR_OK)
 		return ERR_OK;
 	why_set(why, "there is no server %s", part);
 	return ERR_INVALID;
@@ -203,7 +205,7 @@ static enum err weigh_one(struct plan *p, char *part, struct why *why)
 		return ERR_INVALID;
 	}
 	*equals = '\0';
-	s = plan_find_server(p, part);
+	s = plan_find_called(p, part);
 	if (!s) {
 		why_set(why, "there is no server %s", part);
 		return ERR_INVALID;
@@ -236,7 +238,7 @@ enum err plan_failed_parse(bool failed[SERVER_LIST_MAX], const struct plan *p, c
 
 	memset(failed, 0, SERVER_LIST_MAX * sizeof(*failed));
 	for (size_t i = 0; !e && i < names.n; i++) {
-		const struct plan_server *s = plan_find_server(p, names.items[i]);
+		const struct plan_server *s = plan_find_called(p, names.items[i]);
 
 		if (s) {
 			failed[s - p->servers] = true;

@@ -24,12 +24,30 @@ static enum err text_of(const char **out, const json_t *of, const char *member, 
 	return ERR_INVALID;
 }
 
+/* The same as a new string. */
+static enum err read_text(char **out, const json_t *host, const char *member, struct why *why)
+{
+	const char *text;
+	enum err e = text_of(&text, host, member, why);
+
+	if (e || !text)
+		return e;
+	*out = mem_strdup(text);
+	return *out ? ERR_OK : ERR_NOMEM;
+}
+
 /* -1 for what is no whole number: no weight either. */
 static int64_t weight_of(const json_t *server)
 {
 	const json_t *weight = json_object_get(server, "weight");
 
 	return !weight || json_is_null(weight) ? 1 : json_number(server, "weight", -1);
+}
+
+static enum err read_more_of_server(struct plan_server *out, const json_t *s, struct why *why)
+{
+	out->resting = json_flag(s, "resting", false);
+	return read_text(&out->server, s, "server", why);
 }
 
 static enum err read_server(struct plan *p, const json_t *s, struct why *why)
@@ -59,7 +77,7 @@ static enum err read_server(struct plan *p, const json_t *s, struct why *why)
 	else if (e)
 		why_set(why, "server %s: its weight is not a number from 0 to %d", name, BALANCED_WEIGHT_MAX);
 	else
-		p->servers[p->n_servers - 1].resting = json_flag(s, "resting", false);
+		e = read_more_of_server(&p->servers[p->n_servers - 1], s, why);
 	return e;
 }
 
@@ -99,18 +117,6 @@ static bool read_id(const json_t *host, uint64_t fallback, uint64_t *out)
 		return false;
 	*out = (uint64_t)json_integer_value(id);
 	return *out <= ID_MAX;
-}
-
-/* The same as a new string. */
-static enum err read_text(char **out, const json_t *host, const char *member, struct why *why)
-{
-	const char *text;
-	enum err e = text_of(&text, host, member, why);
-
-	if (e || !text)
-		return e;
-	*out = mem_strdup(text);
-	return *out ? ERR_OK : ERR_NOMEM;
 }
 
 /* What is known of it beyond the ordinary. */

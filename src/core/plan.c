@@ -21,6 +21,7 @@ static void server_deinit(struct plan_server *s)
 {
 	mem_free(s->name);
 	mem_free(s->zone);
+	mem_free(s->server);
 	*s = (struct plan_server){0};
 }
 
@@ -84,6 +85,24 @@ struct plan_server *plan_find_server(const struct plan *p, const char *name)
 			return &p->servers[i];
 	}
 	return NULL;
+}
+
+struct plan_server *plan_find_called(const struct plan *p, const char *word)
+{
+	struct plan_server *found = plan_find_server(p, word);
+	size_t n = 0;
+
+	for (size_t i = 0; !found && i < p->n_servers; i++)
+		found = server_entry_same(p->servers[i].name, word, SERVER_LIST_PORT) ? &p->servers[i] : NULL;
+	if (found)
+		return found;
+	for (size_t i = 0; i < p->n_servers; i++) {
+		if (!str_equal(p->servers[i].server, word))
+			continue;
+		found = &p->servers[i];
+		n++;
+	}
+	return n == 1 ? found : NULL;
 }
 
 static enum err server_init(struct plan_server *s, const char *name, int64_t weight, const char *zone)

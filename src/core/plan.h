@@ -23,6 +23,7 @@ struct plan_server {
 	char *name;        /* owned: the entry as spelled */
 	int64_t weight;    /* 0 to BALANCED_WEIGHT_MAX */
 	char *zone;        /* owned, may be NULL */
+	char *server;      /* owned: name of the management server that it means; NULL: not known */
 	bool resting;      /* counts as weight 0 until a rolling restart has gone on */
 	uint64_t before;   /* out: hosts that prefer it now */
 	uint64_t after;    /* out: hosts that would */
@@ -77,6 +78,8 @@ struct plan {
 void plan_deinit(struct plan *p);
 enum err plan_add_server(struct plan *p, const char *name, int64_t weight, const char *zone) MUST_CHECK;
 struct plan_server *plan_find_server(const struct plan *p, const char *name); /* NULL: none */
+/* By what people call it: the entry however spelled, or the management server, if only one entry means it. */
+struct plan_server *plan_find_called(const struct plan *p, const char *word);
 /* ERR_NOT_FOUND. */
 enum err plan_remove_server(struct plan *p, const char *name) MUST_CHECK;
 void plan_remove_servers(struct plan *p);

@@ -172,6 +172,52 @@ static void a_plan_is_the_input_of_the_next(void **state)
 	ran_deinit(&second);
 }
 
+/* Names are others' words: what a terminal would obey is an escape in JSON too, and means the same. */
+static void json_has_no_control_characters(void **state)
+{
+	static const char input[] =
+		"{\"servers\":[\"A\"],\"hosts\":[{\"name\":\"\\u001b\\u009b1m\\u007f\\u00a0\u00e9\\u00c2\"}]}";
+	struct ran first, second;
+
+	muster_run(&first, &(struct run){.input = input}, "plan --json");
+	assert_int_equal(first.exit_code, 0);
+	assert_non_null(strstr(buf_str(&first.out), "\"\\u001B\\u009B1m\\u007F\u00a0\u00e9\u00c2\""));
+	muster_run(&second, &(struct run){.input = buf_str(&first.out)}, "plan --json");
+	assert_int_equal(second.exit_code, 0);
+	assert_non_null(strstr(buf_str(&second.out), "\"\\u001B\\u009B1m\\u007F\u00a0\u00e9\u00c2\""));
+	ran_deinit(&first);
+	ran_deinit(&second);
+}
+
+/* What `muster servers` shows, or another spelling, says which entry is meant. */
+static void servers_have_more_names_than_one(void **state)
+{
+	static const char input[] =
+		"{\"algorithm\":\"static\",\"servers\":[{\"name\":\"10.0.0.1\",\"server\":\"ms1\"},"
+		"{\"name\":\"10.0.0.2:8251\",\"server\":\"ms2\"},{\"name\":\"b\",\"server\":\"ms3\"},"
+		"{\"name\":\"c\",\"server\":\"ms3\"}],\"hosts\":[{}]}";
+	static const struct {
+		const char *words, *text;
+		int exit_code;
+	} rows[] = {
+		{"plan --remove ms1", "removed", 0},
+		{"plan --remove 10.0.0.1:8250", "removed", 0},
+		{"plan --weight ms2=7", "10.0.0.2:8251       7", 0},
+		{"plan --fail ms2", "WITHOUT 10.0.0.2:8251", 0},
+		{"plan --remove ms3", "--remove ms3: there is no server ms3", 2}, /* two entries: which one? */
+		{"plan --remove 10.0.0.2", "there is no server 10.0.0.2", 2},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ran r;
+
+		muster_run(&r, &(struct run){.input = input}, rows[i].words);
+		if (r.exit_code != rows[i].exit_code || !strstr(buf_str(r.exit_code ? &r.err : &r.out), rows[i].text))
+			fail_msg("%s: %d %s%s", rows[i].words, r.exit_code, buf_str(&r.out), buf_str(&r.err));
+		ran_deinit(&r);
+	}
+}
+
 /* Slots with holes, as hosts that were deleted leave them: counted anew, the lists behind a hole would turn. */
 static void slots_with_holes_come_through_a_plan(void **state)
 {
@@ -335,6 +381,8 @@ int main(void)
 		cmocka_unit_test(says_what_is_wrong),
 		cmocka_unit_test(a_file_that_is_not_there_is_a_failure),
 		cmocka_unit_test(a_plan_is_the_input_of_the_next),
+		cmocka_unit_test(json_has_no_control_characters),
+		cmocka_unit_test(servers_have_more_names_than_one),
 		cmocka_unit_test(slots_with_holes_come_through_a_plan),
 		cmocka_unit_test(servers_to_add_are_taken_apart),
 		cmocka_unit_test(the_cluster_is_asked_when_nothing_else_is_said),
