@@ -185,7 +185,8 @@ int cmd_explain(struct cli *c, int argc, char **argv)
 
 	if (!args_parse(c, &a, argc, argv))
 		return a.exit_code;
-	answer = cli_ask(c, "explainHost", API_ARGS({"id", a.words[0]}));
+	answer = cli_ask_as(c, "explainHost", API_ARGS({"id", a.words[0]}), "Parameter id: nothing has the id",
+			    "there is no host");
 	if (!answer)
 		return CLI_FAILED;
 	explained = json_object_get(answer, "explainhost");

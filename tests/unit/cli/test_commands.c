@@ -638,6 +638,47 @@ static void a_key_file_is_written_once_and_read_back(void **state)
 	fake_server_stop(s);
 }
 
+/* What an agent says of itself is shown to people, whatever it is. */
+static void explain_shows_anything_without_obeying_it(void **state)
+{
+	static const struct fake_answer hostile[] = {
+		{"explainHost", "id=nobody\n", 431,
+		 "{\"explainhostresponse\":{\"errorcode\":431,\"cserrorcode\":9999,\"errortext\":\"Parameter id: nothing has the id "
+		 "\\\"nobody\\\"\"}}"},
+		{"explainHost", NULL, 0,
+		 "{\"explainhostresponse\":{\"explainhost\":{\"name\":\"e\\u001b[2Jvil\",\"state\":\"Up\",\"why\":\"a\\u009b31mb\\nc\","
+		 "\"nextlook\":\"\\u007f\",\"moves\":[\"\\r\",7,{}],\"verdicts\":[{\"entry\":\"\\u001b]0;x\\u0007\",\"verdict\":\"x\\ny\","
+		 "\"sentence\":\"\\u001bc\",\"state\":7,\"uptime\":9223372036854775807},7,[]],\"listreason\":\"\\b\",\"agent\":{"
+		 "\"state\":\"\\u001b[1m\",\"state_for_s\":-9223372036854775808,\"avoid\":[1,{\"a\":[]},\"\\u001b\"],\"move\":{\"for\":\"\\u0090\","
+		 "\"to\":\"\\u001b\"}}}}}"},
+		{NULL},
+	};
+	static const char *const words[] = {"explain evil", "explain evil --json"};
+	struct fake_server *s = fake_server_start(hostile);
+	struct ran r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		const char *out;
+
+		muster_run(&r, &(struct run){.server = s}, words[i]);
+		assert_int_equal(r.exit_code, 0);
+		out = buf_str(&r.out);
+		for (size_t k = 0; k < r.out.len; k++) {
+			unsigned char c = (unsigned char)out[k];
+
+			/* Nothing of this is outside ASCII, unless it came through. */
+			if ((c < 0x20 && c != '\n') || c >= 0x7f)
+				fail_msg("%s prints 0x%02x: %s", words[i], c, out);
+		}
+		ran_deinit(&r);
+	}
+	muster_run(&r, &(struct run){.server = s}, "explain nobody");
+	assert_int_equal(r.exit_code, 1);
+	assert_non_null(strstr(buf_str(&r.err), "muster explain: there is no host \"nobody\""));
+	ran_deinit(&r);
+	fake_server_stop(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -652,6 +693,7 @@ int main(void)
 		cmocka_unit_test(commands_ask_what_they_should),
 		cmocka_unit_test(keys_sign_requests_over_tcp),
 		cmocka_unit_test(a_key_file_is_written_once_and_read_back),
+		cmocka_unit_test(explain_shows_anything_without_obeying_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
