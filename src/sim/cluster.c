@@ -777,6 +777,29 @@ bool cluster_pin(struct cluster *c, const struct sim_agent *a, const struct sim_
 	return ask_any(c, params, s ? 3 : 2, a->name);
 }
 
+/* What a step of a rolling restart does to the lists, by a server that isn't one of the cluster's. */
+static enum err rest_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	size_t moves;
+
+	store_tx_by(tx, 1, 0);
+	return store_list_server_rest(tx, arg, &moves);
+}
+
+bool cluster_rest(struct cluster *c, const struct sim_server *s)
+{
+	char entry[SERVER_HOST_MAX];
+	struct store_call call = {.run = rest_run, .arg = s ? entry : NULL};
+	struct store_call *calls[] = {&call};
+
+	if (s)
+		str_copy(entry, sizeof(entry), sim_node_ip(s->node));
+	if (store_run(c->store, calls, 1, NULL) || call.result)
+		return false;
+	invariants_forget(c); /* our own writes don't show as changes */
+	return true;
+}
+
 bool cluster_call(struct cluster *c, const char *command)
 {
 	struct api_param params[] = {{"command", command}};

@@ -162,6 +162,8 @@ bool cluster_maintain(struct cluster *c, const char *command, const struct sim_s
 /* setListServer of that server, with weight=N or zone=Z; pinHost to it, or unpinHost with NULL; asked of any. */
 bool cluster_weigh(struct cluster *c, const struct sim_server *s, const char *what);
 bool cluster_pin(struct cluster *c, const struct sim_agent *a, const struct sim_server *s);
+/* That server rests, as in a rolling restart; NULL: none does. false: it is in no list by its address. */
+bool cluster_rest(struct cluster *c, const struct sim_server *s);
 /* A command without parameters, asked of any server. */
 bool cluster_call(struct cluster *c, const char *command);
 

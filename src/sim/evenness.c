@@ -8,12 +8,16 @@
 #include "core/balanced.h"
 #include "sim/invariants.h"
 
+#define HOSTS_ZONE "default" /* all hosts of the simulation are there */
+#define SHARE_SLACK 2.0      /* hosts; docs/placement.md, "What is not promised" */
+
 struct evenness {
 	struct balanced *b;
 	int64_t ids[SERVER_LIST_MAX]; /* of list_server, by place */
 	struct balanced_server servers[SERVER_LIST_MAX];
 	size_t n;
-	bool is_plain; /* all servers count the same, none has a zone, nobody is pinned */
+	bool is_plain; /* all servers count the same and none has a zone, nobody is pinned */
+	bool has_pins;
 };
 
 void evenness_free(struct truth *t)
@@ -65,12 +69,13 @@ enum err evenness_load(struct truth *t, struct why *why)
 
 		hosts[i] = (struct balanced_host){
 			.id = (uint64_t)h->id,
-			.zone = "default", /* all hosts of the simulation are there */
+			.zone = HOSTS_ZONE,
 			.entries = {place_of(v, h->placed_first), place_of(v, h->placed_second),
 				    place_of(v, h->placed_third), place_of(v, h->placed_away)},
 			.pin = place_of(v, h->pin),
 		};
 		v->is_plain &= !h->pin;
+		v->has_pins |= h->pin != 0;
 	}
 	return balanced_load(&v->b, 1, v->servers, v->n, hosts, t->n, why);
 }
@@ -109,12 +114,54 @@ static size_t spread_without(const struct truth *t, size_t a, size_t b)
 	return least == SIZE_MAX ? 0 : most - least;
 }
 
+/* Which servers share the hosts: those of their zone, all of the simulation's being in one, or else all (Balanced 1,
+ * 2). */
+static bool counts(const struct evenness *v, size_t i)
+{
+	bool has_weights = false, is_local = false;
+
+	for (size_t k = 0; k < v->n; k++)
+		has_weights |= v->servers[k].weight > 0;
+	for (size_t k = 0; k < v->n; k++)
+		is_local |= (v->servers[k].weight || !has_weights) && str_equal(v->servers[k].zone, HOSTS_ZONE);
+	if (has_weights && !v->servers[i].weight)
+		return false;
+	return !is_local || str_equal(v->servers[i].zone, HOSTS_ZONE);
+}
+
+/* Balanced 3, as far as it is promised where weights differ: within two hosts of the share. */
+static bool shares_hold(const struct truth *t, struct why *why)
+{
+	const struct evenness *v = t->evenness;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < v->n; i++)
+		sum += counts(v, i) ? (v->servers[i].weight ? v->servers[i].weight : 1) : 0;
+	for (size_t i = 0; i < v->n; i++) {
+		double weight = counts(v, i) ? (v->servers[i].weight ? v->servers[i].weight : 1) : 0;
+		double share = sum ? (double)t->n * weight / (double)sum : 0;
+		size_t n = 0;
+
+		for (size_t k = 0; k < t->n; k++)
+			n += t->hosts[k].placed_first == v->ids[i];
+		if ((double)n > share + (weight > 0 ? SHARE_SLACK : 0) || (double)n < share - SHARE_SLACK) {
+			why_set(why, "balanced: %zu of %zu hosts prefer %s, whose share is %.1f", n, t->n,
+				v->servers[i].name, share);
+			return false;
+		}
+	}
+	return true;
+}
+
 bool evenness_holds(const struct truth *t, struct why *why)
 {
 	size_t n = t->evenness ? balanced_n_servers(t->evenness->b) : 0, apart;
 
-	if (!n || !t->evenness->is_plain)
+	/* Pins can make any bound impossible. */
+	if (!n || t->evenness->has_pins)
 		return true;
+	if (!t->evenness->is_plain)
+		return shares_hold(t, why);
 	/* Balanced 3 to 5. */
 	if ((apart = spread_without(t, SIZE_MAX, SIZE_MAX)) > 1) {
 		why_set(why, "balanced prefers one server to another by %zu hosts", apart);

@@ -137,6 +137,11 @@ static enum err weigh(struct cluster *c, struct why *why)
 	return tell(c, why, "weigh %s %s", any_server(c), what[draw(c, ARRAY_SIZE(what))]);
 }
 
+static enum err rest(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "rest %s", draw(c, 3) ? any_server(c) : "none");
+}
+
 static enum err pin(struct cluster *c, struct why *why)
 {
 	char who[16];
@@ -264,7 +269,7 @@ static const struct {
 	{set_interval, 6}, {set_host, 4},      {drain, 7},      {undrain, 7},      {shut_down, 2},
 	{add_host, 5},     {delete_host, 3},   {store, 6},      {disk, 6},         {clock_jump, 2},
 	{network, 4},      {set_other, 5},     {rebalance, 4},  {freeze_moves, 3}, {thaw_moves, 5},
-	{weigh, 5},        {pin, 3},
+	{weigh, 5},        {pin, 2},           {rest, 4},
 };
 
 static enum err any_event(struct cluster *c, struct why *why)

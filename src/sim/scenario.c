@@ -532,6 +532,11 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		e = do_maintain(c, w, "cancelMaintenance", why);
 	} else if (str_equal(name, "shutdown")) {
 		e = do_maintain(c, w, "triggerShutdown", why);
+	} else if (str_equal(name, "rest")) {
+		if (!str_equal(arg, "none") && !cluster_server(c, arg ? arg : ""))
+			return bad(why, "rest SERVER|none", arg);
+		if (!cluster_rest(c, str_equal(arg, "none") ? NULL : cluster_server(c, arg)))
+			sim_note(c->sim, NULL, "--- it is in no list");
 	} else if (str_equal(name, "weigh") || str_equal(name, "pin") || str_equal(name, "unpin")) {
 		e = do_say(c, w, why);
 	} else if (str_equal(name, "commands")) {

@@ -17,6 +17,7 @@
  *   delete  H3                      the host
  *   drain a [rate=N] [timeout=N] [forced=true] | undrain a [rebalance=false] | shutdown a
  *   weigh a weight=N|zone=Z         what lists make of it
+ *   rest a | rest none              counts as weight 0, as while it is restarted
  *   pin H1 a | unpin H1             where it belongs, whatever the algorithm says
  *   rebalance                       all agents are told to look for their preferred server
  *   commands 50ms | commands off    one so often to a random host through a random server (flights.c)
