@@ -53,18 +53,22 @@ enum err algorithm_order(struct str_list *out, enum algorithm a, const struct st
 
 bool algorithm_is_current(enum algorithm a, const struct str_list *servers, uint64_t slot, const char *reported)
 {
-	const char *name = rules[a]->name;
 	struct server_list_walk w;
 
 	server_list_walk_init(&w, reported);
+	/* Current 3 and 4. */
+	return algorithm_is_of(a, &w) && rules[a]->matches(servers, slot, w);
+}
+
+bool algorithm_is_of(enum algorithm a, const struct server_list_walk *w)
+{
+	const char *name = rules[a]->name;
+
 	/* Current 1. An agent without a list is never current, not even when there is no server to name. */
-	if (!w.next)
+	if (!w->next)
 		return false;
 	/* Current 2. The algorithm is compared too: agents behave differently under shuffle. */
-	if (w.algorithm_len != strlen(name) || memcmp(w.algorithm, name, w.algorithm_len) != 0)
-		return false;
-	/* Current 3 and 4. */
-	return rules[a]->matches(servers, slot, w);
+	return w->algorithm_len == strlen(name) && memcmp(w->algorithm, name, w->algorithm_len) == 0;
 }
 
 enum err algorithm_rotate(struct str_list *out, const struct str_list *servers, size_t first)
@@ -78,16 +82,11 @@ enum err algorithm_rotate(struct str_list *out, const struct str_list *servers, 
 	return ERR_OK;
 }
 
-bool algorithm_entry_is(const struct server_list_walk *reported, const char *entry)
-{
-	return strncmp(reported->entry, entry, reported->entry_len) == 0 && !entry[reported->entry_len];
-}
-
 bool algorithm_is_rotated(const struct str_list *servers, size_t first, struct server_list_walk reported)
 {
 	for (size_t i = 0; i < servers->n; i++) {
 		if (!server_list_walk_next(&reported) ||
-		    !algorithm_entry_is(&reported, servers->items[(first + i) % servers->n]))
+		    !server_list_walk_is(&reported, servers->items[(first + i) % servers->n]))
 			return false;
 	}
 	return !server_list_walk_next(&reported);

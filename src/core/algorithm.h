@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "core/server_list.h"
 
 /* The first three need nothing but the list of servers; balanced needs a placement (core/balanced.h). */
 enum algorithm { ALGORITHM_STATIC, ALGORITHM_ROUNDROBIN, ALGORITHM_SHUFFLE, ALGORITHM_BALANCED };
@@ -36,3 +37,5 @@ enum err algorithm_order(struct str_list *out, enum algorithm a, const struct st
  * `reported` is the text of its `host` property, NULL or "" when it has none (never current).
  */
 bool algorithm_is_current(enum algorithm a, const struct str_list *servers, uint64_t slot, const char *reported);
+/* Current 1 and 2 alone, of a walk that has just begun: there are entries, and they are this algorithm's. */
+bool algorithm_is_of(enum algorithm a, const struct server_list_walk *w);

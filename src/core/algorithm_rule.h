@@ -22,5 +22,3 @@ extern const struct algorithm_rule algorithm_rule_balanced;
 /* The servers from place `first` on, then those before it: appended to `out`; compared with what was reported. */
 enum err algorithm_rotate(struct str_list *out, const struct str_list *servers, size_t first) MUST_CHECK;
 bool algorithm_is_rotated(const struct str_list *servers, size_t first, struct server_list_walk reported);
-/* Is the entry that the walk stands on this text? */
-bool algorithm_entry_is(const struct server_list_walk *reported, const char *entry);

@@ -24,7 +24,7 @@ static size_t count_reported(struct server_list_walk reported, const char *entry
 	size_t n = 0;
 
 	while (server_list_walk_next(&reported))
-		n += algorithm_entry_is(&reported, entry);
+		n += server_list_walk_is(&reported, entry);
 	return n;
 }
 

@@ -319,6 +319,11 @@ void server_list_walk_init(struct server_list_walk *w, const char *value)
 		w->next = NULL;
 }
 
+bool server_list_walk_is(const struct server_list_walk *w, const char *entry)
+{
+	return strncmp(w->entry, entry, w->entry_len) == 0 && !entry[w->entry_len];
+}
+
 bool server_list_walk_next(struct server_list_walk *w)
 {
 	const char *comma;

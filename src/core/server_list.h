@@ -64,5 +64,6 @@ struct server_list_walk {
 
 void server_list_walk_init(struct server_list_walk *w, const char *value); /* NULL: like "" */
 bool server_list_walk_next(struct server_list_walk *w);
+bool server_list_walk_is(const struct server_list_walk *w, const char *entry); /* does it stand on this text? */
 /* "M1,M2,M3@algorithm", or without "@..." when algorithm is NULL or "". New string, NULL: out of memory. */
 char *server_list_format(const struct str_list *l, const char *algorithm);

@@ -207,6 +207,8 @@ const struct list_server_row *placement_entry_by_id(const struct server *s, int6
 const char *placement_pin(const struct server *s, const struct host_row *h);
 /* Its list under balanced, with ports. Empty: there is no server. */
 enum err placement_list(const struct server *s, const struct host_row *h, struct str_list *out) MUST_CHECK;
+/* Is what it reported that list? Takes no memory: everybody is compared at every change. */
+bool placement_is_current(const struct server *s, const struct host_row *h, const char *reported);
 
 /* ---- settling.c ---- */
 

@@ -142,7 +142,7 @@ static bool begins_with(const char *reported, const char *entry)
 	struct server_list_walk w;
 
 	server_list_walk_init(&w, reported);
-	return server_list_walk_next(&w) && strlen(entry) == w.entry_len && memcmp(w.entry, entry, w.entry_len) == 0;
+	return server_list_walk_next(&w) && server_list_walk_is(&w, entry);
 }
 
 /* Current 5, and balanced: compared with the list that it should have. */
@@ -163,7 +163,11 @@ static bool is_current_exactly(struct server *s, const struct host_row *h, const
 
 bool lists_is_current(struct server *s, const struct host_row *h, const char *reported)
 {
-	if (s->list_algorithm == ALGORITHM_BALANCED || placement_pin(s, h))
+	bool is_pinned = placement_pin(s, h);
+
+	if (s->list_algorithm == ALGORITHM_BALANCED && h->is_muster && !is_pinned)
+		return placement_is_current(s, h, reported);
+	if (s->list_algorithm == ALGORITHM_BALANCED || is_pinned)
 		return is_current_exactly(s, h, reported);
 	return is_current_plain(s, h, reported);
 }

@@ -163,7 +163,7 @@ static const char *zone_of(const struct server *s, int64_t id)
 	return NULL;
 }
 
-enum err placement_list(const struct server *s, const struct host_row *h, struct str_list *out)
+static size_t places_get(const struct server *s, const struct host_row *h, uint16_t list[SERVER_LIST_MAX])
 {
 	struct balanced_host host = {
 		.id = (uint64_t)h->id,
@@ -172,12 +172,36 @@ enum err placement_list(const struct server *s, const struct host_row *h, struct
 			    place_of(s, h->placed_away)},
 		.pin = BALANCED_NONE,
 	};
+
+	return s->placement ? balanced_list_of(s->placement->servers, &host, list) : 0;
+}
+
+enum err placement_list(const struct server *s, const struct host_row *h, struct str_list *out)
+{
 	uint16_t list[SERVER_LIST_MAX];
-	size_t n = s->placement ? balanced_list_of(s->placement->servers, &host, list) : 0;
+	size_t n = places_get(s, h, list);
 	enum err e = ERR_OK;
 
 	str_list_deinit(out);
 	for (size_t i = 0; i < n && !e; i++)
 		e = str_list_add(out, balanced_get_server(s->placement->servers, list[i]).name);
 	return e;
+}
+
+bool placement_is_current(const struct server *s, const struct host_row *h, const char *reported)
+{
+	struct server_list_walk w;
+	uint16_t list[SERVER_LIST_MAX];
+	size_t n;
+
+	server_list_walk_init(&w, reported);
+	if (!algorithm_is_of(ALGORITHM_BALANCED, &w))
+		return false;
+	n = places_get(s, h, list);
+	for (size_t i = 0; i < n; i++) {
+		if (!server_list_walk_next(&w) ||
+		    !server_list_walk_is(&w, balanced_get_server(s->placement->servers, list[i]).name))
+			return false;
+	}
+	return !server_list_walk_next(&w);
 }

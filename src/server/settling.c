@@ -54,11 +54,11 @@ static bool is_ours_to_do(const struct server *s)
 	return false;
 }
 
-/* Lists that change again while they are being spread cost everybody. */
+/* Lists that change again while they are being spread cost everybody. Of other servers' agents nobody tells us. */
 static bool is_calm(const struct server *s)
 {
-	return !freeze_is_on(s) && !s->draining && !spreading_outdated(s) && !ledger_is_slow(s) &&
-	       !ledger_is_failing(s, NULL);
+	return !freeze_is_on(s) && !s->draining && !spread_waiting(s->spread) && !s->tails_since.us &&
+	       !ledger_is_slow(s) && !ledger_is_failing(s, NULL);
 }
 
 void settling_tick(struct server *s)
