@@ -170,6 +170,17 @@ void host_learn(struct server *s, const struct host_row *row);
 extern const struct api_field host_fields[HOST_N_FIELDS];
 const struct place_row *api_place(const struct server *s, enum place_kind kind, int64_t id);
 
+/* ---- api_host_pages.c ---- */
+
+struct host_pages {
+	bool (*is_wanted)(struct api_call *c, const struct host_row *row);
+	json_t *(*object)(struct server *s, const struct host_row *row, unsigned details);
+	void (*answer)(struct api_call *c, json_t *take_page, size_t count); /* count: on all pages */
+	unsigned details;
+};
+/* Answers with the page that was asked for; may take several turns. */
+void api_answer_host_pages(struct api_call *c, const struct host_pages *p);
+
 /* ---- api_placement.c, api_list_servers.c ---- */
 
 /* An entry of the lists with what operators have said of it and the server that it means. */

@@ -2,44 +2,11 @@
  * listPlacement: what a plan starts from (docs/placement.md, "Plan"). Servers and settings that lists are made from
  * stand in every page; the hosts are paged, each with the list that it should have and where it is connected.
  *
- * The members are those of a plan's input (cli/plan_json.h), so that an answer can be one. Hosts are chosen in memory;
- * what their agents have confirmed is read from the store, a chunk of the page at a time, since agents of other servers
- * are newer there. When the store does not answer, memory does.
+ * The members are those of a plan's input (cli/plan_json.h), so that an answer can be one. The pages: api_host_pages.c.
  */
 #include "server/api.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#define CHUNK 200
 #define PAGE_MOST 1000
-
-struct listing {
-	int64_t *ids; /* of the page, ascending */
-	size_t n, at;
-	size_t count; /* hosts on all pages */
-	json_t *page;
-	struct host_row rows[CHUNK]; /* of this chunk; id 0: gone */
-	size_t n_rows;
-};
-
-static void rows_clear(struct listing *l)
-{
-	for (size_t i = 0; i < l->n_rows; i++)
-		host_row_deinit(&l->rows[i]);
-	memset(l->rows, 0, sizeof(l->rows));
-	l->n_rows = 0;
-}
-
-static void listing_free(void *state)
-{
-	struct listing *l = state;
-
-	rows_clear(l);
-	json_decref(l->page);
-	mem_free(l->ids);
-	mem_free(l);
-}
 
 /* ---- servers ---- */
 
@@ -147,7 +114,7 @@ static void put_pin(json_t *o, struct server *s, const struct host_row *row)
 		api_put_text(o, "away", away->entry);
 }
 
-static json_t *placed_object(struct server *s, const struct host_row *row)
+static json_t *placed_object(struct server *s, const struct host_row *row, unsigned details)
 {
 	const struct place_row *zone = api_place(s, PLACE_ZONE, row->zone_id);
 	json_t *o = json_object();
@@ -165,117 +132,30 @@ static json_t *placed_object(struct server *s, const struct host_row *row)
 	return o;
 }
 
-static int by_id(const void *a, const void *b)
+static bool host_is_wanted(struct api_call *c, const struct host_row *row)
 {
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-	return x < y ? -1 : x > y;
+	return api_contains(row->name, api_text(c, "keyword"));
 }
 
-/* The ids of the page; keeps how many there are at all. */
-static enum err listing_fill(struct listing *l, struct api_call *c)
+static void answer(struct api_call *c, json_t *take_page, size_t count)
 {
-	struct server *s = c->server;
-	struct host *h;
-	size_t cursor = 0, first, end;
-
-	l->ids = mem_zalloc_array(roster_n_hosts(s) + 1, sizeof(*l->ids));
-	l->page = json_array();
-	if (!l->ids || !l->page)
-		return ERR_NOMEM;
-	while ((h = roster_next(s, &cursor)))
-		if (api_contains(h->row.name, api_text(c, "keyword")))
-			l->ids[l->count++] = h->row.id;
-	qsort(l->ids, l->count, sizeof(*l->ids), by_id);
-	api_page(c, l->count, &first, &end);
-	l->n = end - first;
-	memmove(l->ids, l->ids + first, l->n * sizeof(*l->ids));
-	return ERR_OK;
-}
-
-static void listing_answer(struct api_call *c)
-{
-	struct listing *l = c->state;
 	json_t *o = json_object();
 
 	put_settings(o, c->server);
-	api_put_number(o, "count", (int64_t)l->count);
+	api_put_number(o, "count", (int64_t)count);
 	/* An empty page has no array, as everywhere (query-api 1.7.1). */
-	if (json_array_size(l->page))
-		json_object_set_new(o, "hosts", STEAL(l->page));
-	api_answer(c, o);
-}
-
-/* What is left of the page, as memory has it. */
-static void listing_from_memory(struct api_call *c)
-{
-	struct listing *l = c->state;
-
-	for (; l->at < l->n; l->at++) {
-		struct host *h = roster_host(c->server, l->ids[l->at]);
-
-		if (h)
-			json_array_append_new(l->page, placed_object(c->server, &h->row));
-	}
-}
-
-static size_t chunk_end(const struct listing *l)
-{
-	return l->n - l->at > CHUNK ? l->at + CHUNK : l->n;
-}
-
-static enum err chunk_run(struct store_tx *tx, struct api_call *c, struct why *why)
-{
-	struct listing *l = c->state;
-
-	rows_clear(l);
-	for (size_t i = l->at; i < chunk_end(l); i++) {
-		enum err e = store_host_get(tx, l->ids[i], &l->rows[l->n_rows++]);
-
-		if (e && e != ERR_NOT_FOUND)
-			return e;
-	}
-	return ERR_OK;
-}
-
-static void chunk_then(struct api_call *c, enum err result, const char *sentence)
-{
-	struct listing *l = c->state;
-
-	if (result) {
-		log_debug(c->server->log, "the placement is listed from memory", KV_S("error", sentence));
-		listing_from_memory(c);
-	}
-	for (size_t i = 0; !result && i < l->n_rows; i++) {
-		if (!l->rows[i].id || l->rows[i].removed_ms)
-			continue;
-		host_learn(c->server, &l->rows[i]);
-		json_array_append_new(l->page, placed_object(c->server, &l->rows[i]));
-	}
-	if (!result)
-		l->at = chunk_end(l);
-	if (l->at < l->n)
-		api_read(c, chunk_run, chunk_then);
+	if (json_array_size(take_page))
+		json_object_set_new(o, "hosts", take_page);
 	else
-		listing_answer(c);
+		json_decref(take_page);
+	api_answer(c, o);
 }
 
 static void list_placement(struct api_call *c)
 {
-	struct listing *l = mem_zalloc(sizeof(*l));
+	const struct host_pages p = {.is_wanted = host_is_wanted, .object = placed_object, .answer = answer};
 
-	c->state = l;
-	c->state_free = listing_free;
-	if (!l || listing_fill(l, c)) {
-		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
-		return;
-	}
-	if (l->n && !ledger_is_failing(c->server, NULL)) {
-		api_read(c, chunk_run, chunk_then);
-		return;
-	}
-	listing_from_memory(c);
-	listing_answer(c);
+	api_answer_host_pages(c, &p);
 }
 
 /* ---- the tables ---- */

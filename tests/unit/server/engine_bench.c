@@ -276,6 +276,33 @@ struct host *host_of(struct node *n, const char *guid)
 	return roster_by_guid(n->server, guid);
 }
 
+/* ---- the query API ---- */
+
+struct answer {
+	int status;
+	char *text;
+};
+
+static void on_answer(void *user, int status, json_t *body)
+{
+	struct answer *a = user;
+
+	a->status = status;
+	a->text = json_dumps(body, JSON_COMPACT);
+}
+
+char *engine_ask(struct engine_bench *e, struct node *on, const struct api_param *params, size_t n, int *status)
+{
+	const struct api_caller caller = {.is_local = true, .address = "local"};
+	struct answer a = {0};
+
+	server_api(on->server, &caller, params, n, on_answer, &a);
+	engine_run(e, 300);
+	assert_non_null(a.text);
+	*status = a.status;
+	return a.text;
+}
+
 /* ---- scripted agents ---- */
 
 struct old_link {

@@ -58,6 +58,9 @@ struct drain_row engine_drain(struct engine_bench *e, int64_t msid); /* drain_ro
 void engine_resource_state(struct engine_bench *e, int64_t id, enum resource_event event);
 struct host_row engine_row(struct engine_bench *e, int64_t id); /* host_row_deinit() it */
 
+/* A command of the query API, as over the local socket; the answer as compact JSON, mem_free() it. */
+char *engine_ask(struct engine_bench *e, struct node *on, const struct api_param *params, size_t n, int *status);
+
 /* ---- scripted agents ---- */
 
 enum identity { ID_URI, ID_SAN, ID_NONE, ID_SERVER };

@@ -19,33 +19,17 @@ static const struct agent_script java = {
 
 /* ---- asking ---- */
 
-struct answer {
-	int status;
-	char *text;
-};
-
-static void on_answer(void *user, int status, json_t *body)
-{
-	struct answer *a = user;
-
-	a->status = status;
-	a->text = json_dumps(body, JSON_COMPACT);
-}
-
 /* One command with at most one parameter; the answer has to have the part (NULL: any). */
 static void asked(struct engine_bench *e, struct node *on, const char *command, const char *name, const char *value,
 		  int status, const char *part)
 {
-	const struct api_caller caller = {.is_local = true, .address = "local"};
 	const struct api_param params[] = {{"command", command}, {name, value}};
-	struct answer a = {0};
+	int got;
+	char *text = engine_ask(e, on, params, name ? 2 : 1, &got);
 
-	server_api(on->server, &caller, params, name ? 2 : 1, on_answer, &a);
-	engine_run(e, 300);
-	assert_non_null(a.text);
-	if (a.status != status || (part && !strstr(a.text, part)))
-		fail_msg("%s: %d %s, expected %d %s", command, a.status, a.text, status, part ? part : "");
-	mem_free(a.text);
+	if (got != status || (part && !strstr(text, part)))
+		fail_msg("%s: %d %s, expected %d %s", command, got, text, status, part ? part : "");
+	mem_free(text);
 }
 
 static void freeze(struct engine_bench *e, struct node *on)

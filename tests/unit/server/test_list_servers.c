@@ -22,27 +22,12 @@ static const struct agent_script java = {
 
 /* ---- asking ---- */
 
-struct answer {
-	int status;
-	char *text;
-};
-
-static void on_answer(void *user, int status, json_t *body)
-{
-	struct answer *a = user;
-
-	a->status = status;
-	a->text = json_dumps(body, JSON_COMPACT);
-}
-
 #define WORDS_MAX 6
 
 /* "command name=value name=value", values without blanks; returns the answer, mem_free() it. */
 static char *ask(struct engine_bench *e, struct node *on, const char *words, int *status)
 {
-	const struct api_caller caller = {.is_local = true, .address = "local"};
 	struct api_param params[WORDS_MAX] = {0};
-	struct answer a = {0};
 	char copy[256];
 	size_t n = 0;
 
@@ -54,11 +39,7 @@ static char *ask(struct engine_bench *e, struct node *on, const char *words, int
 			*equals = '\0';
 		params[n] = (struct api_param){equals ? word : "command", equals ? equals + 1 : word};
 	}
-	server_api(on->server, &caller, params, n, on_answer, &a);
-	engine_run(e, 300);
-	assert_non_null(a.text);
-	*status = a.status;
-	return a.text;
+	return engine_ask(e, on, params, n, status);
 }
 
 /* The answer has to have the part. */

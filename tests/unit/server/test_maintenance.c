@@ -15,18 +15,9 @@ struct answer {
 	char *text;
 };
 
-static void on_answer(void *user, int status, json_t *body)
-{
-	struct answer *a = user;
-
-	a->status = status;
-	a->text = json_dumps(body, JSON_COMPACT);
-}
-
 /* "command=x&name=value" of a server of the bench; {ID} is replaced by the uuid of `target`. */
 static struct answer ask(struct engine_bench *e, struct node *on, struct node *target, const char *question)
 {
-	const struct api_caller caller = {.is_local = true, .address = "local"};
 	struct api_param params[8];
 	char text[400], uuid[UUID_TEXT];
 	struct answer a = {0};
@@ -41,9 +32,7 @@ static struct answer ask(struct engine_bench *e, struct node *on, struct node *t
 		*equals = 0;
 		params[n++] = (struct api_param){w, str_equal(equals + 1, "{ID}") ? uuid : equals + 1};
 	}
-	server_api(on->server, &caller, params, n, on_answer, &a);
-	engine_run(e, 300);
-	assert_non_null(a.text);
+	a.text = engine_ask(e, on, params, n, &a.status);
 	return a;
 }
 

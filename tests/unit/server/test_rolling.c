@@ -10,28 +10,15 @@
 
 /* ---- asking ---- */
 
-struct answer {
-	int status;
-	char *text;
-};
-
-static void on_answer(void *user, int status, json_t *body)
-{
-	struct answer *a = user;
-
-	a->status = status;
-	a->text = json_dumps(body, JSON_COMPACT);
-}
-
 /* "name=value name=value"; the answer has to have the part (NULL: any). */
 static void asked(struct engine_bench *e, struct node *on, const char *command, const char *words, int status,
 		  const char *part)
 {
-	const struct api_caller caller = {.is_local = true, .address = "local"};
 	struct api_param params[8] = {{"command", command}};
 	struct str_list list = {0};
-	struct answer a = {0};
 	size_t n = 1;
+	char *text;
+	int got;
 
 	assert_int_equal(str_list_split(&list, words, ' '), ERR_OK);
 	for (size_t i = 0; i < list.n && list.items[i][0]; i++) {
@@ -40,12 +27,10 @@ static void asked(struct engine_bench *e, struct node *on, const char *command, 
 		*equals = '\0';
 		params[n++] = (struct api_param){list.items[i], equals + 1};
 	}
-	server_api(on->server, &caller, params, n, on_answer, &a);
-	engine_run(e, 300);
-	assert_non_null(a.text);
-	if (a.status != status || (part && !strstr(a.text, part)))
-		fail_msg("%s %s: %d %s, expected %d %s", command, words, a.status, a.text, status, part ? part : "");
-	mem_free(a.text);
+	text = engine_ask(e, on, params, n, &got);
+	if (got != status || (part && !strstr(text, part)))
+		fail_msg("%s %s: %d %s, expected %d %s", command, words, got, text, status, part ? part : "");
+	mem_free(text);
 	str_list_deinit(&list);
 }
 
