@@ -67,12 +67,25 @@ enum err ca_issue(struct ca_provider *p, struct ca_issued *out, const struct ca_
 
 	*out = (struct ca_issued){0};
 	if (!p->ops->can_issue(p)) {
-		why_set(why, "this server has no CA key: give it the cluster key file of the others");
+		why_set(why, "%s", p->ops->cannot);
 		return ERR_STATE;
 	}
 	if ((e = check_request(r, why)) || (r->csr_pem && (e = check_csr(r, why))))
 		return e;
 	return p->ops->issue(p, out, r, why);
+}
+
+/* The whole name is among the DNS names. */
+void ca_common_name(char out[CA_COMMON_NAME_MAX + 1], const char *name)
+{
+	size_t n = strcspn(name, ".");
+
+	if (strlen(name) > CA_COMMON_NAME_MAX && n <= CA_COMMON_NAME_MAX) {
+		memcpy(out, name, n);
+		out[n] = '\0';
+	} else if (!str_copy(out, CA_COMMON_NAME_MAX + 1, name)) {
+		out[0] = '\0'; /* refused where it is signed */
+	}
 }
 
 struct ca_provider *ca_provider_free(struct ca_provider *p)

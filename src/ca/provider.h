@@ -1,5 +1,6 @@
 /*
- * A CA provider: who signs. `root` is built in (ca/root.c); others can be added (agent-protocol 7.1).
+ * A CA provider: who signs. `root` is built in (ca/root.c), `exec` asks a command of the operator's (ca/exec.c); others
+ * can be added (agent-protocol 7.1).
  *
  * A provider object is immutable once open and may be used from work threads. Which certificate somebody may have is
  * decided before, in ca/policy.h.
@@ -26,7 +27,7 @@ struct ca_request {
 };
 
 struct ca_issued {
-	char *certificate; /* PEM */
+	char *certificate; /* PEM; after it the CA certificates that lead from it to `chain` and aren't in it, if any */
 	char *private_key; /* PEM, only when the provider made it */
 	char *chain;       /* PEM, all CA certificates */
 };
@@ -40,6 +41,8 @@ struct ca_provider_ops {
 	const char *(*chain)(struct ca_provider *p);       /* PEM of all CA certificates, belongs to the provider */
 	const char *(*fingerprint)(struct ca_provider *p); /* SHA-256 hex of the signing CA certificate */
 	bool (*can_issue)(struct ca_provider *p);          /* false: no key here (a server without the cluster key) */
+	const char *cannot;                                /* what to do then, for people */
+	bool is_slow; /* issue() waits for something outside: not for a thread that others need */
 	void (*free)(struct ca_provider *p);
 };
 struct ca_provider {
@@ -47,4 +50,7 @@ struct ca_provider {
 };
 
 enum err ca_issue(struct ca_provider *p, struct ca_issued *out, const struct ca_request *r, struct why *why) MUST_CHECK;
+/* The common name that a certificate gets: a longer name is cut to its first label; "" when that doesn't fit either. */
+#define CA_COMMON_NAME_MAX 64
+void ca_common_name(char out[CA_COMMON_NAME_MAX + 1], const char *name);
 struct ca_provider *ca_provider_free(struct ca_provider *p);

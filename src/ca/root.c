@@ -14,7 +14,6 @@
 #define KEY_CONTEXT "muster ca key"
 #define CA_LIFE_S (INT64_C(30) * 365 * 86400)
 #define BACKDATE_S (12 * 3600) /* as the reference: clocks of a cluster may differ */
-#define COMMON_NAME_MAX 64
 #define KEY_FILE_MAX 4096
 
 struct root {
@@ -54,6 +53,85 @@ static enum err seal_key(char **out, const char *key, const uint8_t cluster_key[
 	return *out ? ERR_OK : ERR_NOMEM;
 }
 
+/* Does a certificate that it signs lead to its root? Finds what stands in the way while somebody is there to ask. */
+static enum err try_it(struct ca_provider *root, const uint8_t entropy[64], int64_t wall_s, struct why *why)
+{
+	CLEAN(ca_issued_deinit) struct ca_issued issued = {0};
+	CLEAN(str_list_deinit) struct str_list chain = {0};
+	CLEAN(mem_freep) char *path = NULL;
+	struct ca_request r = {
+		.common_name = "trial", .role = CERT_ROLE_SERVER, .id = "trial", .validity_s = 3600, .wall_s = wall_s};
+	enum err e;
+
+	memcpy(r.serial, entropy, sizeof(r.serial));
+	if ((e = ca_issue(root, &issued, &r, why)) || (e = cert_split(&chain, issued.chain, why)))
+		return e;
+	/* Only the root is believed here, so that every link on the way is looked at. */
+	if (!(path = mem_printf("%s%s", issued.certificate, issued.chain)))
+		return ERR_NOMEM;
+	e = cert_verify(path, chain.items[chain.n - 1], wall_s, why);
+	if (e)
+		why_add(why, "what it signs is not believed");
+	return e;
+}
+
+static enum err check_imported(const struct cert_info *c, int64_t wall_s, struct why *why)
+{
+	if (!c->is_ca)
+		why_set(why, "it is not a CA certificate (basicConstraints CA:TRUE)");
+	else if (!c->signs_certs)
+		why_set(why, "its key usage has no keyCertSign, so nothing that it signs is believed");
+	else if (!c->is_ec && !c->is_rsa)
+		why_set(why, "its key is neither EC nor RSA: some TLS peers would not understand it");
+	else if (c->is_rsa && c->key_bits < 2048)
+		why_set(why, "its RSA key has %u bits, fewer than 2048", c->key_bits);
+	else if (wall_s < c->not_before_s)
+		why_set(why, "it is not valid yet (is the clock right?)");
+	else if (wall_s >= c->not_after_s)
+		why_set(why, "it is expired");
+	else
+		return ERR_OK;
+	return ERR_INVALID;
+}
+
+static enum err import_fill(struct ca_root_record *r, const struct ca_import *m, struct why *why)
+{
+	CLEAN(mem_freep) char *given = mem_printf("%s\n%s", m->certificate, m->chain ? m->chain : "");
+	struct cert_info info;
+	enum err e;
+
+	if (!given)
+		return ERR_NOMEM;
+	if ((e = cert_info_parse(&info, m->certificate, why)))
+		return e;
+	e = check_imported(&info, m->wall_s, why);
+	cert_info_deinit(&info);
+	if (e || (e = key_matches_cert(m->key, m->certificate, why)) ||
+	    (e = cert_chain_complete(&r->certificate, given, m->wall_s, why)))
+		return e;
+	return seal_key(&r->sealed_key, m->key, m->cluster_key, m->entropy + 16);
+}
+
+enum err ca_root_import(struct ca_root_record *out, const struct ca_import *m, struct why *why)
+{
+	struct ca_root_record r = {0};
+	struct ca_provider *root = NULL;
+	enum err e = import_fill(&r, m, why);
+
+	if (!e)
+		e = ca_root_open(&root, &r, m->cluster_key, why);
+	if (!e)
+		e = try_it(root, m->entropy, m->wall_s, why);
+	ca_provider_free(root);
+	if (e) {
+		ca_root_record_deinit(&r);
+		why_add(why, "the CA can't be imported");
+		return e;
+	}
+	*out = r;
+	return ERR_OK;
+}
+
 enum err ca_root_create(struct ca_root_record *out, const char *dn_common_name,
 			const uint8_t cluster_key[CLUSTER_KEY_SIZE], const uint8_t entropy[64], int64_t wall_s,
 			struct why *why)
@@ -84,23 +162,10 @@ enum err ca_root_create(struct ca_root_record *out, const char *dn_common_name,
 	return ERR_OK;
 }
 
-/* Names longer than a certificate may carry: the host's first label; the whole name is among the DNS names. */
-static void common_name_fit(char out[COMMON_NAME_MAX + 1], const char *name)
-{
-	size_t n = strcspn(name, ".");
-
-	if (strlen(name) > COMMON_NAME_MAX && n <= COMMON_NAME_MAX) {
-		memcpy(out, name, n);
-		out[n] = '\0';
-	} else if (!str_copy(out, COMMON_NAME_MAX + 1, name)) {
-		out[0] = '\0'; /* refused where it is signed */
-	}
-}
-
 static enum err root_issue(struct ca_provider *base, struct ca_issued *out, const struct ca_request *r, struct why *why)
 {
 	struct root *p = container_of(base, struct root, base);
-	char common_name[COMMON_NAME_MAX + 1];
+	char common_name[CA_COMMON_NAME_MAX + 1];
 	struct ca_issued i = {0};
 	struct cert_params params = {
 		.ca_cert_pem = p->chain,
@@ -123,7 +188,7 @@ static enum err root_issue(struct ca_provider *base, struct ca_issued *out, cons
 	/* It would not be believed any longer than its CA. */
 	if (params.not_after_s > p->ca.not_after_s)
 		params.not_after_s = p->ca.not_after_s;
-	common_name_fit(common_name, r->common_name ? r->common_name : "");
+	ca_common_name(common_name, r->common_name ? r->common_name : "");
 	memcpy(params.serial, r->serial, sizeof(params.serial));
 
 	if (!r->csr_pem)
@@ -174,6 +239,7 @@ static const struct ca_provider_ops root_ops = {
 	.chain = root_chain,
 	.fingerprint = root_fingerprint,
 	.can_issue = root_can_issue,
+	.cannot = "this server has no CA key: give it the cluster key file of the others",
 	.free = root_free,
 };
 

@@ -20,6 +20,17 @@ void ca_root_record_deinit(struct ca_root_record *r);
 enum err ca_root_create(struct ca_root_record *out, const char *dn_common_name,
 			const uint8_t cluster_key[CLUSTER_KEY_SIZE], const uint8_t entropy[64], int64_t wall_s,
 			struct why *why) MUST_CHECK;
+/* The operator's own CA, a root or an intermediate. Texts are PEM and borrowed. */
+struct ca_import {
+	const char *certificate; /* the signing one first; what follows counts as `chain` */
+	const char *key;
+	const char *chain; /* NULL: nothing above it */
+	const uint8_t *cluster_key;
+	const uint8_t *entropy; /* 64 bytes */
+	int64_t wall_s;
+};
+/* Checks it, signs something with it and checks that too. ERR_NOT_FOUND: a certificate up to the root is missing. */
+enum err ca_root_import(struct ca_root_record *out, const struct ca_import *m, struct why *why) MUST_CHECK;
 /* cluster_key NULL: opens for verifying only, can_issue() is false. A key that doesn't fit: ERR_UNTRUSTED, with what to
  * do. */
 enum err ca_root_open(struct ca_provider **out, const struct ca_root_record *r, const uint8_t *cluster_key,

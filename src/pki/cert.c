@@ -136,6 +136,18 @@ static enum err read_purposes(struct cert_info *i, gnutls_x509_crt_t crt, struct
 	}
 }
 
+static enum err read_usage(struct cert_info *i, gnutls_x509_crt_t crt, struct why *why)
+{
+	unsigned usage = 0;
+	int ret = gnutls_x509_crt_get_key_usage(crt, &usage, NULL);
+
+	if (ret < 0 && ret != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+		return x509_fail(ret, ERR_MALFORMED, why, "key usage");
+	i->signs_certs = ret < 0 || (usage & GNUTLS_KEY_KEY_CERT_SIGN);
+	i->signs_data = ret < 0 || (usage & GNUTLS_KEY_DIGITAL_SIGNATURE);
+	return ERR_OK;
+}
+
 static bool has_doubled_extension(gnutls_x509_crt_t crt)
 {
 	static const char *const oids[] = {OID_SAN, OID_BASIC_CONSTRAINTS, OID_KEY_USAGE, OID_EKU};
@@ -165,7 +177,7 @@ static enum err read_extensions(struct cert_info *i, gnutls_x509_crt_t crt, stru
 	if (ret < 0 && ret != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
 		return x509_fail(ret, ERR_MALFORMED, why, "basic constraints");
 	i->is_ca = ret >= 0 && is_ca;
-	if ((e = read_purposes(i, crt, why)))
+	if ((e = read_usage(i, crt, why)) || (e = read_purposes(i, crt, why)))
 		return e;
 
 	ret = gnutls_x509_crt_get_extension_by_oid2(crt, OID_SAN, 0, &der, NULL);
@@ -193,8 +205,9 @@ static enum err info_from_crt(struct cert_info *out, gnutls_x509_crt_t crt, stru
 {
 	struct cert_info i = {0};
 	enum err e;
-	int algorithm = gnutls_x509_crt_get_pk_algorithm(crt, NULL);
+	int algorithm = gnutls_x509_crt_get_pk_algorithm(crt, &i.key_bits);
 
+	i.is_ec = algorithm == GNUTLS_PK_ECDSA;
 	i.is_rsa = algorithm == GNUTLS_PK_RSA || algorithm == GNUTLS_PK_RSA_PSS;
 	if ((e = read_serial(&i, crt, why)) || (e = read_fingerprints(&i, crt, why)) ||
 	    (e = read_common_name(&i, crt, why)) || (e = read_issuer(&i, crt, why)) || (e = read_dates(&i, crt, why)) ||

@@ -30,8 +30,10 @@ struct cert_info {
 	int64_t not_before_s; /* Unix time */
 	int64_t not_after_s;
 	bool is_ca;
-	bool is_rsa;
-	bool eku_client, eku_server; /* what its extended key usage says; both true when there is none */
+	bool is_rsa, is_ec;
+	unsigned key_bits;
+	bool signs_certs, signs_data; /* keyCertSign, digitalSignature; both true when it has no key usage */
+	bool eku_client, eku_server;  /* what its extended key usage says; both true when there is none */
 	bool has_eku;
 	enum cert_role role;
 	char id[GUID_MAX]; /* of the role: guid or server id */
@@ -99,6 +101,13 @@ enum err cert_new(char **pem, const struct cert_params *p, struct why *why) MUST
  * ERR_UNTRUSTED; the sentence says what is wrong. Of the CAs only those valid then count.
  */
 enum err cert_verify(const char *pem, const char *ca_pem, int64_t wall_s, struct why *why) MUST_CHECK;
+/* Every certificate of a PEM text (32 at most) as a text of its own, in order; whatever stands between them is gone. */
+enum err cert_split(struct str_list *out, const char *pem, struct why *why) MUST_CHECK;
+/*
+ * The first certificate and what leads from it to a self-signed root, in this order and without what doesn't belong to
+ * it; all of them valid at that time. ERR_NOT_FOUND: an issuer on the way is missing, the sentence names it.
+ */
+enum err cert_chain_complete(char **out, const char *pem, int64_t wall_s, struct why *why) MUST_CHECK;
 /* A CRL over serials (hex), signed by the CA. */
 enum err crl_new(char **pem, const char *ca_cert_pem, const char *ca_key_pem, const struct str_list *serials,
 		 int64_t this_s, int64_t next_s, struct why *why) MUST_CHECK;

@@ -155,3 +155,68 @@ enum err cert_verify(const char *pem, const char *ca_pem, int64_t wall_s, struct
 		why_add(why, "certificate is not trusted");
 	return e;
 }
+
+static enum err pem_of(char **out, gnutls_x509_crt_t crt, struct why *why)
+{
+	gnutls_datum_t text = {0};
+	int ret = gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &text);
+
+	return ret < 0 ? x509_fail(ret, ERR_INVALID, why, "write a certificate") : x509_take_text(out, &text);
+}
+
+enum err cert_split(struct str_list *out, const char *pem, struct why *why)
+{
+	CLEAN(chain_deinit) struct chain given = {.n = 0};
+	CLEAN(str_list_deinit) struct str_list texts = {0};
+	enum err e = chain_load(&given, pem, "certificates", why);
+
+	for (unsigned i = 0; !e && i < given.n; i++) {
+		CLEAN(mem_freep) char *text = NULL;
+
+		e = pem_of(&text, given.crts[i], why);
+		if (!e)
+			e = str_list_add(&texts, text);
+	}
+	if (!e)
+		str_list_move(out, &texts);
+	return e;
+}
+
+static enum err no_root(gnutls_x509_crt_t last, struct why *why)
+{
+	CLEAN(datum_freep) gnutls_datum_t dn = {0};
+	char issuer[256] = "?";
+
+	if (gnutls_x509_crt_get_issuer_dn3(last, &dn, 0) >= 0 && dn.data)
+		str_copy(issuer, sizeof(issuer), (const char *)dn.data);
+	str_make_printable(issuer);
+	why_set(why, "the chain does not reach a self-signed root: the certificate of %s is missing, or not valid now",
+		issuer);
+	return ERR_NOT_FOUND;
+}
+
+enum err cert_chain_complete(char **out, const char *pem, int64_t wall_s, struct why *why)
+{
+	CLEAN(chain_deinit) struct chain given = {.n = 0};
+	CLEAN(buf_deinit) struct buf all = {0};
+	gnutls_x509_crt_t path[CHAIN_MAX];
+	enum err e = chain_load(&given, pem, "certificates", why);
+	unsigned n;
+
+	if (e)
+		return e;
+	n = path_make(path, &given, &wall_s);
+	if (!gnutls_x509_crt_check_issuer(path[n - 1], path[n - 1]))
+		return no_root(path[n - 1], why);
+	for (unsigned i = 0; !e && i < n; i++) {
+		CLEAN(mem_freep) char *text = NULL;
+
+		e = pem_of(&text, path[i], why);
+		if (!e)
+			e = buf_put_str(&all, text);
+	}
+	if (e)
+		return e;
+	*out = buf_take_str(&all);
+	return *out ? ERR_OK : ERR_NOMEM;
+}
