@@ -325,10 +325,10 @@ static enum err judge(struct run *r, const struct command *c, int status, struct
 	return ERR_REFUSED;
 }
 
-enum err command_run(struct buf *out, const struct command *c, struct why *why)
+enum err command_run(struct buf *out, struct command *c, struct why *why)
 {
 	struct run r = {.pidfd = -1, .output = out};
-	int64_t until = now_ms() + c->limit_ms;
+	int64_t began = now_ms(), until = began + c->limit_ms;
 	enum err e = start(&r, c, why);
 	bool ended = false;
 	int status = 0;
@@ -353,5 +353,6 @@ enum err command_run(struct buf *out, const struct command *c, struct why *why)
 	close_fd(&r.pidfd);
 	close_fd(&r.out);
 	close_fd(&r.err);
+	c->took_ms = now_ms() - began;
 	return e;
 }

@@ -28,9 +28,10 @@ struct command {
 	const struct str_list *env;   /* NAME=VALUE; PATH is added, nothing is inherited */
 	const char *input;            /* its standard input, a file that can be opened again as /dev/stdin */
 	int64_t limit_ms;
+	int64_t took_ms; /* out */
 };
 /*
  * ERR_TIMEOUT; ERR_TOO_BIG: more than COMMAND_OUTPUT_MAX bytes; ERR_REFUSED: an exit code other than 0, the sentence
  * ends with the last line on its standard error; ERR_IO: it can't be started.
  */
-enum err command_run(struct buf *out, const struct command *c, struct why *why) MUST_CHECK;
+enum err command_run(struct buf *out, struct command *c, struct why *why) MUST_CHECK;

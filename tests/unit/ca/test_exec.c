@@ -215,6 +215,37 @@ static void the_example_issues(void **state)
 	}
 }
 
+/* Valid from the second on in which it is made, by a command that takes its time. */
+static void a_slow_command(void **state)
+{
+	CLEAN(folder_freep) char *dir = openssl_folder();
+	CLEAN(mem_freep) char *file = path_join(dir, "x"), *trusted = NULL;
+	CLEAN(ca_issued_deinit) struct ca_issued issued = {0};
+	struct ca_request r = {.csr_pem = csr,
+			       .common_name = "h",
+			       .role = CERT_ROLE_AGENT,
+			       .id = "guid-7",
+			       .validity_s = DAY_S,
+			       .wall_s = time(NULL),
+			       .serial = {1}};
+	struct ca_provider *p;
+	struct why why = WHY_NONE;
+
+	(void)state;
+	assert_true(make_cas(dir));
+	trusted = file_text(dir, "chain.crt");
+	put_file(
+		dir, "x",
+		"#!/bin/sh\nset -e\ncd ${0%/*}\ncat >csr\nsleep 2\n"
+		"printf 'keyUsage=digitalSignature\\nextendedKeyUsage=%s\\nsubjectAltName=%s\\n' $MUSTER_EKU $MUSTER_SAN >ext\n"
+		"openssl x509 -req -in csr -CA ca.crt -CAkey ca.key -set_serial 9 -days 1 -extfile ext\ncat ca.crt\n");
+	assert_int_equal(chmod(file, 0700), 0);
+	p = open_with(file, trusted);
+	if (ca_issue(p, &issued, &r, &why))
+		fail_msg("%s", why.text);
+	ca_provider_free(p);
+}
+
 static void bad_commands(void **state)
 {
 	static const struct {
@@ -311,9 +342,8 @@ static void opening(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers),
-		cmocka_unit_test(the_example_issues),
-		cmocka_unit_test(bad_commands),
+		cmocka_unit_test(answers),        cmocka_unit_test(the_example_issues),
+		cmocka_unit_test(a_slow_command), cmocka_unit_test(bad_commands),
 		cmocka_unit_test(opening),
 	};
 
