@@ -315,6 +315,17 @@ static const struct config_key *take_key(struct api_call *c, struct scope *scope
 	return k;
 }
 
+/* Who signs is not changed under agents that are connected, nor by who only has the API (D19). */
+static bool is_for_the_api(struct api_call *c, const struct config_key *k, const char *value)
+{
+	if (!str_equal(k->name, "ca.framework.provider.plugin") || str_equal(value, config_text(c->server, k->name, 0)))
+		return true;
+	api_fail(c, API_BAD_PARAM, CS_VALUE,
+		 "%s is not changed here: `muster-server ca use %s` does it, on a server's host, while no server runs",
+		 k->name, value);
+	return false;
+}
+
 static void update_configuration(struct api_call *c)
 {
 	struct scope scope;
@@ -333,8 +344,10 @@ static void update_configuration(struct api_call *c)
 	e = config_check(k, api_text(c, "value"), &normal, &why);
 	if (e)
 		api_fail_err(c, e, why_text(&why, e));
-	else
+	else if (is_for_the_api(c, k, normal))
 		change_begin(c, k, &scope, normal);
+	else
+		mem_free(normal);
 }
 
 static void reset_configuration(struct api_call *c)
@@ -342,7 +355,7 @@ static void reset_configuration(struct api_call *c)
 	struct scope scope;
 	const struct config_key *k = take_key(c, &scope);
 
-	if (k)
+	if (k && is_for_the_api(c, k, k->fallback))
 		change_begin(c, k, &scope, NULL);
 }
 

@@ -2,7 +2,7 @@
  * Authority: the cluster's CA, this server's own certificate, and who has been revoked.
  *
  *   1. the CA is read from the store; the first server of a cluster makes it, and when two are first at once the
- *      store decides whose it is;
+ *      store decides whose it is; an external CA is a command and a file of this server's;
  *   2. our own certificate is read from server.crt and server.key, and made anew when it is missing, near its end,
  *      not of this CA or not for our address;
  *   3. both become TLS credentials, an immutable object that every new link takes.
@@ -69,9 +69,22 @@ static void fail(struct start *t)
 
 /* ---- 3. credentials ---- */
 
+/* What we show: our certificate and its CAs, ordered. Of an external CA's, which may be many, only those above ours. */
+static char *own_chain(struct server *s)
+{
+	CLEAN(mem_freep) char *all = mem_printf("%s%s", s->own_cert, s->ca_chain);
+	char *path = NULL;
+
+	/* Where the root isn't known, the intermediate is what everybody trusts, and all there is to show. */
+	if (all && s->ca && s->ca->ops->is_slow &&
+	    cert_chain_complete(&path, all, world_wall_ms(s->world) / 1000, NULL) == ERR_OK)
+		return path;
+	return STEAL(all);
+}
+
 static enum err make_creds(struct server *s, struct why *why)
 {
-	CLEAN(mem_freep) char *chain = mem_printf("%s%s", s->own_cert, s->ca_chain);
+	CLEAN(mem_freep) char *chain = own_chain(s);
 	struct tls_material m = {.chain = chain, .key = s->own_key, .ca = s->ca_chain, .tickets = &s->tickets.keys};
 	struct tls_creds *creds = NULL;
 	enum err e;
@@ -239,8 +252,8 @@ static void own_cert_needed(struct start *t, const struct server_address *addres
 	if (!s->ca->ops->can_issue(s->ca)) {
 		t->result = ERR_REFUSED;
 		why_set(&t->why,
-			"this server has no certificate and no cluster key to make one: put the cluster's key file in place "
-			"(cluster.key), or use muster-server join");
+			"this server has no certificate that can be used, and can't make one: %s; or use muster-server join",
+			s->ca->ops->cannot);
 		fail(t);
 		return;
 	}
@@ -262,7 +275,7 @@ static void own_cert_needed(struct start *t, const struct server_address *addres
 	};
 	world_entropy(s->world, t->request.serial, sizeof(t->request.serial));
 	t->work = (struct work){.run = make_own_cert, .done = own_cert_made, .cost_us = 2000};
-	world_work(s->world, WORK_CRYPTO, &t->work);
+	world_work(s->world, authority_lane(s), &t->work);
 }
 
 static void own_cert(struct start *t)
@@ -295,18 +308,39 @@ static void own_cert(struct start *t)
 
 /* ---- 1. the CA ---- */
 
+static bool is_external(struct server *s)
+{
+	return str_equal(config_text(s, "ca.framework.provider.plugin", 0), "exec");
+}
+
+/* A command may take its time: the threads of the handshakes don't wait for it, and one runs at a time. */
+enum work_lane authority_lane(const struct server *s)
+{
+	return s->ca->ops->is_slow ? WORK_FILE : WORK_CRYPTO;
+}
+
+static enum err open_provider(struct start *t)
+{
+	struct server *s = t->server;
+	const struct ca_exec_params exec = {
+		.command = s->p.exec_command, .trusted_pem = s->p.exec_trusted, .limit_ms = s->p.exec_limit_ms};
+
+	return is_external(s) ? ca_exec_open(&s->ca, &exec, &t->why)
+			      : ca_root_open(&s->ca, &t->record, s->p.cluster_key, &t->why);
+}
+
 static void ca_known(struct start *t)
 {
 	struct server *s = t->server;
 
 	s->ca = ca_provider_free(s->ca);
-	t->result = ca_root_open(&s->ca, &t->record, s->p.cluster_key, &t->why);
+	t->result = open_provider(t);
 	if (t->result) {
 		fail(t);
 		return;
 	}
 	if (!s->ca->ops->can_issue(s->ca))
-		log_warn(s->log, "no cluster key here: this server cannot issue certificates");
+		log_warn(s->log, "this server cannot issue certificates", KV_S("reason", s->ca->ops->cannot));
 	mem_free(s->ca_chain);
 	s->ca_chain = mem_strdup(s->ca->ops->chain(s->ca));
 	t->result = s->ca_chain ? ERR_OK : ERR_NOMEM;
@@ -394,6 +428,11 @@ void authority_start(struct server *s, void (*done)(struct server *s, enum err r
 	s->starting = t;
 	t->server = s;
 	t->done = done;
+	/* An external CA is known from our own file: nothing in the store can make this server believe another one. */
+	if (is_external(s)) {
+		ca_known(t);
+		return;
+	}
 	t->entry.run = ca_store_run;
 	t->entry.done = ca_store_done;
 	ledger_add(s, &t->entry);

@@ -32,6 +32,7 @@
 #include "base/map.h"
 #include "base/props.h"
 #include "ca/policy.h"
+#include "ca/exec.h"
 #include "ca/root.h"
 #include "core/admission.h"
 #include "core/algorithm.h"
@@ -645,6 +646,7 @@ enum err authority_cert_row(const char *pem, struct cert_row *row) MUST_CHECK;
 /* The same once more with what has changed in memory: for those who connect from now on. */
 enum err authority_renew_creds(struct server *s, struct why *why) MUST_CHECK;
 bool authority_is_revoked(const struct server *s, const char *serial);
+enum work_lane authority_lane(const struct server *s); /* where ca_issue() may be called */
 void authority_deinit(struct server *s);
 
 /* ---- tickets.c ---- */

@@ -314,7 +314,7 @@ static void token_done(struct server *s, struct entry *entry, enum err result, c
 	};
 	world_entropy(s->world, j->request.serial, sizeof(j->request.serial));
 	j->work = (struct work){.run = issue_run, .done = issue_done, .cost_us = 600};
-	world_work(s->world, WORK_CRYPTO, &j->work);
+	world_work(s->world, authority_lane(s), &j->work);
 }
 
 /* ---- 1: the request ---- */
@@ -411,7 +411,7 @@ static enum err take_request(struct joining *j, struct session *x, const struct 
 	str_copy(j->id, sizeof(j->id), m->guid);
 	e = take_addresses(j, x, m);
 	if (!e && !j->server->ca->ops->can_issue(j->server->ca)) {
-		why_set(why, "this server has no cluster key and cannot issue certificates: ask another one");
+		why_set(why, "this server cannot issue certificates, ask another one: %s", j->server->ca->ops->cannot);
 		e = ERR_REFUSED;
 	}
 	return e;

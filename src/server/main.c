@@ -24,6 +24,7 @@
 #include "base/str.h"
 #include "ca/root.h"
 #include "net/world_uv.h"
+#include "server/ca_command.h"
 #include "server/enrol.h"
 #include "server/http.h"
 #include "server/server.h"
@@ -50,7 +51,8 @@ struct daemon {
 	struct server *server;
 	struct http *http;
 	char *socket_path;
-	int lock; /* of the folder */
+	char *exec_trusted; /* CA certificates, PEM; NULL: no such setting */
+	int lock;           /* of the folder */
 	int exit_code;
 	bool stopping;
 };
@@ -74,7 +76,8 @@ static bool has_cluster_settings(const struct props *p, const char *path)
 
 		for (size_t k = 0; prefixes[k]; k++)
 			is_cluster |= strncmp(key, prefixes[k], strlen(prefixes[k])) == 0;
-		if (!is_cluster)
+		/* What a server runs is not for the cluster to say (D18). */
+		if (!is_cluster || str_starts(key, "ca.plugin.exec."))
 			continue;
 		fprintf(stderr,
 			"muster-server: %s:%u: %s belongs to the cluster, not to one server: muster config set %s VALUE\n",
@@ -179,7 +182,7 @@ static enum err lock_folder(struct daemon *d, struct why *why)
 
 struct glance {
 	int64_t msid; /* of this folder; 0: it has none yet */
-	bool has_ca;
+	bool has_ca;  /* or something else that is sealed under a cluster key */
 	bool is_up;
 	int64_t last_update_ms;
 };
@@ -192,6 +195,9 @@ static enum err glance_run(struct store_tx *tx, void *arg, struct why *why)
 	size_t n = 0;
 	enum err e = store_secret_get(tx, "ca.certificate", &ca);
 
+	/* Under an external CA only the keys of tickets tell that there is a cluster key already. */
+	if (e == ERR_NOT_FOUND)
+		e = store_secret_get(tx, "tls.sealed_ticket_keys", &ca);
 	g->has_ca = e == ERR_OK;
 	mem_free(ca);
 	if (e && e != ERR_NOT_FOUND)
@@ -291,7 +297,7 @@ static enum err load_cluster_key(struct daemon *d, bool cluster_has_ca, struct w
 	if (e == ERR_NOT_FOUND && cluster_has_ca) {
 		/* A new key would open nothing. Without it we run, if we have a certificate, and can't issue (decision
 		 * 6). */
-		log_warn(&d->log, "the cluster has a certificate authority, and its key file is not here",
+		log_warn(&d->log, "the cluster has a cluster key already, and its file is not here",
 			 KV_S("file", path));
 		return ERR_OK;
 	}
@@ -428,6 +434,24 @@ static size_t links_possible(const struct daemon *d)
 	return files.rlim_cur - FILES_ELSEWHERE;
 }
 
+static enum err read_trusted(struct daemon *d, struct why *why)
+{
+	CLEAN(mem_freep) char *path = NULL;
+	CLEAN(buf_deinit) struct buf text = {0};
+	enum err e;
+
+	if (str_is_blank(d->settings.exec_ca_file))
+		return ERR_OK;
+	path = in_dir(d, d->settings.exec_ca_file);
+	e = path ? file_read(&fs_posix, path, SETTINGS_LIMIT, &text, why) : ERR_NOMEM;
+	if (e) {
+		why_add(why, "ca.plugin.exec.ca.file");
+		return e;
+	}
+	d->exec_trusted = buf_take_str(&text);
+	return d->exec_trusted ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err set_up(struct daemon *d, struct why *why)
 {
 	struct server_params p;
@@ -452,6 +476,8 @@ static enum err set_up(struct daemon *d, struct why *why)
 		e = check_no_twin(d, &g, why);
 	if (!e)
 		e = load_cluster_key(d, g.has_ca, why);
+	if (!e)
+		e = read_trusted(d, why);
 	if (e)
 		return e;
 	server_params_init(&p);
@@ -464,6 +490,9 @@ static enum err set_up(struct daemon *d, struct why *why)
 	p.port = (uint16_t)d->settings.port;
 	p.address = d->settings.address;
 	p.cluster_key = d->has_cluster_key ? d->cluster_key : NULL;
+	p.exec_command = d->settings.exec_command;
+	p.exec_trusted = d->exec_trusted;
+	p.exec_limit_ms = d->settings.exec_timeout * 1000;
 	p.max_links = links_possible(d);
 	p.max_anonymous_per_ip = (size_t)d->settings.max_anonymous_per_address;
 	p.max_anonymous = (size_t)d->settings.max_anonymous;
@@ -497,6 +526,7 @@ static void tear_down(struct daemon *d)
 	if (d->lock > 0)
 		close(d->lock);
 	mem_free(d->socket_path);
+	mem_free(d->exec_trusted);
 	settings_deinit(&server_settings_table, &d->settings);
 }
 
@@ -518,6 +548,8 @@ static void usage(FILE *out)
 {
 	fputs("usage: muster-server [--dir DIR] [-s KEY=VALUE]... [--check | --dump]\n"
 	      "       muster-server join TOKEN [--dir DIR] [-s KEY=VALUE]...\n"
+	      "       muster-server ca import --certificate FILE --key FILE [--chain FILE] [--force] [--dir DIR]\n"
+	      "       muster-server ca use root|exec [--force] [--dir DIR]\n"
 	      "\n"
 	      "Runs a management server: agents connect to it, are authenticated and evenly spread.\n"
 	      "\n"
@@ -526,6 +558,9 @@ static void usage(FILE *out)
 	      "      --check            reads the settings, says what is wrong with them, and stops\n"
 	      "      --dump             prints all settings in force as a valid server.properties, and stops\n"
 	      "      --settings         prints what each setting means, and stops\n"
+	      "      --certificate FILE, --key FILE, --chain FILE\n"
+	      "                         ca import: a CA of your own, its key, what leads from it to its root; PEM\n"
+	      "      --force            ca: also when agents have joined, which then have to join again\n"
 	      "  -V, --version\n"
 	      "  -h, --help\n"
 	      "\n"
@@ -601,20 +636,55 @@ static int join(struct daemon *d, const char *token)
 	return e ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* The CA of a cluster that doesn't run (server/ca_command.h). The folder is locked as by a server. */
+static int change_ca(struct daemon *d, struct ca_command *command)
+{
+	CLEAN(mem_freep) char *store_path = in_dir(d, d->settings.store);
+	struct glance g = {0};
+	struct why why = WHY_NONE;
+	enum err e;
+
+	log_init_stderr(&d->log, LOG_WARN, getenv("JOURNAL_STREAM") == NULL);
+	harden();
+	e = store_path ? lock_folder(d, &why) : ERR_NOMEM;
+	if (!e)
+		e = world_uv_new(&d->world, &why);
+	if (!e)
+		e = store_open(&d->store, store_path, &why);
+	if (!e)
+		e = glance(d, &g, &why);
+	if (!e)
+		e = load_cluster_key(d, g.has_ca, &why);
+	command->store = d->store;
+	command->world = d->world;
+	command->cluster_key = d->has_cluster_key ? d->cluster_key : NULL;
+	if (!e)
+		e = ca_command(command, &why);
+	if (e)
+		fprintf(stderr, "muster-server: ca: %s\n", why_text(&why, e));
+	tear_down(d);
+	return e ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
-	enum { OPT_CHECK = 256, OPT_DUMP, OPT_SETTINGS };
+	enum { OPT_CHECK = 256, OPT_DUMP, OPT_SETTINGS, OPT_CERTIFICATE, OPT_KEY, OPT_CHAIN, OPT_FORCE };
 	static const struct option options[] = {
 		{"dir", required_argument, NULL, 'd'},
 		{"set", required_argument, NULL, 's'},
 		{"check", no_argument, NULL, OPT_CHECK},
 		{"dump", no_argument, NULL, OPT_DUMP},
 		{"settings", optional_argument, NULL, OPT_SETTINGS},
+		{"certificate", required_argument, NULL, OPT_CERTIFICATE},
+		{"key", required_argument, NULL, OPT_KEY},
+		{"chain", required_argument, NULL, OPT_CHAIN},
+		{"force", no_argument, NULL, OPT_FORCE},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	struct daemon d = {.dir = "."};
+	struct ca_command ca = {0};
 	char *assignments[64] = {NULL};
 	size_t n = 0;
 	const char *token = NULL;
@@ -639,6 +709,18 @@ int main(int argc, char **argv)
 			mode = c;
 			for_manual = optarg && strcmp(optarg, "scdoc") == 0;
 			break;
+		case OPT_CERTIFICATE:
+			ca.certificate = optarg;
+			break;
+		case OPT_KEY:
+			ca.key = optarg;
+			break;
+		case OPT_CHAIN:
+			ca.chain = optarg;
+			break;
+		case OPT_FORCE:
+			ca.force = true;
+			break;
 		case 'V':
 			puts("muster-server " MUSTER_VERSION);
 			return EXIT_SUCCESS;
@@ -656,7 +738,11 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 		token = argv[optind++];
+	} else if (optind < argc && strcmp(argv[optind], "ca") == 0) {
+		optind += ca_command_words(&ca, argc - optind, argv + optind);
 	}
+	if (!ca_command_is_whole(&ca))
+		return EXIT_USAGE;
 	if (optind < argc) {
 		fprintf(stderr, "muster-server: \"%s\" is one word too many\n", argv[optind]);
 		return EXIT_USAGE;
@@ -669,6 +755,8 @@ int main(int argc, char **argv)
 	}
 	if (token)
 		return join(&d, token);
+	if (ca.verb)
+		return change_ca(&d, &ca);
 	if (mode == OPT_CHECK) {
 		puts("server.properties: fine");
 		code = EXIT_SUCCESS;

@@ -43,6 +43,8 @@ static enum err copy_params(struct server *s, const struct server_params *p)
 	s->p.dir = mem_strdup(p->dir);
 	s->p.listen_ip = mem_strdup(p->listen_ip ? p->listen_ip : "");
 	s->p.address = mem_strdup(p->address ? p->address : p->listen_ip);
+	s->p.exec_command = mem_strdup(p->exec_command);
+	s->p.exec_trusted = mem_strdup(p->exec_trusted);
 	s->p.version = mem_strdup(p->version ? p->version : MUSTER_VERSION);
 	if (!s->p.max_links)
 		s->p.max_links = MAX_LINKS;
@@ -50,6 +52,8 @@ static enum err copy_params(struct server *s, const struct server_params *p)
 		s->p.max_anonymous_per_ip = MAX_ANONYMOUS_PER_IP;
 	if (!s->p.max_anonymous)
 		s->p.max_anonymous = MAX_ANONYMOUS;
+	if ((p->exec_command && !s->p.exec_command) || (p->exec_trusted && !s->p.exec_trusted))
+		return ERR_NOMEM;
 	return s->p.name && s->p.dir && s->p.listen_ip && s->p.address && s->p.version ? ERR_OK : ERR_NOMEM;
 }
 
@@ -60,6 +64,8 @@ static void free_params(struct server *s)
 	mem_free((char *)(uintptr_t)s->p.listen_ip);
 	mem_free((char *)(uintptr_t)s->p.address);
 	mem_free((char *)(uintptr_t)s->p.version);
+	mem_free((char *)(uintptr_t)s->p.exec_command);
+	mem_free((char *)(uintptr_t)s->p.exec_trusted);
 	if (s->p.cluster_key)
 		mem_wipe((void *)(uintptr_t)s->p.cluster_key, CLUSTER_KEY_SIZE);
 	mem_free((void *)(uintptr_t)s->p.cluster_key);

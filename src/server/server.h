@@ -29,6 +29,9 @@ struct server_params {
 	uint16_t port;              /* 8250; 0: any, see server_port() */
 	const char *address;        /* advertised: what goes into lists when `host` is unset; NULL: listen_ip */
 	const uint8_t *cluster_key; /* 32 bytes; NULL: this server can't issue */
+	/* When ca.framework.provider.plugin is exec; NULL: not set (ca/exec.h). */
+	const char *exec_command, *exec_trusted; /* the command line; CA certificates, PEM */
+	int64_t exec_limit_ms;
 	const char *version;
 	size_t max_links;            /* total, 0: 18000 */
 	size_t max_anonymous_per_ip; /* without a startup, 0: 256 */

@@ -14,6 +14,8 @@ struct server_settings {
 	int64_t port;
 	char *store;
 	char *cluster_key;
+	char *exec_command, *exec_ca_file;
+	int64_t exec_timeout;
 	char *api_listen;
 	int64_t api_port;
 	char *socket;
