@@ -39,6 +39,11 @@ static const struct command token_commands[] = {
 	{ NULL },
 };
 
+static const struct command ca_commands[] = {
+	{ "show", cmd_ca_show, NULL, "who signs: provider, fingerprint, how long it is valid" },
+	{ NULL },
+};
+
 static const struct command account_commands[] = {
 	{ "create", cmd_account_create, NULL, "make an account with keys for the query API" },
 	{ "list",   cmd_account_list,   NULL, "the accounts" },
@@ -62,6 +67,7 @@ const struct command commands[] = {
 	{ "host",      NULL,          host_commands,    "one host: add, rm, reconnect, check, stats, rejoin, pin ..." },
 	{ "server",    NULL,          server_commands,  "one management server: set, token, rm" },
 	{ "token",     NULL,          token_commands,   "join tokens: create, list, revoke" },
+	{ "ca",        NULL,          ca_commands,      "certificate authority of the cluster: show" },
 	{ "account",   NULL,          account_commands, "accounts of the query API: create, list, rm" },
 	{ "events",    cmd_events,    NULL,             "what happened, newest last" },
 	{ "api",       cmd_api,       NULL,             "send any command to the query API" },

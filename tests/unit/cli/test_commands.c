@@ -100,6 +100,13 @@ static const struct fake_answer answers[] = {
 	{"queryAsyncJobResult", "j-failed", 0,
 	 "{\"queryasyncjobresultresponse\":{\"jobstatus\":2,\"jobresultcode\":534,\"jobresult\":{\"errorcode\":534,\"errortext\":\"Host is not "
 	 "connected\"}}}"},
+	{"listCaCertificate", NULL, 0,
+	 "{\"listcacertificateresponse\":{\"cacertificates\":{\"certificate\":\"PEM\\n\",\"musterprovider\":\"exec\","
+	 "\"musterdescription\":\"A command\",\"mustersubject\":\"company root\",\"musterissuer\":\"CN=company root\","
+	 "\"musterfingerprint\":\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"musterkey\":\"RSA\","
+	 "\"musterkeybits\":2048,\"musternotbefore\":\"2026-01-01T00:00:00+0000\","
+	 "\"musternotafter\":\"2026-02-01T00:00:00+0000\",\"musterdaysleft\":16,\"mustercanissue\":false,"
+	 "\"mustercannot\":\"there is no command\",\"musteransweredby\":\"M1\"}}}"},
 	{"explainHost", "id=alone\n", 0,
 	 "{\"explainhostresponse\":{\"explainhost\":{\"name\":\"K1\",\"musterhostid\":4,\"state\":\"Up\",\"musteroutdated\":true,\"onpreferred\":"
 	 "true,\"why\":\"K1 is on M1, the first of its list: it is where it should be.\",\"listreason\":\"static: every host has the order of the "
@@ -349,6 +356,8 @@ static void commands_print_the_golden_text(void **state)
 		{"host stats H2 --json", NULL, 1, "Host is not connected (error code 534)\n"},
 		{"host rejoin H2", "token_create", 0, "for that host only"},
 		{"host allow-weaker H2", "host_allow_weaker", 0, NULL},
+		{"ca show", "ca_show", 0, NULL},
+		{"ca show --pem", "ca_show_pem", 0, NULL},
 		{"explain H2", "explain", 0, NULL},
 		{"explain alone", "explain_unasked", 0, NULL},
 		{"explain H2 --json", "explain_json", 0, NULL},

@@ -1,0 +1,69 @@
+/*
+ * muster ca show: who signs for the cluster.
+ */
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/api.h"
+#include "cli/args.h"
+#include "cli/format.h"
+#include "cli/table.h"
+
+#define DAYS_CAREFUL 90
+#define DAYS_BAD 30
+
+static void print_life(const struct cli *c, const json_t *ca)
+{
+	int64_t days = json_number(ca, "musterdaysleft", 0);
+	enum tint tint = days < DAYS_BAD ? TINT_BAD : days < DAYS_CAREFUL ? TINT_CAREFUL : TINT_GOOD;
+	char from[FORMAT_MAX], to[FORMAT_MAX], count[FORMAT_MAX];
+
+	printf("Valid        %s to %s, %s%s%s\n", format_date(from, json_text(ca, "musternotbefore", "")),
+	       format_date(to, json_text(ca, "musternotafter", "")), tint_on(c, tint),
+	       days < 0 ? "expired" : format_count(count, days, "day"), tint_off(c));
+}
+
+static void print_ca(const struct cli *c, const json_t *ca)
+{
+	printf("Provider     %s: %s\n", json_text(ca, "musterprovider", "?"), json_text(ca, "musterdescription", ""));
+	printf("Subject      %s\n", json_text(ca, "mustersubject", ""));
+	printf("Issuer       %s\n", json_text(ca, "musterissuer", ""));
+	printf("SHA-256      %s\n", json_text(ca, "musterfingerprint", ""));
+	printf("Key          %s, %" JSON_INTEGER_FORMAT " bits\n", json_text(ca, "musterkey", ""),
+	       (json_int_t)json_number(ca, "musterkeybits", 0));
+	print_life(c, ca);
+	if (json_flag(ca, "mustercanissue", true))
+		printf("%s can issue certificates.\n", json_text(ca, "musteransweredby", "This server"));
+	else
+		printf("%sCertificates can't be issued by %s%s: %s.\n", tint_on(c, TINT_CAREFUL),
+		       json_text(ca, "musteransweredby", "this server"), tint_off(c),
+		       json_text(ca, "mustercannot", ""));
+}
+
+int cmd_ca_show(struct cli *c, int argc, char **argv)
+{
+	bool pem = false;
+	const struct arg_option options[] = {
+		{.name = "--pem", .flag = &pem, .help = "only the CA certificates, for other programs"},
+	};
+	struct args a = {
+		.about = "Shows the certificate authority of the cluster and whether the server asked can issue.",
+		.options = options,
+		.n_options = ARRAY_SIZE(options),
+	};
+	json_t *answer, *ca;
+
+	if (!args_parse(c, &a, argc, argv))
+		return a.exit_code;
+	answer = cli_ask(c, "listCaCertificate", NULL);
+	if (!answer)
+		return CLI_FAILED;
+	ca = json_object_get(answer, "cacertificates");
+	if (c->json)
+		cli_print_json(ca, false);
+	else if (pem)
+		fputs(json_text(ca, "certificate", ""), stdout);
+	else
+		print_ca(c, ca);
+	json_decref(answer);
+	return cli_flush(c);
+}
