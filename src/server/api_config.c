@@ -315,7 +315,7 @@ static const struct config_key *take_key(struct api_call *c, struct scope *scope
 	return k;
 }
 
-/* Who signs is not changed under agents that are connected, nor by who only has the API (D19). */
+/* Who signs is not changed under agents that are connected, nor by who only has the API (D23). */
 static bool is_for_the_api(struct api_call *c, const struct config_key *k, const char *value)
 {
 	if (!str_equal(k->name, "ca.framework.provider.plugin") || str_equal(value, config_text(c->server, k->name, 0)))

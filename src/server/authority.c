@@ -428,7 +428,7 @@ void authority_start(struct server *s, void (*done)(struct server *s, enum err r
 	s->starting = t;
 	t->server = s;
 	t->done = done;
-	/* An external CA is known from our own file: nothing in the store can make this server believe another one. */
+	/* An external CA is known from our own file, not from the store. */
 	if (is_external(s)) {
 		ca_known(t);
 		return;

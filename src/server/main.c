@@ -76,7 +76,7 @@ static bool has_cluster_settings(const struct props *p, const char *path)
 
 		for (size_t k = 0; prefixes[k]; k++)
 			is_cluster |= strncmp(key, prefixes[k], strlen(prefixes[k])) == 0;
-		/* What a server runs is not for the cluster to say (D18). */
+		/* What a server runs is not for the cluster to say (D22). */
 		if (!is_cluster || str_starts(key, "ca.plugin.exec."))
 			continue;
 		fprintf(stderr,
