@@ -69,6 +69,19 @@ static enum err read_fingerprints(struct cert_info *i, gnutls_x509_crt_t crt, st
 	return ERR_OK;
 }
 
+/* Which key signed is for telling CAs apart, not for believing: what can't be read is not known. */
+static void read_key_ids(struct cert_info *i, gnutls_x509_crt_t crt)
+{
+	uint8_t id[32];
+	size_t n = sizeof(id);
+
+	if (gnutls_x509_crt_get_subject_key_id(crt, id, &n, NULL) >= 0)
+		hex_encode(i->subject_key_id, id, n);
+	n = sizeof(id);
+	if (gnutls_x509_crt_get_authority_key_id(crt, id, &n, NULL) >= 0)
+		hex_encode(i->authority_key_id, id, n);
+}
+
 static enum err read_common_name(struct cert_info *i, gnutls_x509_crt_t crt, struct why *why)
 {
 	uint8_t der[512];
@@ -216,6 +229,7 @@ static enum err info_from_crt(struct cert_info *out, gnutls_x509_crt_t crt, stru
 		why_add(why, "certificate");
 		return e;
 	}
+	read_key_ids(&i, crt);
 	*out = i;
 	return ERR_OK;
 }

@@ -25,6 +25,9 @@ struct cert_info {
 	char serial[SERIAL_TEXT];           /* lower-case hex without leading zeros, as the API shows it */
 	char fingerprint[FINGERPRINT_TEXT]; /* of the whole certificate */
 	char key_id[FINGERPRINT_TEXT];      /* of the public key (SPKI) */
+	/* The extensions, in hex: a CA's own, and which CA key signed. "": not there, or longer than 32 bytes. */
+	char subject_key_id[FINGERPRINT_TEXT];
+	char authority_key_id[FINGERPRINT_TEXT];
 	char common_name[128];
 	char issuer[256];
 	int64_t not_before_s; /* Unix time */

@@ -452,9 +452,10 @@ enum err authority_cert_row(const char *pem, struct cert_row *row)
 								   : "other");
 		row->subject_id = mem_strdup(c.id);
 		row->pem = mem_strdup(pem);
+		row->issuer = mem_strdup(c.authority_key_id);
 		row->not_before_s = c.not_before_s;
 		row->not_after_s = c.not_after_s;
-		if (!row->serial || !row->common_name || !row->role || !row->subject_id || !row->pem)
+		if (!row->serial || !row->common_name || !row->role || !row->subject_id || !row->pem || !row->issuer)
 			e = ERR_NOMEM;
 	}
 	cert_info_deinit(&c);

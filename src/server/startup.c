@@ -279,6 +279,11 @@ static enum err describe(struct claim *c, struct session *x, const struct batch 
 		e = set(&row->bound_key, peer->cert.role == CERT_ROLE_AGENT ? "uri" : "san");
 		if (!e)
 			e = set(&row->cert_serial, peer->cert.serial);
+		if (!e && peer->cert.authority_key_id[0])
+			e = set(&row->cert_issuer, peer->cert.authority_key_id);
+		if (!e && peer->cert.role != CERT_ROLE_AGENT)
+			e = set(&row->bound_to, peer->cert.key_id);
+		row->cert_not_before_s = peer->cert.not_before_s;
 		row->cert_not_after_s = peer->cert.not_after_s;
 	}
 	if (!e && (set(&c->zone, str_is_blank(m->dataCenter) ? "default" : m->dataCenter) ||

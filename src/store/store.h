@@ -151,6 +151,10 @@ struct host_row {
 	bool allow_weaker;   /* an operator allowed a weaker identity, once */
 	char *cert_serial;   /* of the certificate on the current link */
 	int64_t cert_not_after_s;
+	int64_t cert_not_before_s; /* 0: not known */
+	char *cert_issuer;         /* whose key signed it: cert_info.authority_key_id; NULL: not known */
+	char *ca_known;            /* SHA-256 (hex) of the CA certificates that its agent confirmed; NULL: not known */
+	char *bound_to;            /* bound by "san": the key (cert_info.key_id) that it showed; NULL: not known */
 	int64_t created_ms, disconnected_ms, last_ping_ms, removed_ms; /* 0: never */
 };
 void host_row_deinit(struct host_row *r);
@@ -166,9 +170,12 @@ enum err store_host_list(struct store_tx *tx, enum err (*each)(void *user, const
  * taken.
  */
 enum err store_host_create(struct store_tx *tx, struct host_row *row) MUST_CHECK;
-/* Writes the descriptive fields of a startup (name .. cluster, arch, details, is_muster, secured, bound_key, cert_*).
+/* Writes the descriptive fields of a startup (name .. cluster, arch, details, is_muster, secured, bound_key, bound_to,
+ * cert_*).
  */
 enum err store_host_describe(struct store_tx *tx, const struct host_row *row) MUST_CHECK;
+/* Its agent has confirmed that it trusts these CA certificates (SHA-256 of their text, hex). */
+enum err store_host_ca_known(struct store_tx *tx, int64_t host_id, const char *hash) MUST_CHECK;
 
 struct host_claim {
 	int64_t host_id;
@@ -325,12 +332,16 @@ struct cert_row {
 	int64_t not_before_s, not_after_s;
 	int64_t revoked_ms; /* 0: not */
 	char *pem;
+	char *issuer; /* cert_info.authority_key_id; NULL: from before that was kept */
 };
 void cert_row_deinit(struct cert_row *r);
 enum err store_cert_add(struct store_tx *tx, const struct cert_row *row) MUST_CHECK;
 enum err store_cert_list(struct store_tx *tx, struct cert_row **rows, size_t *n) MUST_CHECK;
 /* Also for serials that were never issued here. */
 enum err store_cert_revoke(struct store_tx *tx, const char *serial, const char *common_name) MUST_CHECK;
+/* The same, with who wants it and why (both may be NULL). */
+enum err store_cert_revoke_by(struct store_tx *tx, const char *serial, const char *common_name, const char *by,
+			      const char *reason) MUST_CHECK;
 enum err store_revoked_list(struct store_tx *tx, struct str_list *serials) MUST_CHECK;
 /* Revokes what was issued for this role and id. */
 enum err store_cert_revoke_subject(struct store_tx *tx, const char *role, const char *subject_id, size_t *n) MUST_CHECK;
@@ -345,6 +356,7 @@ struct token_row {
 	bool revoked;
 	char *bound_name, *bound_guid; /* NULL: any */
 	int64_t host_id;               /* reserved host (addHost), 0: none */
+	char *bound_zone;              /* name of a zone; NULL: any */
 };
 void token_row_deinit(struct token_row *r);
 enum err store_token_add(struct store_tx *tx, const struct token_row *row) MUST_CHECK;

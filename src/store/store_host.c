@@ -18,6 +18,7 @@
 	F(NUMBER, boot_number)                                                                            \
 	F(TEXT, ms_list) F(NUMBER, ms_interval) F(BOOL, is_muster) F(BOOL, secured)                       \
 	F(TEXT, bound_key) F(BOOL, allow_weaker) F(TEXT, cert_serial) F(NUMBER, cert_not_after_s)         \
+	F(NUMBER, cert_not_before_s) F(TEXT, cert_issuer) F(TEXT, ca_known) F(TEXT, bound_to)             \
 	F(NUMBER, created_ms) F(NUMBER, disconnected_ms) F(NUMBER, removed_ms)
 #define ALL_FIELDS(A, F) \
 	HOST_FIELDS(A, F) F(TEXT, details) F(NUMBER, last_ping_ms) F(NUMBER, placed_first)                \
@@ -202,7 +203,7 @@ static enum err change_zone(struct store_tx *tx, const struct host_row *row, int
 
 #define DESCRIBED                                                                                                      \
 	"name, type, resource_name, hypervisor, version, arch, private_ip, capabilities, pod_id, cluster_id,"          \
-	" is_muster, secured, bound_key, cert_serial, cert_not_after_s"
+	" is_muster, secured, bound_key, cert_serial, cert_not_after_s, cert_not_before_s, cert_issuer, bound_to"
 
 /* The usual startup says what the last one said: then nothing is written. */
 enum err store_host_describe(struct store_tx *tx, const struct host_row *row)
@@ -221,13 +222,14 @@ enum err store_host_describe(struct store_tx *tx, const struct host_row *row)
 	if (!e) {
 		e = sql_run(tx,
 			    "UPDATE host SET (" DESCRIBED ") ="
-			    " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
-			    " WHERE id = ?16 AND (" DESCRIBED ") IS NOT"
-			    " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+			    " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+			    " WHERE id = ?19 AND (" DESCRIBED ") IS NOT"
+			    " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
 			    SQL_T(row->name), SQL_T(row->type), SQL_T(row->resource_name), SQL_T(row->hypervisor),
 			    SQL_T(row->version), SQL_T(row->arch), SQL_T(row->private_ip), SQL_T(row->capabilities),
 			    SQL_N(row->pod_id), SQL_N(row->cluster_id), SQL_N(row->is_muster), SQL_N(row->secured),
 			    SQL_T(row->bound_key), SQL_T(row->cert_serial), SQL_N(row->cert_not_after_s),
+			    SQL_N(row->cert_not_before_s), SQL_T(row->cert_issuer), SQL_T(row->bound_to),
 			    SQL_N(row->id));
 		n_changes += e ? 0 : sql_changes(tx);
 	}
@@ -236,6 +238,18 @@ enum err store_host_describe(struct store_tx *tx, const struct host_row *row)
 		n_changes += e ? 0 : sql_changes(tx);
 	}
 	return e || !n_changes ? e : change_add(tx, CHANGE_HOST, row->id);
+}
+
+enum err store_host_ca_known(struct store_tx *tx, int64_t host_id, const char *hash)
+{
+	int64_t zone_id;
+	uint64_t slot;
+	enum err e = where_is(tx, host_id, &zone_id, &slot);
+
+	if (!e)
+		e = sql_run(tx, "UPDATE host SET ca_known = ?1 WHERE id = ?2 AND ca_known IS NOT ?1", SQL_T(hash),
+			    SQL_N(host_id));
+	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_HOST, host_id);
 }
 
 enum err store_host_list_confirmed(struct store_tx *tx, int64_t host_id, const char *ms_list, int64_t interval)

@@ -7,11 +7,12 @@
 /* clang-format off */
 #define CERT_FIELDS(A, F)                                                                       \
 	A(TEXT, serial) F(TEXT, common_name) F(TEXT, role) F(TEXT, subject_id)                  \
-	F(NUMBER, not_before_s) F(NUMBER, not_after_s) F(NUMBER, revoked_ms) F(TEXT, pem)
+	F(NUMBER, not_before_s) F(NUMBER, not_after_s) F(NUMBER, revoked_ms) F(TEXT, pem)     \
+	F(TEXT, issuer)
 #define TOKEN_FIELDS(A, F)                                                                      \
 	A(TEXT, id) F(TEXT, hash) F(TEXT, role) F(NUMBER, created_ms) F(NUMBER, expires_ms)     \
 	F(NUMBER, uses_left) F(NUMBER, uses) F(BOOL, revoked) F(TEXT, bound_name)               \
-	F(TEXT, bound_guid) F(NUMBER, host_id)
+	F(TEXT, bound_guid) F(NUMBER, host_id) F(TEXT, bound_zone)
 /* clang-format on */
 #define FIELD(kind, member) SQL_FIELD(cert_row, kind, member),
 static const struct sql_field cert_fields[] = {CERT_FIELDS(FIELD, FIELD)};
@@ -77,18 +78,26 @@ enum err store_cert_list(struct store_tx *tx, struct cert_row **rows, size_t *n)
 }
 
 /* A serial that is revoked already keeps its time. */
-enum err store_cert_revoke(struct store_tx *tx, const char *serial, const char *common_name)
+enum err store_cert_revoke_by(struct store_tx *tx, const char *serial, const char *common_name, const char *by,
+			      const char *reason)
 {
 	int64_t at = tx->wall_ms ? tx->wall_ms : 1;
 	enum err e =
-		sql_run(tx, "INSERT INTO crl (serial, common_name, revoked_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-			SQL_T(serial), SQL_T(common_name), SQL_N(at));
+		sql_run(tx,
+			"INSERT INTO crl (serial, common_name, revoked_ms, revoked_by, reason) VALUES (?, ?, ?, ?, ?)"
+			" ON CONFLICT DO NOTHING",
+			SQL_T(serial), SQL_T(common_name), SQL_N(at), SQL_T(by), SQL_T(reason));
 
 	if (e || sql_changes(tx) == 0)
 		return e;
 	e = sql_run(tx, "UPDATE certificate SET revoked_ms = ? WHERE serial = ? AND revoked_ms = 0", SQL_N(at),
 		    SQL_T(serial));
 	return e ? e : change_add(tx, CHANGE_CA, 0);
+}
+
+enum err store_cert_revoke(struct store_tx *tx, const char *serial, const char *common_name)
+{
+	return store_cert_revoke_by(tx, serial, common_name, NULL, NULL);
 }
 
 enum err store_revoked_list(struct store_tx *tx, struct str_list *serials)

@@ -210,9 +210,11 @@ static void what_is_issued_is_what_was_said(void **state)
 	CLEAN(folder_freep) char *dir = openssl_folder();
 	CLEAN(test_ca_deinit) struct test_ca ca = {0};
 	CLEAN(text_freep) char *key = NULL;
+	CLEAN(cert_info_deinit) struct cert_info signer = {0};
 
 	(void)state;
 	test_ca_make(&ca, "ca", WALL_S - DAY_S, WALL_S + 100 * DAY_S);
+	assert_int_equal(cert_info_parse(&signer, ca.cert, NULL), ERR_OK);
 	assert_int_equal(key_new(&key, KEY_EC_P256, NULL), ERR_OK);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		CLEAN(str_list_deinit) struct str_list ips = LIST_OF("10.0.0.9"), names = LIST_OF("host-1");
@@ -242,6 +244,9 @@ static void what_is_issued_is_what_was_said(void **state)
 		check_row(&rows[i], info.not_before_s == p.not_before_s && info.not_after_s == p.not_after_s);
 		check_row(&rows[i], str_list_equal(&info.ips, &ips) && str_list_equal(&info.dns, &names));
 		check_row(&rows[i], str_equal(info.issuer, "CN=ca") && !info.is_ca && !info.is_rsa);
+		check_row(&rows[i], signer.subject_key_id[0] &&
+					    str_equal(info.authority_key_id, signer.subject_key_id) &&
+					    !str_equal(info.subject_key_id, signer.subject_key_id));
 		check_row(&rows[i], key_matches_cert(key, pem, NULL) == ERR_OK);
 		cert_info_deinit(&info);
 

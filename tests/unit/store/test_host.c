@@ -53,6 +53,10 @@ TX_TEST(a_host_is_stored_with_all_its_fields)
 		.allow_weaker = true,
 		.cert_serial = (char[]){"ab12"},
 		.cert_not_after_s = 8,
+		.cert_not_before_s = 4,
+		.cert_issuer = (char[]){"cd34"},
+		.ca_known = (char[]){"ef56"},
+		.bound_to = (char[]){"0a1b"},
 		.disconnected_ms = 9,
 		.last_ping_ms = 10,
 		.epoch = 99,      /* filled in by the store */
@@ -94,6 +98,10 @@ TX_TEST(a_host_is_stored_with_all_its_fields)
 	assert_true(copy.secured);
 	assert_true(copy.allow_weaker);
 	assert_int_equal(copy.cert_not_after_s, 8);
+	assert_int_equal(copy.cert_not_before_s, 4);
+	assert_string_equal(copy.cert_issuer, "cd34");
+	assert_string_equal(copy.ca_known, "ef56");
+	assert_string_equal(copy.bound_to, "0a1b");
 	assert_int_equal(copy.disconnected_ms, 9);
 	assert_int_equal(copy.last_ping_ms, 10);
 	host_row_deinit(&copy);
@@ -217,6 +225,10 @@ TX_TEST(a_description_is_written_when_it_changed)
 	row.bound_key = (char[]){"san"};
 	row.is_muster = true;
 	row.cert_not_after_s = 5;
+	row.cert_not_before_s = 3;
+	row.cert_issuer = (char[]){"77"};
+	row.bound_to = (char[]){"key"};
+	row.ca_known = (char[]){"not by a description"};
 	store_tx_by(tx, MS_B, WALL);
 	host_made(tx, "b"); /* so that the change isn't the same as the last */
 	seq = changes_so_far(tx);
@@ -229,6 +241,18 @@ TX_TEST(a_description_is_written_when_it_changed)
 	assert_string_equal(got.bound_key, "san");
 	assert_true(got.is_muster);
 	assert_int_equal(got.cert_not_after_s, 5);
+	assert_int_equal(got.cert_not_before_s, 3);
+	assert_string_equal(got.cert_issuer, "77");
+	assert_string_equal(got.bound_to, "key");
+	assert_null(got.ca_known);
+	ok(store_host_ca_known(tx, row.id, "aa"));
+	seq = changes_so_far(tx);
+	ok(store_host_ca_known(tx, row.id, "aa")); /* said already */
+	assert_int_equal(changes_so_far(tx), seq);
+	host_row_deinit(&got);
+	got = host(tx, row.id);
+	assert_string_equal(got.ca_known, "aa");
+	err_is(store_host_ca_known(tx, 4711, "aa"), ERR_NOT_FOUND);
 	assert_int_equal(got.owner, 0);
 	assert_null(got.ms_list);
 	host_row_deinit(&got);

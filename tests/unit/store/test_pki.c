@@ -46,6 +46,7 @@ static void cert_added(struct store_tx *tx, const char *serial, const char *role
 		.not_before_s = 1,
 		.not_after_s = 2,
 		.pem = TEXT("pem"),
+		.issuer = TEXT("aki"),
 	};
 
 	ok(store_cert_add(tx, &row));
@@ -64,6 +65,7 @@ static void certs_are(struct store_tx *tx, const char *expected)
 			 rows[i].revoked_ms ? "!" : "");
 		assert_true(!rows[i].revoked_ms || rows[i].revoked_ms == WALL);
 		assert_string_equal(rows[i].pem, "pem");
+		assert_string_equal(rows[i].issuer, "aki");
 		assert_int_equal(rows[i].not_after_s, 2);
 		cert_row_deinit(&rows[i]);
 	}
@@ -153,6 +155,7 @@ static struct token_row token_like(const char *id)
 		.uses_left = 2,
 		.bound_guid = TEXT("guid"),
 		.host_id = 7,
+		.bound_zone = TEXT("zone-1"),
 	};
 }
 
@@ -171,6 +174,7 @@ TX_TEST(a_token_is_used_up)
 	assert_int_equal(got.uses, 2);
 	assert_string_equal(got.hash, "hash");
 	assert_string_equal(got.bound_guid, "guid");
+	assert_string_equal(got.bound_zone, "zone-1");
 	assert_null(got.bound_name);
 	assert_int_equal(got.host_id, 7);
 	assert_false(got.revoked);
