@@ -1,10 +1,9 @@
 /*
- * Authority: the cluster's CA, this server's own certificate, and who has been revoked.
+ * Authority: the cluster's CA, and who has been revoked.
  *
  *   1. the CA is read from the store; the first server of a cluster makes it, and when two are first at once the
  *      store decides whose it is; an external CA is a command and a file of this server's;
- *   2. our own certificate is read from server.crt and server.key, and made anew when it is missing, near its end,
- *      not of this CA or not for our address;
+ *   2. our own certificate is found or made (own_cert.c);
  *   3. both become TLS credentials, an immutable object that every new link takes.
  *
  * Keys are made and signatures done on WORK_CRYPTO.
@@ -14,12 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FILE_CERT "server.crt"
-#define FILE_KEY "server.key"
-#define FILE_CA "server.ca.crt"
-#define FILE_LIMIT (256 * 1024)
-#define RENEW_BEFORE_S (30LL * 24 * 3600)
-#define SERVER_VALIDITY_S (3650LL * 24 * 3600)
 #define SECRET_CERT "ca.certificate"
 #define SECRET_KEY "ca.sealed_key"
 
@@ -33,11 +26,6 @@ struct start {
 	char dn[256];
 	enum err result;
 	struct why why;
-	/* the own certificate */
-	struct ca_issued issued;
-	char *key;
-	struct ca_request request; /* borrows the lists below */
-	struct str_list ips, dns;
 	void (*done)(struct server *s, enum err result, const char *sentence);
 };
 
@@ -46,10 +34,6 @@ static void start_free(struct start *t)
 	t->server->starting = NULL;
 	ca_root_record_deinit(&t->record);
 	ca_root_record_deinit(&t->made);
-	ca_issued_deinit(&t->issued);
-	key_free(t->key);
-	str_list_deinit(&t->ips);
-	str_list_deinit(&t->dns);
 	mem_wipe(t->entropy, sizeof(t->entropy));
 	mem_free(t);
 }
@@ -104,208 +88,6 @@ enum err authority_renew_creds(struct server *s, struct why *why)
 	return s->own_cert && s->own_key && s->ca_chain ? make_creds(s, why) : ERR_OK;
 }
 
-/* ---- 2. our own certificate ---- */
-
-static enum err read_file(struct server *s, const char *name, char **out, struct why *why)
-{
-	CLEAN(mem_freep) char *path = path_join(s->p.dir, name);
-	struct buf b = {0};
-	enum err e = path ? file_read(s->world->fs, path, FILE_LIMIT, &b, why) : ERR_NOMEM;
-
-	if (!e) {
-		*out = buf_take_str(&b);
-		e = *out ? ERR_OK : ERR_NOMEM;
-	}
-	buf_deinit(&b);
-	return e;
-}
-
-static enum err write_file(struct server *s, const char *name, unsigned mode, const char *text, struct why *why)
-{
-	CLEAN(mem_freep) char *path = path_join(s->p.dir, name);
-
-	return path ? file_replace(s->world->fs, path, mode, text, strlen(text), why) : ERR_NOMEM;
-}
-
-static bool covers(const struct cert_info *c, const char *host)
-{
-	return str_list_has(&c->ips, host) || str_list_has(&c->dns, host);
-}
-
-/* Is what lies in the folder usable? A sentence says why not. */
-static bool own_cert_is_good(struct server *s, const struct server_address *address, struct why *why)
-{
-	int64_t now_s = world_wall_ms(s->world) / 1000;
-	struct cert_info c = {0};
-	bool good = false;
-
-	if (cert_info_parse(&c, s->own_cert, why) || cert_verify(s->own_cert, s->ca_chain, now_s, why) ||
-	    key_matches_cert(s->own_key, s->own_cert, why)) {
-		cert_info_deinit(&c);
-		return false;
-	}
-	if (c.role != CERT_ROLE_SERVER || !str_equal(c.id, s->uuid))
-		why_set(why, "it is for another server (%s)", c.id);
-	else if (c.not_after_s - now_s < RENEW_BEFORE_S)
-		why_set(why, "it expires soon");
-	else if (!covers(&c, address->host))
-		why_set(why, "it is not for the address %s", address->host);
-	else if (map_get(&s->revoked, c.serial))
-		why_set(why, "it is revoked");
-	else
-		good = true;
-	cert_info_deinit(&c);
-	return good;
-}
-
-struct issued_entry {
-	struct entry entry;
-	struct cert_row row;
-};
-
-static enum err issued_run(struct store_tx *tx, struct entry *entry, struct why *why)
-{
-	return store_cert_add(tx, &container_of(entry, struct issued_entry, entry)->row);
-}
-
-static void issued_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
-{
-	struct issued_entry *i = container_of(entry, struct issued_entry, entry);
-
-	if (result && result != ERR_STOPPED)
-		log_warn(s->log, "an issued certificate could not be recorded", KV_S("error", sentence));
-	cert_row_deinit(&i->row);
-	mem_free(i);
-}
-
-static void record_issued(struct server *s, const char *pem)
-{
-	struct issued_entry *i = mem_zalloc(sizeof(*i));
-
-	if (!i)
-		return;
-	i->entry.run = issued_run;
-	i->entry.done = issued_done;
-	if (authority_cert_row(pem, &i->row)) {
-		cert_row_deinit(&i->row);
-		mem_free(i);
-		return;
-	}
-	ledger_add(s, &i->entry);
-}
-
-static void own_cert_made(struct work *work)
-{
-	struct start *t = container_of(work, struct start, work);
-	struct server *s = t->server;
-
-	if (!t->result)
-		t->result = write_file(s, FILE_KEY, 0600, t->key, &t->why);
-	if (!t->result)
-		t->result = write_file(s, FILE_CERT, 0600, t->issued.certificate, &t->why);
-	if (!t->result)
-		t->result = write_file(s, FILE_CA, 0644, s->ca_chain, &t->why);
-	if (!t->result) {
-		key_free(s->own_key);
-		mem_free(s->own_cert);
-		s->own_cert = STEAL(t->issued.certificate);
-		s->own_key = STEAL(t->key);
-		record_issued(s, s->own_cert);
-		t->result = make_creds(s, &t->why);
-	}
-	if (t->result)
-		fail(t);
-	else
-		start_ends(t, ERR_OK, "");
-	server_gone_if_idle(s);
-}
-
-static void make_own_cert(struct work *work)
-{
-	struct start *t = container_of(work, struct start, work);
-	struct csr_params p = {0};
-	CLEAN(mem_freep) char *csr = NULL;
-
-	t->result = key_new(&t->key, KEY_EC_P256, &t->why);
-	if (t->result)
-		return;
-	p.key_pem = t->key;
-	p.common_name = t->request.common_name;
-	t->result = csr_new(&csr, &p, &t->why);
-	if (t->result)
-		return;
-	t->request.csr_pem = csr;
-	t->result = ca_issue(t->server->ca, &t->issued, &t->request, &t->why);
-	t->request.csr_pem = NULL;
-}
-
-static bool is_literal(const char *host)
-{
-	/* Digits and dots, or a colon: an address; everything else is a name. */
-	return strchr(host, ':') || strspn(host, "0123456789.") == strlen(host);
-}
-
-static void own_cert_needed(struct start *t, const struct server_address *address)
-{
-	struct server *s = t->server;
-
-	if (!s->ca->ops->can_issue(s->ca)) {
-		t->result = ERR_REFUSED;
-		why_set(&t->why,
-			"this server has no certificate that can be used, and can't make one: %s; or use muster-server join",
-			s->ca->ops->cannot);
-		fail(t);
-		return;
-	}
-	t->result = str_list_add(is_literal(address->host) ? &t->ips : &t->dns, address->host);
-	if (!t->result && !is_literal(s->p.name) && !str_list_has(&t->dns, s->p.name))
-		t->result = str_list_add(&t->dns, s->p.name);
-	if (t->result) {
-		fail(t);
-		return;
-	}
-	t->request = (struct ca_request){
-		.common_name = s->p.name,
-		.role = CERT_ROLE_SERVER,
-		.id = s->uuid,
-		.ips = &t->ips,
-		.dns = &t->dns,
-		.validity_s = SERVER_VALIDITY_S,
-		.wall_s = world_wall_ms(s->world) / 1000,
-	};
-	world_entropy(s->world, t->request.serial, sizeof(t->request.serial));
-	t->work = (struct work){.run = make_own_cert, .done = own_cert_made, .cost_us = 2000};
-	world_work(s->world, authority_lane(s), &t->work);
-}
-
-static void own_cert(struct start *t)
-{
-	struct server *s = t->server;
-	struct server_address address;
-	struct why why = WHY_NONE;
-
-	t->result = server_address_parse(&address, s->p.address, &t->why);
-	if (t->result) {
-		fail(t);
-		return;
-	}
-	s->own_cert = mem_free(s->own_cert);
-	s->own_key = key_free(s->own_key);
-	if (read_file(s, FILE_CERT, &s->own_cert, &why) == ERR_OK &&
-	    read_file(s, FILE_KEY, &s->own_key, &why) == ERR_OK) {
-		if (own_cert_is_good(s, &address, &why)) {
-			t->result = make_creds(s, &t->why);
-			if (t->result)
-				fail(t);
-			else
-				start_ends(t, ERR_OK, "");
-			return;
-		}
-		log_info(s->log, "own certificate is made anew", KV_S("reason", why.text));
-	}
-	own_cert_needed(t, &address);
-}
-
 /* ---- 1. the CA ---- */
 
 static bool is_external(struct server *s)
@@ -329,6 +111,11 @@ static enum err open_provider(struct start *t)
 			      : ca_root_open(&s->ca, &t->record, s->p.cluster_key, &t->why);
 }
 
+static void own_cert_known(struct server *s, enum err result, const char *sentence)
+{
+	start_ends(s->starting, result, sentence);
+}
+
 static void ca_known(struct start *t)
 {
 	struct server *s = t->server;
@@ -347,7 +134,7 @@ static void ca_known(struct start *t)
 	if (t->result)
 		fail(t);
 	else
-		own_cert(t);
+		own_cert_start(s, own_cert_known);
 }
 
 static enum err ca_store_run(struct store_tx *tx, struct entry *entry, struct why *why)
@@ -532,12 +319,11 @@ bool authority_is_revoked(const struct server *s, const char *serial)
 
 void authority_deinit(struct server *s)
 {
+	own_cert_deinit(s);
 	if (s->starting)
 		start_free(s->starting);
 	s->creds = tls_creds_unref(s->creds);
 	s->ca = ca_provider_free(s->ca);
-	s->own_cert = mem_free(s->own_cert);
-	s->own_key = key_free(s->own_key);
 	s->ca_chain = mem_free(s->ca_chain);
 	map_deinit(&s->revoked);
 	tickets_deinit(s);

@@ -21,7 +21,7 @@
  *   watch     silence, grace, dead servers (core/member)
  *   draining  this server is emptied, for maintenance or to stop (core/drain)
  *   peer      links between servers: hints, forwarding, liveness
- *   authority CA, own certificate, revocations, credentials
+ *   authority CA, revocations, credentials; own_cert our own certificate
  *   tickets   keys of session tickets, shared by the cluster
  *   join      muster-join/1
  *   api       commands of the query API
@@ -649,6 +649,12 @@ bool authority_is_revoked(const struct server *s, const char *serial);
 enum work_lane authority_lane(const struct server *s); /* where ca_issue() may be called */
 void authority_deinit(struct server *s);
 
+/* ---- own_cert.c ---- */
+
+/* This server's own certificate: read or make it, and the credentials with it; then done(). */
+void own_cert_start(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence));
+void own_cert_deinit(struct server *s);
+
 /* ---- tickets.c ---- */
 
 void tickets_reload(struct server *s); /* they may have changed in the store */
@@ -771,8 +777,9 @@ struct server {
 	struct place_row *places;
 	size_t n_places;
 
-	struct list joinings;   /* join.c: under way */
-	struct start *starting; /* authority.c: under way */
+	struct list joinings;         /* join.c: under way */
+	struct start *starting;       /* authority.c: under way */
+	struct own_cert *making_cert; /* own_cert.c: under way */
 
 	struct list names; /* names.c */
 
@@ -861,7 +868,10 @@ struct server {
 	struct tls_creds *creds;
 	struct map revoked; /* serial -> itself */
 	bool revoked_stale; /* could not be read, watch.c asks again */
-	char *own_cert, *own_key, *ca_chain;
+	char *ca_chain;
+
+	/* own_cert.c */
+	char *own_cert, *own_key;
 
 	/* tickets.c */
 	struct {
