@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/speech.h"
 #include "core/server_list.h"
 
 /* ---- as JSON ---- */
@@ -157,22 +158,8 @@ enum err explain_json(struct buf *out, const struct explain_question *q)
 
 struct story {
 	const json_t *j;
-	struct buf *out;
-	enum err err;
+	struct speech speech;
 };
-
-static void say(struct story *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct story *s, const char *format, ...)
-{
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	if (!s->err)
-		s->err = buf_put_str(s->out, text);
-}
 
 static const char *text_of(const json_t *j, const char *key)
 {
@@ -208,11 +195,11 @@ static void say_list(struct story *s, const char *key, const char *when_empty)
 	const json_t *list = json_object_get(s->j, key);
 
 	if (!json_array_size(list))
-		say(s, "%s", when_empty);
+		say(&s->speech, "%s", when_empty);
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *text = json_string_value(json_array_get(list, i));
 
-		say(s, "%s%s", i ? ", " : "", text ? text : "?");
+		say(&s->speech, "%s%s", i ? ", " : "", text ? text : "?");
 	}
 }
 
@@ -221,11 +208,11 @@ static void say_who(struct story *s)
 	const char *state = text_of(s->j, "state");
 	char since[32];
 
-	say(s, "%s", text_of(s->j, "name") ? text_of(s->j, "name") : "this agent");
-	say(s, " (guid %s", text_of(s->j, "guid") ? text_of(s->j, "guid") : "?");
+	say(&s->speech, "%s", text_of(s->j, "name") ? text_of(s->j, "name") : "this agent");
+	say(&s->speech, " (guid %s", text_of(s->j, "guid") ? text_of(s->j, "guid") : "?");
 	if (number_of(s->j, "host_id") > 0)
-		say(s, ", host %" PRId64, number_of(s->j, "host_id"));
-	say(s, ") is %s, for %s\n\n", state ? state : "?", duration(since, number_of(s->j, "state_for_s")));
+		say(&s->speech, ", host %" PRId64, number_of(s->j, "host_id"));
+	say(&s->speech, ") is %s, for %s\n\n", state ? state : "?", duration(since, number_of(s->j, "state_for_s")));
 }
 
 /* "1.2 s" */
@@ -242,7 +229,7 @@ static void say_first_dial(struct story *s)
 
 	if (!json_is_object(d))
 		return;
-	say(s, "; waiting %s of at most %s because its server had %" PRId64 " agents",
+	say(&s->speech, "; waiting %s of at most %s because its server had %" PRId64 " agents",
 	    tenths(wait, number_of(d, "wait_ms")), tenths(most, number_of(d, "most_ms")), number_of(d, "agents"));
 }
 
@@ -251,14 +238,14 @@ static void say_connected(struct story *s)
 	const char *entry = text_of(s->j, "connected");
 	const char *ip = text_of(s->j, "connected_ip");
 
-	say(s, "connected to   %s", entry ? entry : "no server");
+	say(&s->speech, "connected to   %s", entry ? entry : "no server");
 	if (!entry)
-		say(s, "%s", is_set(s->j, "on_fallback") ? "; older lists are tried too" : "");
+		say(&s->speech, "%s", is_set(s->j, "on_fallback") ? "; older lists are tried too" : "");
 	else if (ip && !str_equal(ip, entry))
-		say(s, " (%s)", ip);
-	say(s, "%s", entry && !is_set(s->j, "muster") ? ", not a muster server" : "");
+		say(&s->speech, " (%s)", ip);
+	say(&s->speech, "%s", entry && !is_set(s->j, "muster") ? ", not a muster server" : "");
 	say_first_dial(s);
-	say(s, "\n");
+	say(&s->speech, "\n");
 }
 
 /* ": too young, up for 12 s of 30 s" */
@@ -271,18 +258,18 @@ static void say_failback(struct story *s)
 
 	if (!verdict)
 		return;
-	say(s, " because: %s, ", verdict);
+	say(&s->speech, " because: %s, ", verdict);
 	if (str_equal(verdict, failback_verdict_name(FAILBACK_TOO_YOUNG)) && json_is_integer(uptime))
-		say(s, "up for %s of %s", duration(a, json_integer_value(uptime)),
+		say(&s->speech, "up for %s of %s", duration(a, json_integer_value(uptime)),
 		    duration(b, number_of(f, "uptime_needed_s")));
 	else if (str_equal(verdict, failback_verdict_name(FAILBACK_PROVING)))
-		say(s, "%" PRId64 " of %" PRId64 " heartbeats seen", number_of(f, "heartbeats"),
+		say(&s->speech, "%" PRId64 " of %" PRId64 " heartbeats seen", number_of(f, "heartbeats"),
 		    number_of(f, "heartbeats_needed"));
 	else
-		say(s, "%s", why ? why : "?");
+		say(&s->speech, "%s", why ? why : "?");
 	if (json_is_integer(again) && (str_equal(verdict, failback_verdict_name(FAILBACK_PUT_OFF)) ||
 				       str_equal(verdict, failback_verdict_name(FAILBACK_DAMPED))))
-		say(s, "; for %s", duration(a, json_integer_value(again)));
+		say(&s->speech, "; for %s", duration(a, json_integer_value(again)));
 }
 
 static void say_move(struct story *s)
@@ -291,7 +278,7 @@ static void say_move(struct story *s)
 	const char *what = text_of(m, "for"), *to = text_of(m, "to");
 
 	if (what)
-		say(s, "under way      another link, for: %s%s%s\n", what, to ? ", to " : "", to ? to : "");
+		say(&s->speech, "under way      another link, for: %s%s%s\n", what, to ? ", to " : "", to ? to : "");
 }
 
 /* Is it where it should be, and if not, when does it look again? */
@@ -301,25 +288,25 @@ static void say_preferred(struct story *s)
 	const char *preferred = text_of(s->j, "preferred");
 	char in[32], every[32];
 
-	say(s, "preferred      %s%s", preferred ? preferred : "none",
+	say(&s->speech, "preferred      %s%s", preferred ? preferred : "none",
 	    !preferred || !text_of(s->j, "connected") ? ""
 	    : is_set(s->j, "on_preferred")            ? ", it is there"
 						      : ", it is not there");
 	if (preferred && text_of(s->j, "connected") && !is_set(s->j, "on_preferred"))
 		say_failback(s);
-	say(s, "\n");
-	say(s, "next look      ");
+	say(&s->speech, "\n");
+	say(&s->speech, "next look      ");
 	if (json_is_integer(next))
-		say(s, "in %s", duration(in, json_integer_value(next)));
+		say(&s->speech, "in %s", duration(in, json_integer_value(next)));
 	else
-		say(s, "none planned");
+		say(&s->speech, "none planned");
 	if (is_set(s->j, "looks_once"))
-		say(s, "; with %s it looks once after each new list\n", text_of(s->j, "algorithm"));
+		say(&s->speech, "; with %s it looks once after each new list\n", text_of(s->j, "algorithm"));
 	else if (number_of(s->j, "check_interval_s"))
-		say(s, "; every %s, %s\n", duration(every, number_of(s->j, "check_interval_s")),
+		say(&s->speech, "; every %s, %s\n", duration(every, number_of(s->j, "check_interval_s")),
 		    is_set(s->j, "check_interval_is_own") ? "set in agent.properties" : "as the servers say");
 	else
-		say(s, "; %s\n",
+		say(&s->speech, "; %s\n",
 		    is_set(s->j, "check_interval_is_own") ? "switched off in agent.properties"
 							  : "the servers ask for none");
 }
@@ -329,17 +316,17 @@ static void say_rest(struct story *s)
 	const char *algorithm = text_of(s->j, "algorithm");
 	const char *health = text_of(s->j, "health");
 
-	say(s, "list           ");
+	say(&s->speech, "list           ");
 	say_list(s, "list", "none");
 	if (algorithm && *algorithm)
-		say(s, " (%s)", algorithm);
-	say(s, "\nto avoid       ");
+		say(&s->speech, " (%s)", algorithm);
+	say(&s->speech, "\nto avoid       ");
 	say_list(s, "avoid", "none");
 	if (health)
-		say(s, "\nhealth         %s", health);
+		say(&s->speech, "\nhealth         %s", health);
 	if (!is_set(s->j, "certificate"))
-		say(s, "\ncertificate    NONE: every server is trusted; muster-agent join TOKEN gets one");
-	say(s, "\nlinks          %" PRId64 " so far; %" PRId64 " %s in progress\n", number_of(s->j, "links"),
+		say(&s->speech, "\ncertificate    NONE: every server is trusted; muster-agent join TOKEN gets one");
+	say(&s->speech, "\nlinks          %" PRId64 " so far; %" PRId64 " %s in progress\n", number_of(s->j, "links"),
 	    number_of(s->j, "commands"), number_of(s->j, "commands") == 1 ? "command" : "commands");
 }
 
@@ -350,25 +337,25 @@ static void say_candidate(struct story *s, const json_t *c, int width)
 	const json_t *retry = json_object_get(c, "retry_in_s");
 	char in[32];
 
-	say(s, "%-*s  %-12s  ", width, server ? server : "?", verdict ? verdict : "?");
+	say(&s->speech, "%-*s  %-12s  ", width, server ? server : "?", verdict ? verdict : "?");
 	if (is_set(c, "put_off")) {
-		say(s, "asked to come back in %s: %s\n", duration(in, json_integer_value(retry)),
+		say(&s->speech, "asked to come back in %s: %s\n", duration(in, json_integer_value(retry)),
 		    said    ? said
 		    : error ? error
 			    : "?");
 		return;
 	}
-	say(s, "%s", why ? why : "");
+	say(&s->speech, "%s", why ? why : "");
 	if (number_of(c, "failures"))
-		say(s, "; failed %" PRId64 " %s", number_of(c, "failures"),
+		say(&s->speech, "; failed %" PRId64 " %s", number_of(c, "failures"),
 		    number_of(c, "failures") == 1 ? "time" : "times");
 	if (error)
-		say(s, "; last time: %s", error);
+		say(&s->speech, "; last time: %s", error);
 	if (error && said && !str_equal(error, said))
-		say(s, " (%s)", said);
+		say(&s->speech, " (%s)", said);
 	if (json_is_integer(retry))
-		say(s, "; again in %s", duration(in, json_integer_value(retry)));
-	say(s, "\n");
+		say(&s->speech, "; again in %s", duration(in, json_integer_value(retry)));
+	say(&s->speech, "\n");
 }
 
 static void say_candidates(struct story *s)
@@ -382,7 +369,7 @@ static void say_candidates(struct story *s)
 		if (server && (int)strlen(server) > width)
 			width = (int)strlen(server);
 	}
-	say(s, "\n%-*s  %-12s  %s\n", width, "SERVER", "VERDICT", "WHY");
+	say(&s->speech, "\n%-*s  %-12s  %s\n", width, "SERVER", "VERDICT", "WHY");
 	for (size_t i = 0; i < json_array_size(all); i++)
 		say_candidate(s, json_array_get(all, i), width);
 }
@@ -410,14 +397,14 @@ static enum err make_printable(json_t *j)
 enum err explain_text(struct buf *out, const char *json, struct why *why)
 {
 	json_t *j = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
-	struct story s = {.j = j, .out = out};
+	struct story s = {.j = j, .speech = {.out = out}};
 
 	if (!json_is_object(j)) {
 		json_decref(j);
 		why_set(why, "what the agent says is not understood; is it of another version?");
 		return ERR_MALFORMED;
 	}
-	s.err = make_printable(j);
+	s.speech.err = make_printable(j);
 	say_who(&s);
 	say_connected(&s);
 	say_preferred(&s);
@@ -425,5 +412,5 @@ enum err explain_text(struct buf *out, const char *json, struct why *why)
 	say_rest(&s);
 	say_candidates(&s);
 	json_decref(j);
-	return s.err;
+	return s.speech.err;
 }

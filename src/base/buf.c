@@ -82,13 +82,12 @@ enum err buf_put_u64(struct buf *b, uint64_t v)
 	return buf_put(b, bytes, sizeof(bytes));
 }
 
-enum err buf_printf(struct buf *b, const char *format, ...)
+enum err buf_vprintf(struct buf *b, const char *format, va_list args)
 {
-	va_list args, again;
+	va_list again;
 	enum err e = ERR_INVALID;
 	int n;
 
-	va_start(args, format);
 	va_copy(again, args);
 	n = vsnprintf(NULL, 0, format, args);
 	/* One byte more for the NUL that vsnprintf writes; it isn't part of the content. */
@@ -99,6 +98,16 @@ enum err buf_printf(struct buf *b, const char *format, ...)
 		b->len += (size_t)n;
 	}
 	va_end(again);
+	return e;
+}
+
+enum err buf_printf(struct buf *b, const char *format, ...)
+{
+	va_list args;
+	enum err e;
+
+	va_start(args, format);
+	e = buf_vprintf(b, format, args);
 	va_end(args);
 	return e;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,7 @@ enum err buf_put_u16(struct buf *b, uint16_t v) MUST_CHECK;
 enum err buf_put_u32(struct buf *b, uint32_t v) MUST_CHECK;
 enum err buf_put_u64(struct buf *b, uint64_t v) MUST_CHECK;
 enum err buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3))) MUST_CHECK;
+enum err buf_vprintf(struct buf *b, const char *format, va_list args) __attribute__((format(printf, 2, 0))) MUST_CHECK;
 /* Drops the first n bytes (all when n is larger). */
 void buf_consume(struct buf *b, size_t n);
 /* The content as a C string that belongs to the buffer; NULL when out of memory. */

@@ -8,25 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- sentences that can't fail until the end ---- */
-
-struct speech {
-	struct buf *out;
-	enum err err;
-};
-
-static void say(struct speech *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct speech *s, const char *format, ...)
-{
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	if (!s->err)
-		s->err = buf_put_str(s->out, text);
-}
+#include "base/speech.h"
 
 /* "45 s", "12 min", "3 h 12 min" */
 static const char *span(char out[32], int64_t s)
