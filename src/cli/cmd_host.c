@@ -356,7 +356,9 @@ static int say_pin(struct cli *c, const json_t *answer, const char *command, con
 		return cli_flush(c);
 	}
 	name = text_or_die("%s", json_text(o, "name", host));
-	if (pin)
+	if (pin && str_equal(pin, was))
+		printf("%s was pinned to %s already; ", format_printable(name), pin);
+	else if (pin)
 		printf("%s is pinned to %s%s%s%s; ", format_printable(name), pin, was ? " (was " : "", was ? was : "",
 		       was ? ")" : "");
 	else

@@ -473,6 +473,7 @@ static void weights_zones_and_pins_are_set_and_shown(void **state)
 		{"host pin H2 M1", "host_pin", 0, NULL},
 		{"host pin H2 M1 --json", "host_pin_json", 0, NULL},
 		{"host pin H2 M2", "host_pin_again", 0, NULL},
+		{"host pin H2 M2", "host_pin_same", 0, NULL},
 		{"host pin H2 M9", NULL, 1, "muster host pin: M9 is in no list: the setting host does not name it\n"},
 		{"host pin H2", NULL, 2, "SERVER"},
 		{"host unpin H2", "host_unpin", 0, NULL},
