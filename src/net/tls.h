@@ -1,7 +1,7 @@
 /*
  * TLS as a machine without a socket: bytes in, bytes out.
  *
- * One policy for all of muster (decisions 1-3, 9-11; docs/protocol.md "TLS"):
+ * One policy for all of muster (net/tls_policy.h; decisions 1-3, 9-11; docs/protocol.md "TLS"):
  *   - a server reads the hello first: with our ALPN it may do TLS 1.3, without it TLS 1.2 as the reference does;
  *   - a client offers TLS 1.3 only to a server it knows as muster, and then insists on the ALPN;
  *   - no renegotiation, no compression, no unframed bytes after the handshake;
@@ -52,7 +52,8 @@ struct tls_material {
 struct tls_creds_ops;
 struct tls_creds {
 	const struct tls_creds_ops *ops;
-	int refs; /* atomic */
+	int refs;                /* atomic */
+	enum cert_role own_role; /* what our own certificate says of us; NONE also without one */
 };
 
 enum err tls_creds_new(struct world *w, struct tls_creds **out, const struct tls_material *m, struct why *why)

@@ -7,17 +7,6 @@
 #include "base/mem.h"
 #include "net/tls_private.h"
 
-/* X25519 first: measured the fastest, and what muster's own clients send a share for. */
-#define GROUPS ":-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-SECP521R1"
-
-static const char *const priority_texts[N_PRIORITIES] = {
-	[ONLY_12] = "NORMAL:-VERS-ALL:+VERS-TLS1.2" GROUPS,
-	/* CloudStack's servers present the CA certificate, whose key usage allows signatures of certificates only. */
-	[ONLY_12_COMPAT] = "NORMAL:-VERS-ALL:+VERS-TLS1.2" GROUPS ":%COMPAT",
-	[ONLY_13] = "NORMAL:-VERS-ALL:+VERS-TLS1.3" GROUPS,
-	[BOTH] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" GROUPS,
-};
-
 static enum err add_pair(gnutls_certificate_credentials_t to, const char *chain, const char *key, struct why *why)
 {
 	gnutls_datum_t c = text_datum(chain), k = text_datum(key);
@@ -77,16 +66,30 @@ static enum err add_whole_pair(struct creds *c, const char *chain, const char *k
 	return ERR_OK;
 }
 
+static enum err know_own(struct creds *c, const char *chain, struct why *why)
+{
+	struct cert_info info = {0};
+	enum err e = cert_info_parse(&info, chain, why);
+
+	c->base.own_role = info.role;
+	c->has_rsa = info.is_rsa;
+	cert_info_deinit(&info);
+	return e;
+}
+
 static enum err add_pairs(struct creds *c, const struct tls_material *m, struct why *why)
 {
 	enum err e = ERR_OK;
 
 	if (m->chain && m->key) {
-		e = add_pair(c->own, m->chain, m->key, why);
+		e = know_own(c, m->chain, why);
+		if (e == ERR_OK)
+			e = add_pair(c->own, m->chain, m->key, why);
 		if (e == ERR_OK)
 			e = add_whole_pair(c, m->chain, m->key, why);
 	}
 	if (e == ERR_OK && m->rsa_chain && m->rsa_key) {
+		c->has_rsa = true;
 		e = add_pair(c->own, m->rsa_chain, m->rsa_key, why);
 		if (e == ERR_OK)
 			e = add_whole_pair(c, m->rsa_chain, m->rsa_key, why);
@@ -104,7 +107,7 @@ static void creds_free(struct tls_creds *base)
 		gnutls_certificate_free_credentials(c->whole);
 	if (c->none)
 		gnutls_certificate_free_credentials(c->none);
-	for (int i = 0; i < N_PRIORITIES; i++)
+	for (int i = 0; i < N_TLS_POLICIES; i++)
 		gnutls_priority_deinit(c->priorities[i]); /* NULL is fine */
 	trust_deinit(&c->trust);
 	mem_wipe(&c->tickets, sizeof(c->tickets));
@@ -126,8 +129,8 @@ static enum err allocate(struct creds *c, struct why *why)
 		status = gnutls_certificate_allocate_credentials(&c->whole);
 	if (status >= 0)
 		status = gnutls_certificate_allocate_credentials(&c->none);
-	for (int i = 0; i < N_PRIORITIES && status >= 0; i++)
-		status = gnutls_priority_init(&c->priorities[i], priority_texts[i], NULL);
+	for (int i = 0; i < N_TLS_POLICIES && status >= 0; i++)
+		status = gnutls_priority_init(&c->priorities[i], tls_policy_text(i), NULL);
 	if (status >= 0)
 		return ERR_OK;
 	why_set(why, "TLS: %s", gnutls_strerror(status)); /* a system-wide policy may forbid what we ask for */

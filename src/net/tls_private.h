@@ -9,12 +9,10 @@
 #include <gnutls/gnutls.h>
 
 #include "net/tls_gnutls.h"
+#include "net/tls_policy.h"
 #include "net/tls_trust.h"
 
 #define CHAIN_MAX 16 /* certificates one side presents */
-
-/* Parsed once for each set of credentials and shared: a session of its own would hold kilobytes. */
-enum priority { ONLY_12, ONLY_12_COMPAT, ONLY_13, BOTH, N_PRIORITIES };
 
 #define TRUST_ID_SIZE 32
 
@@ -23,9 +21,10 @@ struct creds {
 	gnutls_certificate_credentials_t own;   /* with our certificates as given */
 	gnutls_certificate_credentials_t whole; /* with the chain up to the root, for those who join */
 	gnutls_certificate_credentials_t none;  /* no certificate */
-	gnutls_priority_t priorities[N_PRIORITIES];
+	gnutls_priority_t priorities[N_TLS_POLICIES];
 	struct trust trust;
 	uint8_t trust_id[TRUST_ID_SIZE]; /* of the CAs and revocations */
+	bool has_rsa;                    /* a certificate for peers that take no ECDSA */
 	struct tls_ticket_keys tickets;  /* for these CAs and revocations only; wiped in the end */
 };
 

@@ -327,9 +327,9 @@ static int decide_by_hello(gnutls_session_t g, unsigned type, unsigned when, uns
 	if (status < 0 && status != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
 		return status;
 	if (!h.muster && !h.join)
-		return gnutls_priority_set(g, s->creds->priorities[ONLY_12]);
+		return gnutls_priority_set(g, s->creds->priorities[TLS_ONLY_12]);
 
-	status = gnutls_priority_set(g, s->creds->priorities[BOTH]);
+	status = gnutls_priority_set(g, s->creds->priorities[TLS_13_AND_12]);
 	if (status >= 0)
 		status = select_alpn(g, h.muster ? ALPN_MUSTER : ALPN_JOIN);
 	if (status >= 0)
@@ -363,7 +363,7 @@ static int note_late_message(gnutls_session_t g, unsigned type, unsigned when, u
 
 static int prepare_server(struct session *s)
 {
-	int status = gnutls_priority_set(s->gnutls, s->creds->priorities[BOTH]);
+	int status = gnutls_priority_set(s->gnutls, s->creds->priorities[TLS_13_AND_12]);
 
 	if (status >= 0)
 		status = gnutls_credentials_set(s->gnutls, GNUTLS_CRD_CERTIFICATE, s->creds->own);
@@ -390,13 +390,13 @@ static void resume_from(struct session *s, struct bytes in)
 static int prepare_client(struct session *s)
 {
 	static const struct {
-		enum priority priority;
+		enum tls_policy priority;
 		const char *alpn;
 	} rows[] = {
-		[TLS_CLIENT_MUSTER] = {.priority = ONLY_13, .alpn = ALPN_MUSTER},
-		[TLS_CLIENT_UNKNOWN] = {.priority = ONLY_12, .alpn = ALPN_MUSTER},
-		[TLS_CLIENT_COMPAT] = {.priority = ONLY_12_COMPAT},
-		[TLS_CLIENT_JOIN] = {.priority = ONLY_13, .alpn = ALPN_JOIN},
+		[TLS_CLIENT_MUSTER] = {.priority = TLS_ONLY_13, .alpn = ALPN_MUSTER},
+		[TLS_CLIENT_UNKNOWN] = {.priority = TLS_ONLY_12, .alpn = ALPN_MUSTER},
+		[TLS_CLIENT_COMPAT] = {.priority = TLS_ONLY_12_COMPAT},
+		[TLS_CLIENT_JOIN] = {.priority = TLS_ONLY_13, .alpn = ALPN_JOIN},
 	};
 	enum tls_profile profile = s->params.profile;
 	int status = gnutls_priority_set(s->gnutls, s->creds->priorities[rows[profile].priority]);
@@ -556,9 +556,20 @@ static enum err why_failed(struct session *s, int status)
 	case GNUTLS_E_WARNING_ALERT_RECEIVED:
 		why_set(s->why, "the other side says: %s", gnutls_alert_get_name(gnutls_alert_get(s->gnutls)));
 		return ERR_TLS;
+	case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
+		why_set(s->why,
+			"TLS handshake: no TLS version in common: it has to be 1.2, or 1.3 between muster peers");
+		return ERR_TLS;
+	case GNUTLS_E_NO_CIPHER_SUITES:
+	case GNUTLS_E_UNKNOWN_CIPHER_SUITE:
+	case GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
+	case GNUTLS_E_NO_COMMON_KEY_SHARE:
+	case GNUTLS_E_INSUFFICIENT_CREDENTIALS:
+		why_set(s->why, "TLS handshake: no TLS version, cipher suite, curve or signature in common%s",
+			is_server(s) && !s->creds->has_rsa ? " (this server has no RSA certificate)" : "");
+		return ERR_TLS;
 	case GNUTLS_E_UNEXPECTED_PACKET:
 	case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
-	case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
 		why_set(s->why, "TLS handshake: %s (is it TLS at all?)", gnutls_strerror(status));
 		return ERR_TLS;
 	default:

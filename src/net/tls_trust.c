@@ -5,13 +5,14 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/tls_policy.h"
 #include "pki/cert.h"
 
 /*
  * GnuTLS would judge by the machine's clock; times are ours to judge (below), by the time we are given. Everything
- * else stays at its strict default.
+ * else stays at its strict default, or is net/tls_policy.h 6.
  */
-#define VERIFY_FLAGS GNUTLS_VERIFY_DISABLE_TIME_CHECKS
+#define VERIFY_FLAGS (GNUTLS_VERIFY_DISABLE_TIME_CHECKS | TLS_POLICY_CERT_FLAGS)
 
 static void free_certs(gnutls_x509_crt_t *certs, unsigned n)
 {

@@ -24,6 +24,7 @@
 
 static struct {
 	struct party root, server, server_rsa, agent, agent_rsa;
+	struct party ec_root, server_of_ec, server_rsa_of_ec;
 	char dir[64];
 } all;
 
@@ -50,6 +51,9 @@ static int prepare(void **state)
 	all.server_rsa = party_new(&all.root, KEY_RSA_2048, CERT_ROLE_SERVER, "ms-1");
 	all.agent = party_new(&all.root, KEY_EC_P256, CERT_ROLE_AGENT, "host-7");
 	all.agent_rsa = party_new(&all.root, KEY_RSA_2048, CERT_ROLE_AGENT, "host-8");
+	all.ec_root = party_root("the other root");
+	all.server_of_ec = party_new(&all.ec_root, KEY_EC_P256, CERT_ROLE_SERVER, "ms-1");
+	all.server_rsa_of_ec = party_new(&all.ec_root, KEY_RSA_2048, CERT_ROLE_SERVER, "ms-1");
 	strcpy(all.dir, "/tmp/muster-interop-XXXXXX");
 	assert_non_null(mkdtemp(all.dir));
 	put_file("root.pem", all.root.cert);
@@ -80,6 +84,9 @@ static int tidy_up(void **state)
 	party_deinit(&all.server_rsa);
 	party_deinit(&all.agent);
 	party_deinit(&all.agent_rsa);
+	party_deinit(&all.ec_root);
+	party_deinit(&all.server_of_ec);
+	party_deinit(&all.server_rsa_of_ec);
 	return 0;
 }
 
@@ -212,6 +219,8 @@ static void openssl_clients_get_what_their_hello_allows(void **state)
 		const char *args[12];
 		enum err error;
 		const char *version, *alpn, *id;
+		const char *says;   /* in the reason, or in the name of the cipher suite */
+		bool no_rsa, ec_ca; /* of the server */
 	} rows[] = {
 		{.what = "a client that would do TLS 1.3, without our ALPN: 1.2",
 		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key"},
@@ -242,9 +251,110 @@ static void openssl_clients_get_what_their_hello_allows(void **state)
 		 .version = "TLS1.2",
 		 .alpn = "",
 		 .id = "host-8"},
+		/* 5: whichever certificate it can verify. */
+		{.what = "ECDSA and RSA: the ECDSA certificate",
+		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key"},
+		 .version = "TLS1.2",
+		 .alpn = "",
+		 .id = "host-8",
+		 .says = "ECDHE_ECDSA"},
+		{.what = "RSA before ECDSA: the same",
+		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key", "-cipher",
+			  "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384", "-sigalgs",
+			  "RSA+SHA256:ECDSA+SHA256"},
+		 .version = "TLS1.2",
+		 .alpn = "",
+		 .id = "host-8",
+		 .says = "ECDHE_ECDSA"},
+		{.what = "signatures by ECDSA only",
+		 .args = {"-cert", "agent.pem", "-key", "agent.key", "-sigalgs", "ECDSA+SHA256"},
+		 .version = "TLS1.2",
+		 .alpn = "",
+		 .id = "host-7",
+		 .says = "ECDHE_ECDSA"},
+		{.what = "the same over TLS 1.3",
+		 .args = {"-cert", "agent.pem", "-key", "agent.key", "-sigalgs", "ECDSA+SHA256", "-alpn", "muster/1"},
+		 .version = "TLS1.3",
+		 .alpn = ALPN_MUSTER,
+		 .id = "host-7"},
+		{.what = "signatures by RSA only",
+		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key", "-sigalgs", "RSA+SHA256"},
+		 .version = "TLS1.2",
+		 .alpn = "",
+		 .id = "host-8",
+		 .says = "ECDHE_RSA"},
+		{.what = "the same over TLS 1.3",
+		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key", "-sigalgs",
+			  "rsa_pss_rsae_sha256:RSA+SHA256", "-alpn", "muster/1"},
+		 .version = "TLS1.3",
+		 .alpn = ALPN_MUSTER,
+		 .id = "host-8"},
+		{.what = "the same where the CA is an ECDSA one, which it would have to verify",
+		 .ec_ca = true,
+		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key", "-sigalgs", "RSA+SHA256"},
+		 .version = "TLS1.2",
+		 .alpn = "",
+		 .id = "host-8",
+		 .says = "ECDHE_RSA"},
+		{.what = "signatures by RSA only where there is no RSA certificate, refused",
+		 .no_rsa = true,
+		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key", "-sigalgs", "RSA+SHA256"},
+		 .error = ERR_TLS,
+		 .says = "no RSA certificate"},
+		{.what = "the same over TLS 1.3",
+		 .no_rsa = true,
+		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key", "-sigalgs", "rsa_pss_rsae_sha256", "-alpn",
+			  "muster/1"},
+		 .error = ERR_TLS,
+		 .says = "no RSA certificate"},
+		{.what = "RSA suites only where there is no RSA certificate, refused",
+		 .no_rsa = true,
+		 .args = {"-cert", "agent_rsa.pem", "-key", "agent_rsa.key", "-tls1_2", "-cipher",
+			  "ECDHE-RSA-AES256-GCM-SHA384"},
+		 .error = ERR_TLS,
+		 .says = "no RSA certificate"},
+		/* 1 to 4: what is not done. */
 		{.what = "no certificate, refused", .args = {"-tls1_2"}, .error = ERR_UNTRUSTED},
-		{.what = "TLS 1.3 only and no ALPN, refused", .args = {"-tls1_3"}, .error = ERR_TLS},
-		{.what = "TLS 1.1, refused", .args = {"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}, .error = ERR_TLS},
+		{.what = "TLS 1.3 only and no ALPN, refused",
+		 .args = {"-tls1_3"},
+		 .error = ERR_TLS,
+		 .says = "in common"},
+		{.what = "TLS 1.1, refused",
+		 .args = {"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"},
+		 .error = ERR_TLS,
+		 .says = "version"},
+		{.what = "TLS 1.0, refused",
+		 .args = {"-tls1", "-cipher", "ALL:@SECLEVEL=0"},
+		 .error = ERR_TLS,
+		 .says = "version"},
+		{.what = "nobody proves who he is, refused",
+		 .args = {"-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"},
+		 .error = ERR_TLS,
+		 .says = "in common"},
+		{.what = "nothing is encrypted, refused",
+		 .args = {"-tls1_2", "-cipher", "eNULL:@SECLEVEL=0"},
+		 .error = ERR_TLS,
+		 .says = "in common"},
+		{.what = "the key under the server's RSA key, refused",
+		 .args = {"-tls1_2", "-cipher", "AES256-GCM-SHA384"},
+		 .error = ERR_TLS,
+		 .says = "in common"},
+		{.what = "finite fields, refused",
+		 .args = {"-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384"},
+		 .error = ERR_TLS,
+		 .says = "in common"},
+		{.what = "CBC, refused",
+		 .args = {"-tls1_2", "-cipher", "ECDHE-RSA-AES256-SHA384:ECDHE-ECDSA-AES256-SHA"},
+		 .error = ERR_TLS,
+		 .says = "in common"},
+		{.what = "SHA-1, refused",
+		 .args = {"-tls1_2", "-cipher", "ALL:@SECLEVEL=0", "-sigalgs", "RSA+SHA1:ECDSA+SHA1"},
+		 .error = ERR_TLS,
+		 .says = "in common"},
+		{.what = "a curve that nobody needs, refused",
+		 .args = {"-tls1_2", "-curves", "brainpoolP256r1"},
+		 .error = ERR_TLS,
+		 .says = "in common"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -257,8 +367,15 @@ static void openssl_clients_get_what_their_hello_allows(void **state)
 		size_t n = 5;
 
 		print_message("  %s\n", rows[i].what);
-		m.rsa_chain = all.server_rsa.cert;
-		m.rsa_key = all.server_rsa.key;
+		if (rows[i].ec_ca) {
+			m.chain = all.server_of_ec.cert;
+			m.key = all.server_of_ec.key;
+			m.rsa_chain = all.server_rsa_of_ec.cert;
+			m.rsa_key = all.server_rsa_of_ec.key;
+		} else if (!rows[i].no_rsa) {
+			m.rsa_chain = all.server_rsa.cert;
+			m.rsa_key = all.server_rsa.key;
+		}
 		test_init(&t, &m, TLS_SERVER);
 		t.params.offload = i % 2;
 		assert_int_equal(
@@ -274,10 +391,13 @@ static void openssl_clients_get_what_their_hello_allows(void **state)
 		run(&t);
 		if (rows[i].error) {
 			assert_int_equal(t.closed, 1);
-			assert_int_equal(t.error, rows[i].error);
+			if (t.error != rows[i].error || (rows[i].says && !strstr(t.why.text, rows[i].says)))
+				fail_msg("%s: %s", err_name(t.error), t.why.text);
 		} else {
 			if (!t.up)
 				fail_msg("%s", t.why.text);
+			if (rows[i].says && !strstr(link_peer(t.link)->cipher, rows[i].says))
+				fail_msg("%s", link_peer(t.link)->cipher);
 			assert_string_equal(link_peer(t.link)->version, rows[i].version);
 			assert_string_equal(link_peer(t.link)->alpn, rows[i].alpn);
 			assert_int_equal(link_peer(t.link)->has_cert, !!rows[i].id);

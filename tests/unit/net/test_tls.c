@@ -308,6 +308,8 @@ static void the_peer_is_known_after_the_handshake(void **state)
 	assert_string_equal(tls_peer(p.server.tls)->cert.id, "host-7");
 	assert_int_equal(tls_peer(p.client.tls)->cert.role, CERT_ROLE_SERVER);
 	assert_string_equal(tls_peer(p.client.tls)->cert.id, "ms-1");
+	/* The server has an RSA certificate too: policy 5. */
+	assert_true(tls_peer(p.client.tls)->cert.is_ec);
 	assert_true(strstr(tls_peer(p.client.tls)->cipher, "GCM") != NULL);
 	pair_deinit(&p);
 }
@@ -330,6 +332,95 @@ static void a_known_muster_server_that_lost_the_alpn_is_dropped(void **state)
 	assert_int_not_equal(p.client.outcome, TLS_DONE);
 	assert_int_equal(p.server.outcome, TLS_FAILED); /* TLS 1.3 without our ALPN is not for us */
 	pair_deinit(&p);
+}
+
+/* A hello of TLS 1.2 with one cipher suite. `compressions`: a number of bytes, and those. */
+static void put_hello(struct buf *out, uint16_t version, uint16_t suite, const char *compressions)
+{
+	static const char extensions[] = "\x00\x0a\x00\x06\x00\x04\x00\x1d\x00\x17"         /* curves */
+					 "\x00\x0d\x00\x08\x00\x06\x04\x03\x04\x01\x02\x01" /* signatures */
+					 "\x00\x0b\x00\x02\x01\x00\xff\x01\x00\x01\x00";    /* points, renegotiation */
+	size_t n_compressions = 1 + (size_t)(uint8_t)compressions[0];
+	size_t n = 2 + 32 + 1 + 4 + n_compressions + 2 + sizeof(extensions) - 1;
+	enum err e = buf_put(out, "\x16\x03\x01", 3);
+
+	if (!e)
+		e = buf_put_u16(out, (uint16_t)(n + 4));
+	if (!e)
+		e = buf_put_u32(out, 0x01000000 | (uint32_t)n);
+	if (!e)
+		e = buf_put_u16(out, version);
+	if (!e)
+		e = buf_put(out, "0123456789abcdef0123456789abcdef", 33); /* and no session id */
+	if (!e)
+		e = buf_put_u16(out, 2);
+	if (!e)
+		e = buf_put_u16(out, suite);
+	if (!e)
+		e = buf_put(out, compressions, n_compressions);
+	if (!e)
+		e = buf_put_u16(out, sizeof(extensions) - 1);
+	if (!e)
+		e = buf_put(out, extensions, sizeof(extensions) - 1);
+	assert_int_equal(e, ERR_OK);
+}
+
+/* Policy 1, 2, 3 and 8, with what no tool of today would send. */
+static void old_hellos_are_refused(void **state)
+{
+	static const struct {
+		const char *what;
+		uint16_t version, suite;
+		const char *compressions;
+		bool is_good;
+		const char *says;
+	} rows[] = {
+		{"ECDHE-ECDSA-AES256-GCM-SHA384", 0x0303, 0xc02c, "\1\0", .is_good = true},
+		{"ECDHE-RSA-AES128-GCM-SHA256", 0x0303, 0xc02f, "\1\0", .is_good = true},
+		{"DEFLATE beside none: none is chosen", 0x0303, 0xc02c, "\2\1\0", .is_good = true},
+		{"DEFLATE alone", 0x0303, 0xc02c, "\1\1", .says = "TLS handshake"},
+		{"SSL 3", 0x0300, 0xc02c, "\1\0", .says = "version"},
+		{"TLS 1.0", 0x0301, 0xc02c, "\1\0", .says = "version"},
+		{"TLS 1.1", 0x0302, 0xc02c, "\1\0", .says = "version"},
+		{"RSA-EXPORT-RC4-40-MD5", 0x0303, 0x0003, "\1\0", .says = "in common"},
+		{"NULL-NULL", 0x0303, 0x0000, "\1\0", .says = "in common"},
+		{"RSA-NULL-SHA256", 0x0303, 0x003b, "\1\0", .says = "in common"},
+		{"ECDHE-ECDSA-NULL-SHA", 0x0303, 0xc006, "\1\0", .says = "in common"},
+		{"DH-anon-AES128-SHA", 0x0303, 0x0034, "\1\0", .says = "in common"},
+		{"ECDH-anon-AES256-SHA", 0x0303, 0xc019, "\1\0", .says = "in common"},
+		{"RSA-3DES-SHA", 0x0303, 0x000a, "\1\0", .says = "in common"},
+		{"RSA-RC4-SHA", 0x0303, 0x0005, "\1\0", .says = "in common"},
+		{"ECDHE-RSA-AES256-SHA", 0x0303, 0xc014, "\1\0", .says = "in common"},
+		{"DHE-RSA-AES256-GCM-SHA384", 0x0303, 0x009f, "\1\0", .says = "in common"},
+		{"PSK-AES256-GCM-SHA384", 0x0303, 0x00a9, "\1\0", .says = "in common"},
+	};
+	struct tls_material server = material_of(SERVER, true);
+
+	server.rsa_chain = all.server_rsa.cert;
+	server.rsa_key = all.server_rsa.key;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct buf out = {0};
+		struct end e;
+
+		print_message("  %s\n", rows[i].what);
+		end_begin(&e, &server, (struct tls_params){.profile = TLS_SERVER});
+		put_hello(&e.in, rows[i].version, rows[i].suite, rows[i].compressions);
+		e.outcome = tls_handshake(e.tls, &e.in, &out, &e.error, &e.why);
+		if (rows[i].is_good) {
+			/* The server's hello: no session id, the suite, the compression. */
+			assert_int_equal(e.outcome, TLS_WANT);
+			assert_true(out.len > 47 && out.data[5] == 2 && out.data[43] <= 32);
+			assert_int_equal(out.data[44 + out.data[43]] << 8 | out.data[45 + out.data[43]], rows[i].suite);
+			assert_int_equal(out.data[46 + out.data[43]], 0);
+		} else {
+			assert_int_equal(e.outcome, TLS_FAILED);
+			assert_int_equal(e.error, ERR_TLS);
+			if (!strstr(e.why.text, rows[i].says))
+				fail_msg("%s", e.why.text);
+		}
+		buf_deinit(&out);
+		end_deinit(&e);
+	}
 }
 
 static void garbage_is_not_a_handshake(void **state)
@@ -559,6 +650,7 @@ int main(void)
 		cmocka_unit_test(each_profile_meets_the_server),
 		cmocka_unit_test(the_peer_is_known_after_the_handshake),
 		cmocka_unit_test(a_known_muster_server_that_lost_the_alpn_is_dropped),
+		cmocka_unit_test(old_hellos_are_refused),
 		cmocka_unit_test(garbage_is_not_a_handshake),
 		cmocka_unit_test(a_handshake_takes_single_bytes),
 		cmocka_unit_test(data_goes_both_ways_in_single_records),
