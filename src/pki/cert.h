@@ -51,6 +51,8 @@ enum err cert_info_parse(struct cert_info *out, const char *pem, struct why *why
 enum err cert_info_parse_der(struct cert_info *out, const void *der, size_t n, struct why *why) MUST_CHECK;
 
 enum key_kind { KEY_EC_P256, KEY_RSA_2048, KEY_RSA_3072, KEY_RSA_4096 };
+/* The smallest kind of RSA key with so many bits; the largest when there is none. */
+enum key_kind key_rsa_kind(unsigned bits);
 
 /* A new private key (PKCS#8 PEM, new string; wipe before freeing: key_free()). Takes milliseconds to seconds: off the
  * loop. */

@@ -110,6 +110,11 @@ enum err key_load_abstract(gnutls_privkey_t *out, const char *pem, struct why *w
 	return ERR_OK;
 }
 
+enum key_kind key_rsa_kind(unsigned bits)
+{
+	return bits <= 2048 ? KEY_RSA_2048 : bits <= 3072 ? KEY_RSA_3072 : KEY_RSA_4096;
+}
+
 enum err key_new(char **pem, enum key_kind kind, struct why *why)
 {
 	static const struct {

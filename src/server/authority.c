@@ -53,10 +53,11 @@ static void fail(struct start *t)
 
 /* ---- 3. credentials ---- */
 
-/* What we show: our certificate and its CAs, ordered. Of an external CA's, which may be many, only those above ours. */
-static char *own_chain(struct server *s)
+/* What we show: a certificate of ours and its CAs, ordered. Of an external CA's, which may be many, only those above
+ * it. */
+static char *own_chain(struct server *s, const char *cert)
 {
-	CLEAN(mem_freep) char *all = mem_printf("%s%s", s->own_cert, s->ca_chain);
+	CLEAN(mem_freep) char *all = mem_printf("%s%s", cert, s->ca_chain);
 	char *path = NULL;
 
 	/* Where the root isn't known, the intermediate is what everybody trusts, and all there is to show. */
@@ -68,8 +69,17 @@ static char *own_chain(struct server *s)
 
 static enum err make_creds(struct server *s, struct why *why)
 {
-	CLEAN(mem_freep) char *chain = own_chain(s);
-	struct tls_material m = {.chain = chain, .key = s->own_key, .ca = s->ca_chain, .tickets = &s->tickets.keys};
+	const struct own_pair *first = &s->own[OWN_CERT_EC], *rsa = &s->own[OWN_CERT_RSA];
+	CLEAN(mem_freep) char *chain = own_chain(s, first->cert);
+	CLEAN(mem_freep) char *rsa_chain = rsa->cert && rsa->key ? own_chain(s, rsa->cert) : NULL;
+	struct tls_material m = {
+		.chain = chain,
+		.key = first->key,
+		.rsa_chain = rsa_chain,
+		.rsa_key = rsa->key,
+		.ca = s->ca_chain,
+		.tickets = &s->tickets.keys,
+	};
 	struct tls_creds *creds = NULL;
 	enum err e;
 
@@ -85,7 +95,9 @@ static enum err make_creds(struct server *s, struct why *why)
 
 enum err authority_renew_creds(struct server *s, struct why *why)
 {
-	return s->own_cert && s->own_key && s->ca_chain ? make_creds(s, why) : ERR_OK;
+	const struct own_pair *first = &s->own[OWN_CERT_EC];
+
+	return first->cert && first->key && s->ca_chain ? make_creds(s, why) : ERR_OK;
 }
 
 /* ---- 1. the CA ---- */

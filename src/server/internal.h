@@ -651,8 +651,9 @@ void authority_deinit(struct server *s);
 
 /* ---- own_cert.c ---- */
 
-/* This server's own certificate: read or make it, and the credentials with it; then done(). */
+/* This server's own certificate: read or make it, and the credentials with it; then done(). The RSA one comes later. */
 void own_cert_start(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence));
+void own_cert_tick(struct server *s); /* every second: the RSA one, when it is time */
 void own_cert_deinit(struct server *s);
 
 /* ---- tickets.c ---- */
@@ -709,6 +710,12 @@ size_t server_backlog(const struct server *s);
 size_t server_n_agents(const struct server *s);
 
 struct config_value; /* config.c */
+
+/* own_cert.c: the second is for peers that take no ECDSA. */
+enum own_cert_kind { OWN_CERT_EC, OWN_CERT_RSA, OWN_CERT_KINDS };
+struct own_pair {
+	char *cert, *key; /* PEM, owned; NULL: there is none (yet) */
+};
 
 struct server {
 	struct server_params p; /* texts are copied */
@@ -777,9 +784,8 @@ struct server {
 	struct place_row *places;
 	size_t n_places;
 
-	struct list joinings;         /* join.c: under way */
-	struct start *starting;       /* authority.c: under way */
-	struct own_cert *making_cert; /* own_cert.c: under way */
+	struct list joinings;   /* join.c: under way */
+	struct start *starting; /* authority.c: under way */
 
 	struct list names; /* names.c */
 
@@ -871,7 +877,10 @@ struct server {
 	char *ca_chain;
 
 	/* own_cert.c */
-	char *own_cert, *own_key;
+	struct own_pair own[OWN_CERT_KINDS];
+	struct own_cert *making_cert[OWN_CERT_KINDS]; /* under way */
+	struct mono rsa_look_at;                      /* when it is to be looked at next */
+	bool rsa_failed;                              /* the last time */
 
 	/* tickets.c */
 	struct {

@@ -492,6 +492,7 @@ static enum err set_up(struct daemon *d, struct why *why)
 	p.cluster_key = d->has_cluster_key ? d->cluster_key : NULL;
 	p.exec_command = d->settings.exec_command;
 	p.exec_trusted = d->exec_trusted;
+	p.with_rsa = true;
 	p.exec_limit_ms = d->settings.exec_timeout * 1000;
 	p.max_links = links_possible(d);
 	p.max_anonymous_per_ip = (size_t)d->settings.max_anonymous_per_address;

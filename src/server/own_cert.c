@@ -1,6 +1,11 @@
 /*
- * Our own certificate: read from server.crt and server.key, and made anew when it is missing, near its end, not of this
- * CA or not for our address.
+ * Our own certificates: read from server.crt and server.key, and made anew when they are missing, near their end, not
+ * of this CA or not for our address.
+ *
+ * There is a second one with an RSA key, server.rsa.crt and server.rsa.key, for peers that take no ECDSA
+ * (net/tls_policy.h 5). Nobody waits for it: its key takes up to a second, so it is made when the first one is there
+ * and the server goes on meanwhile, and from then on it is looked at now and then. Whoever needs it before is told so
+ * by TLS.
  *
  * Keys are made and signatures done on WORK_CRYPTO.
  */
@@ -8,28 +13,37 @@
 
 #include <string.h>
 
-#define FILE_CERT "server.crt"
-#define FILE_KEY "server.key"
 #define FILE_CA "server.ca.crt"
 #define FILE_LIMIT (256 * 1024)
 #define RENEW_BEFORE_S (30LL * 24 * 3600)
 #define SERVER_VALIDITY_S (3650LL * 24 * 3600)
+#define LOOK_AGAIN_MS (3600LL * 1000)
+#define TRY_AGAIN_MS (600LL * 1000)
+
+static const struct {
+	const char *cert, *key;
+} files[] = {
+	[OWN_CERT_EC] = {"server.crt", "server.key"},
+	[OWN_CERT_RSA] = {"server.rsa.crt", "server.rsa.key"},
+};
 
 struct own_cert {
 	struct work work;
 	struct server *server;
+	enum own_cert_kind kind;
+	enum key_kind key_kind;
 	enum err result;
 	struct why why;
 	struct ca_issued issued;
 	char *key;
 	struct ca_request request; /* borrows the lists below */
 	struct str_list ips, dns;
-	void (*done)(struct server *s, enum err result, const char *sentence);
+	void (*done)(struct server *s, enum err result, const char *sentence); /* of the first one; NULL: none */
 };
 
 static void own_cert_free(struct own_cert *o)
 {
-	o->server->making_cert = NULL;
+	o->server->making_cert[o->kind] = NULL;
 	ca_issued_deinit(&o->issued);
 	key_free(o->key);
 	str_list_deinit(&o->ips);
@@ -37,17 +51,41 @@ static void own_cert_free(struct own_cert *o)
 	mem_free(o);
 }
 
+static void rsa_ends(struct server *s, enum err result, const char *sentence)
+{
+	/* Once: a server that can't issue will not be able to in ten minutes either. */
+	if (result && !s->stopping)
+		log_at(s->log, s->rsa_failed ? LOG_DEBUG : LOG_WARN,
+		       s->own[OWN_CERT_RSA].cert ? "the RSA certificate could not be renewed"
+						 : "there is no RSA certificate: peers that take no ECDSA are refused",
+		       KV_S("error", sentence), KV_I("again_in_ms", TRY_AGAIN_MS));
+	s->rsa_failed = result != ERR_OK;
+	s->rsa_look_at = mono_add_ms(world_now(s->world), result ? TRY_AGAIN_MS : LOOK_AGAIN_MS);
+}
+
 static void ends(struct own_cert *o, enum err result, const char *sentence)
 {
 	struct server *s = o->server;
 
-	o->done(s, result, sentence);
+	if (o->kind == OWN_CERT_RSA) {
+		rsa_ends(s, result, sentence);
+	} else {
+		/* A new first one may be of a new CA. */
+		s->rsa_look_at = world_now(s->world);
+		o->done(s, result, sentence);
+	}
 	own_cert_free(o);
 }
 
 static void fail(struct own_cert *o)
 {
 	ends(o, o->result, why_text(&o->why, o->result));
+}
+
+static void own_pair_deinit(struct own_pair *p)
+{
+	p->cert = mem_free(p->cert);
+	p->key = key_free(p->key);
 }
 
 static enum err read_file(struct server *s, const char *name, char **out, struct why *why)
@@ -76,15 +114,21 @@ static bool covers(const struct cert_info *c, const char *host)
 	return str_list_has(&c->ips, host) || str_list_has(&c->dns, host);
 }
 
+static unsigned rsa_bits(const struct server *s)
+{
+	return (unsigned)config_number(s, "ca.framework.cert.keysize", 0);
+}
+
 /* Is what lies in the folder usable? A sentence says why not. */
-static bool own_cert_is_good(struct server *s, const struct server_address *address, struct why *why)
+static bool is_good(struct server *s, enum own_cert_kind kind, const struct own_pair *pair,
+		    const struct server_address *address, struct why *why)
 {
 	int64_t now_s = world_wall_ms(s->world) / 1000;
 	struct cert_info c = {0};
 	bool good = false;
 
-	if (cert_info_parse(&c, s->own_cert, why) || cert_verify(s->own_cert, s->ca_chain, now_s, why) ||
-	    key_matches_cert(s->own_key, s->own_cert, why)) {
+	if (cert_info_parse(&c, pair->cert, why) || cert_verify(pair->cert, s->ca_chain, now_s, why) ||
+	    key_matches_cert(pair->key, pair->cert, why)) {
 		cert_info_deinit(&c);
 		return false;
 	}
@@ -96,6 +140,8 @@ static bool own_cert_is_good(struct server *s, const struct server_address *addr
 		why_set(why, "it is not for the address %s", address->host);
 	else if (map_get(&s->revoked, c.serial))
 		why_set(why, "it is revoked");
+	else if (kind == OWN_CERT_RSA && (!c.is_rsa || c.key_bits < rsa_bits(s)))
+		why_set(why, "its key has fewer bits than ca.framework.cert.keysize");
 	else
 		good = true;
 	cert_info_deinit(&c);
@@ -138,25 +184,33 @@ static void record_issued(struct server *s, const char *pem)
 	ledger_add(s, &i->entry);
 }
 
+/* The pair that was made takes the place of the old one, also for who connects from now on. */
+static enum err install(struct own_cert *o)
+{
+	struct server *s = o->server;
+	struct own_pair *pair = &s->own[o->kind];
+	enum err e = write_file(s, files[o->kind].key, 0600, o->key, &o->why);
+
+	if (!e)
+		e = write_file(s, files[o->kind].cert, 0600, o->issued.certificate, &o->why);
+	if (!e)
+		e = write_file(s, FILE_CA, 0644, s->ca_chain, &o->why);
+	if (e)
+		return e;
+	own_pair_deinit(pair);
+	pair->cert = STEAL(o->issued.certificate);
+	pair->key = STEAL(o->key);
+	record_issued(s, pair->cert);
+	return authority_renew_creds(s, &o->why);
+}
+
 static void own_cert_made(struct work *work)
 {
 	struct own_cert *o = container_of(work, struct own_cert, work);
 	struct server *s = o->server;
 
 	if (!o->result)
-		o->result = write_file(s, FILE_KEY, 0600, o->key, &o->why);
-	if (!o->result)
-		o->result = write_file(s, FILE_CERT, 0600, o->issued.certificate, &o->why);
-	if (!o->result)
-		o->result = write_file(s, FILE_CA, 0644, s->ca_chain, &o->why);
-	if (!o->result) {
-		key_free(s->own_key);
-		mem_free(s->own_cert);
-		s->own_cert = STEAL(o->issued.certificate);
-		s->own_key = STEAL(o->key);
-		record_issued(s, s->own_cert);
-		o->result = authority_renew_creds(s, &o->why);
-	}
+		o->result = install(o);
 	if (o->result)
 		fail(o);
 	else
@@ -170,7 +224,7 @@ static void make_own_cert(struct work *work)
 	struct csr_params p = {0};
 	CLEAN(mem_freep) char *csr = NULL;
 
-	o->result = key_new(&o->key, KEY_EC_P256, &o->why);
+	o->result = key_new(&o->key, o->key_kind, &o->why);
 	if (o->result)
 		return;
 	p.key_pem = o->key;
@@ -195,9 +249,8 @@ static void make(struct own_cert *o, const struct server_address *address)
 
 	if (!s->ca->ops->can_issue(s->ca)) {
 		o->result = ERR_REFUSED;
-		why_set(&o->why,
-			"this server has no certificate that can be used, and can't make one: %s; or use muster-server join",
-			s->ca->ops->cannot);
+		why_set(&o->why, "this server has no certificate that can be used, and can't make one: %s%s",
+			s->ca->ops->cannot, o->kind == OWN_CERT_EC ? "; or use muster-server join" : "");
 		fail(o);
 		return;
 	}
@@ -222,45 +275,95 @@ static void make(struct own_cert *o, const struct server_address *address)
 	world_work(s->world, authority_lane(s), &o->work);
 }
 
-void own_cert_start(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence))
+static struct own_cert *own_cert_new(struct server *s, enum own_cert_kind kind)
 {
 	struct own_cert *o = mem_zalloc(sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->server = s;
+	o->kind = kind;
+	o->key_kind = kind == OWN_CERT_RSA ? key_rsa_kind(rsa_bits(s)) : KEY_EC_P256;
+	s->making_cert[kind] = o;
+	return o;
+}
+
+/* What is there is read and used, or another one is made. */
+static void find_or_make(struct own_cert *o)
+{
+	struct server *s = o->server;
+	struct own_pair there = {0};
 	struct server_address address;
 	struct why why = WHY_NONE;
+	bool is_there;
 
-	if (!o) {
-		done(s, ERR_NOMEM, err_text(ERR_NOMEM));
-		return;
-	}
-	s->making_cert = o;
-	o->server = s;
-	o->done = done;
 	o->result = server_address_parse(&address, s->p.address, &o->why);
 	if (o->result) {
 		fail(o);
 		return;
 	}
-	s->own_cert = mem_free(s->own_cert);
-	s->own_key = key_free(s->own_key);
-	if (read_file(s, FILE_CERT, &s->own_cert, &why) == ERR_OK &&
-	    read_file(s, FILE_KEY, &s->own_key, &why) == ERR_OK) {
-		if (own_cert_is_good(s, &address, &why)) {
-			o->result = authority_renew_creds(s, &o->why);
-			if (o->result)
-				fail(o);
-			else
-				ends(o, ERR_OK, "");
-			return;
-		}
-		log_info(s->log, "own certificate is made anew", KV_S("reason", why.text));
+	is_there = read_file(s, files[o->kind].cert, &there.cert, &why) == ERR_OK &&
+		   read_file(s, files[o->kind].key, &there.key, &why) == ERR_OK;
+	if (is_there && is_good(s, o->kind, &there, &address, &why)) {
+		own_pair_deinit(&s->own[o->kind]);
+		s->own[o->kind] = there;
+		o->result = authority_renew_creds(s, &o->why);
+		if (o->result)
+			fail(o);
+		else
+			ends(o, ERR_OK, "");
+		return;
 	}
+	if (is_there)
+		log_info(s->log, "own certificate is made anew", KV_S("file", files[o->kind].cert),
+			 KV_S("reason", why.text));
+	own_pair_deinit(&there);
 	make(o, &address);
+}
+
+void own_cert_start(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence))
+{
+	struct own_cert *o = own_cert_new(s, OWN_CERT_EC);
+
+	if (!o) {
+		done(s, ERR_NOMEM, err_text(ERR_NOMEM));
+		return;
+	}
+	o->done = done;
+	find_or_make(o);
+}
+
+/* The RSA pair in memory may still be good: then nothing is read either. */
+static bool rsa_is_good(struct server *s)
+{
+	struct server_address address;
+	struct why why = WHY_NONE;
+
+	return s->own[OWN_CERT_RSA].cert && server_address_parse(&address, s->p.address, &why) == ERR_OK &&
+	       is_good(s, OWN_CERT_RSA, &s->own[OWN_CERT_RSA], &address, &why);
+}
+
+void own_cert_tick(struct server *s)
+{
+	struct own_cert *o;
+
+	if (!s->p.with_rsa || !s->own[OWN_CERT_EC].cert || s->making_cert[OWN_CERT_EC] ||
+	    s->making_cert[OWN_CERT_RSA] || !mono_reached(world_now(s->world), s->rsa_look_at))
+		return;
+	if (rsa_is_good(s)) {
+		rsa_ends(s, ERR_OK, "");
+		return;
+	}
+	o = own_cert_new(s, OWN_CERT_RSA);
+	if (o)
+		find_or_make(o);
 }
 
 void own_cert_deinit(struct server *s)
 {
-	if (s->making_cert)
-		own_cert_free(s->making_cert);
-	s->own_cert = mem_free(s->own_cert);
-	s->own_key = key_free(s->own_key);
+	for (int i = 0; i < OWN_CERT_KINDS; i++) {
+		if (s->making_cert[i])
+			own_cert_free(s->making_cert[i]);
+		own_pair_deinit(&s->own[i]);
+	}
 }

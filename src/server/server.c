@@ -457,8 +457,8 @@ void server_gone_if_idle(struct server *s)
 {
 	void (*gone)(void *) = s->gone;
 
-	if (!s->said_goodbye || s->ledger_running || !list_is_empty(&s->ledger_tell) || s->starting || s->making_cert ||
-	    !list_is_empty(&s->joinings) || !gone)
+	if (!s->said_goodbye || s->ledger_running || !list_is_empty(&s->ledger_tell) || s->starting ||
+	    s->making_cert[OWN_CERT_EC] || s->making_cert[OWN_CERT_RSA] || !list_is_empty(&s->joinings) || !gone)
 		return;
 	s->gone = NULL;
 	gone(s->gone_user);

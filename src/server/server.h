@@ -32,6 +32,7 @@ struct server_params {
 	/* When ca.framework.provider.plugin is exec; NULL: not set (ca/exec.h). */
 	const char *exec_command, *exec_trusted; /* the command line; CA certificates, PEM */
 	int64_t exec_limit_ms;
+	bool with_rsa; /* have a certificate with an RSA key as well */
 	const char *version;
 	size_t max_links;            /* total, 0: 18000 */
 	size_t max_anonymous_per_ip; /* without a startup, 0: 256 */

@@ -519,6 +519,7 @@ static void on_tick(struct timer *t)
 	if (s->revoked_stale)
 		authority_reload(s);
 	tickets_tick(s);
+	own_cert_tick(s);
 	look_at_members(s);
 	look_at_agents(s);
 	look_at_claims(s);

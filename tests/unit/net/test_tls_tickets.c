@@ -87,7 +87,7 @@ static void end_begin_as(struct end *e, const struct tls_material *m, struct tls
 	if (tls_gnutls_creds_new(&c, m, &e->why) != ERR_OK)
 		fail_msg("credentials: %s", e->why.text);
 	if (priority) {
-		gnutls_priority_t *own = &container_of(c, struct creds, base)->priorities[ONLY_13];
+		gnutls_priority_t *own = &container_of(c, struct creds, base)->priorities[TLS_ONLY_13];
 
 		gnutls_priority_deinit(*own);
 		assert_int_equal(gnutls_priority_init(own, priority, NULL), GNUTLS_E_SUCCESS);

@@ -75,6 +75,7 @@ void node_make(struct engine_bench *e, struct node *n, const char *ip)
 	p.dir = dir;
 	p.listen_ip = ip;
 	p.cluster_key = e->without_cluster_key ? NULL : cluster_key;
+	p.with_rsa = e->with_rsa;
 	p.store_gate = gate;
 	p.stop_asked = stop_asked;
 	p.user = n;

@@ -35,6 +35,7 @@ struct engine_bench {
 	char store_name[64];
 	struct node a, b;
 	bool without_cluster_key; /* for the nodes made from now on */
+	bool with_rsa;            /* the same */
 	const char *server_name;  /* the same; NULL: its address */
 	struct list agents;
 };

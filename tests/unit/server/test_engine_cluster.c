@@ -583,7 +583,7 @@ static void a_revoked_server_is_cut_off(void **state)
 	struct server_view v;
 
 	cluster_up(&e);
-	assert_int_equal(cert_info_parse(&c, e.b.server->own_cert, NULL), ERR_OK);
+	assert_int_equal(cert_info_parse(&c, e.b.server->own[OWN_CERT_EC].cert, NULL), ERR_OK);
 	engine_revoke(&e, c.serial);
 	engine_run(&e, 500);
 	server_look(e.a.server, &v);

@@ -1,0 +1,173 @@
+/* This server's own certificates: the RSA one beside the first, made later, renewed, and done without. */
+#include <string.h>
+
+#include "check.h"
+#include "engine_bench.h"
+
+#define FILE_CERT "/" A_IP "/server.rsa.crt"
+#define FILE_KEY "/" A_IP "/server.rsa.key"
+#define HOUR_MS (3600 * 1000)
+
+static void node_up(struct engine_bench *e)
+{
+	engine_world(e);
+	e->with_rsa = true;
+	node_add(e, &e->a, A_IP);
+}
+
+/* Stops dead; What is given is in its folder when it starts again. The store lasts as long as somebody has it open. */
+static void restart(struct engine_bench *e, const char *cert, const char *key)
+{
+	struct store *keep;
+	struct why why = WHY_NONE;
+
+	assert_int_equal(store_open(&keep, e->store_name, &why), ERR_OK);
+	fake_works_cut(e->f);
+	node_kill(&e->a);
+	if (cert)
+		fake_file_put(e->f, FILE_CERT, cert);
+	if (key)
+		fake_file_put(e->f, FILE_KEY, key);
+	node_add(e, &e->a, A_IP);
+	store_close(keep);
+	engine_run(e, 3000);
+}
+
+static char *rsa_cert(struct engine_bench *e)
+{
+	const char *pem = e->a.server->own[OWN_CERT_RSA].cert;
+
+	return pem ? mem_strdup(pem) : NULL;
+}
+
+static void check_rsa(struct engine_bench *e, unsigned bits)
+{
+	const struct own_pair *pair = &e->a.server->own[OWN_CERT_RSA];
+	struct cert_info c = {0};
+	struct why why = WHY_NONE;
+
+	assert_non_null(pair->cert);
+	assert_int_equal(cert_info_parse(&c, pair->cert, &why), ERR_OK);
+	assert_true(c.is_rsa);
+	assert_int_equal(c.key_bits, bits);
+	assert_int_equal(c.role, CERT_ROLE_SERVER);
+	assert_string_equal(c.id, e->a.server->uuid);
+	assert_true(str_list_has(&c.ips, A_IP));
+	assert_int_equal(key_matches_cert(pair->key, pair->cert, &why), ERR_OK);
+	assert_int_equal(cert_verify(pair->cert, e->a.server->ca_chain, c.not_before_s + 1, &why), ERR_OK);
+	cert_info_deinit(&c);
+}
+
+static void it_is_made_after_the_start_and_kept(void **state)
+{
+	struct engine_bench e;
+	struct tls_creds *before;
+	char *first, *second;
+
+	engine_world(&e);
+	e.with_rsa = true;
+	node_make(&e, &e.a, A_IP);
+	node_start(&e.a);
+	/* The start doesn't wait for it. */
+	while (!e.a.was_started)
+		engine_run(&e, 1);
+	assert_null(e.a.server->own[OWN_CERT_RSA].cert);
+	before = tls_creds_ref(e.a.server->creds);
+	engine_run(&e, 3000);
+	check_rsa(&e, 2048);
+	/* Whoever connects from now on is shown it. */
+	assert_ptr_not_equal(e.a.server->creds, before);
+	tls_creds_unref(before);
+	first = rsa_cert(&e);
+
+	/* Another start finds it. */
+	restart(&e, NULL, NULL);
+	second = rsa_cert(&e);
+	assert_string_equal(first, second);
+	mem_free(first);
+	mem_free(second);
+	engine_down(&e);
+}
+
+static void what_lies_there_is_looked_at(void **state)
+{
+	static const struct {
+		const char *what, *cert, *key; /* NULL: as it is */
+	} rows[] = {
+		{"a certificate without a key", NULL, ""},
+		{"rubbish", "rubbish", "rubbish"},
+		{"another key", NULL, "/" A_IP "/server.key"},
+		{"a certificate that isn't RSA", "/" A_IP "/server.crt", "/" A_IP "/server.key"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		char *first, *second;
+
+		node_up(&e);
+		engine_run(&e, 3000);
+		first = rsa_cert(&e);
+		restart(&e, rows[i].cert && rows[i].cert[0] == '/' ? fake_file_get(e.f, rows[i].cert) : rows[i].cert,
+			rows[i].key && rows[i].key[0] == '/' ? fake_file_get(e.f, rows[i].key) : rows[i].key);
+		check_rsa(&e, 2048);
+		second = rsa_cert(&e);
+		check_row(&rows[i], first && second && !str_equal(first, second));
+		mem_free(first);
+		mem_free(second);
+		engine_down(&e);
+	}
+}
+
+static void longer_keys_are_made_when_they_are_asked_for(void **state)
+{
+	struct engine_bench e;
+
+	node_up(&e);
+	engine_run(&e, 3000);
+	check_rsa(&e, 2048);
+	engine_config(&e, "ca.framework.cert.keysize", "2500");
+	engine_run(&e, HOUR_MS + 5000);
+	check_rsa(&e, 3072);
+	/* And kept when shorter ones would do. */
+	engine_config(&e, "ca.framework.cert.keysize", "2048");
+	engine_run(&e, HOUR_MS + 5000);
+	check_rsa(&e, 3072);
+	engine_down(&e);
+}
+
+static void a_server_that_cannot_issue_runs_without(void **state)
+{
+	struct engine_bench e;
+
+	node_up(&e);
+	engine_run(&e, 3000);
+	e.without_cluster_key = true;
+	restart(&e, "", NULL);
+	assert_null(e.a.server->own[OWN_CERT_RSA].cert);
+	assert_non_null(e.a.server->creds);
+	assert_true(e.a.server->running);
+	engine_down(&e);
+}
+
+static void nobody_asks_for_it_where_it_is_not_wanted(void **state)
+{
+	struct engine_bench e;
+
+	engine_up(&e);
+	engine_run(&e, HOUR_MS);
+	assert_null(e.a.server->own[OWN_CERT_RSA].cert);
+	engine_down(&e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_is_made_after_the_start_and_kept),
+		cmocka_unit_test(what_lies_there_is_looked_at),
+		cmocka_unit_test(longer_keys_are_made_when_they_are_asked_for),
+		cmocka_unit_test(a_server_that_cannot_issue_runs_without),
+		cmocka_unit_test(nobody_asks_for_it_where_it_is_not_wanted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
