@@ -31,9 +31,11 @@ static const char *const names[ADMIT_N] = {
 	[ADMIT_NOT_YET_VALID] = "certificate not yet valid",
 	[ADMIT_REVOKED] = "certificate revoked",
 	[ADMIT_WRONG_ROLE] = "certificate for another role",
+	[ADMIT_DOWNGRADE] = "muster certificate without muster/1",
 	[ADMIT_OTHER_GUID] = "certificate of another host",
 	[ADMIT_ADDRESS_NOT_IN_SAN] = "address not in certificate",
 	[ADMIT_WEAKER_IDENTITY] = "weaker identity than before",
+	[ADMIT_NOT_ITS_KEY] = "another certificate than before",
 	[ADMIT_DUPLICATE_GUID] = "duplicate guid",
 	[ADMIT_BAD_GUID] = "guid not usable",
 };
@@ -62,11 +64,15 @@ bool guid_strip(char *out, const char *startup_guid, const char *resource_name)
 	return true;
 }
 
-/* An address as 16 bytes, IPv4 in its mapped form; a zone ("%eth0") is not part of it. */
+/* An address as 16 bytes, IPv4 in its mapped form; neither a zone ("%eth0") nor brackets are part of it. */
 static bool address_read(uint8_t out[16], const char *text)
 {
 	char bare[INET6_ADDRSTRLEN];
-	size_t n = strcspn(text, "%");
+	size_t n;
+
+	if (text[0] == '[' && str_ends(text, "]"))
+		text++;
+	n = strcspn(text, "%]");
 
 	if (n >= sizeof(bare))
 		return false;
@@ -209,21 +215,47 @@ enum admit admit_agent(const struct admit_question *q, struct why *sentence)
 	/* 5. Ours, but not an agent's: a renewal would not help, so this is said before dates are. */
 	if ((a = judge_agent_role(cert, sentence)) != ADMIT_YES)
 		return a;
-	/* 6. Ours, but another host's. */
+	/*
+	 * 6. A muster agent's, but not from a muster agent: everything that muster adds would be gone, copies of a
+	 * machine found out among it. Its agents insist on muster/1 as well, so that nobody in between can make them do
+	 * without.
+	 */
+	if (cert->role == CERT_ROLE_AGENT && !q->is_muster) {
+		why_set(sentence, "certificate %s is a muster agent's (%s), but the peer doesn't speak muster/1",
+			cert->serial, cert->id);
+		return ADMIT_DOWNGRADE;
+	}
+	/* 7. Ours, but another host's. */
 	if (cert->role == CERT_ROLE_AGENT && !str_equal(cert->id, guid)) {
 		why_set(sentence, "certificate %s is for host %s, but the startup says %s", cert->serial, cert->id,
 			guid);
 		return ADMIT_OTHER_GUID;
 	}
-	/* 7. The right one, but too early or too late. The reference refuses this with strictness off, too. */
+	/* 8. The right one, but too early or too late. The reference refuses this with strictness off, too. */
 	a = judge_dates(cert, q->wall_s, q->allow_expired, q->expired_limit_s, sentence);
 	if (a != ADMIT_YES)
 		return a;
-	/* 8. One without a guid is good for its addresses, and for hosts that never showed a better one. */
+	/* 9. One without a guid is good for its addresses, and for hosts that never showed a better one. */
 	if (cert->role == CERT_ROLE_NONE)
 		return judge_address(q, guid, sentence);
-	/* 9. Everything else is this host. */
+	/* 10. Everything else is this host. */
 	return ADMIT_YES;
+}
+
+enum admit admit_binding(const struct admit_binding *b, struct why *sentence)
+{
+	uint8_t peer[16], host[16];
+
+	if (!b->bound_to || str_equal(b->bound_to, b->key_id) || b->is_issued_for_host || b->allow_weaker)
+		return ADMIT_YES;
+	if (b->peer_ip && b->host_address && address_read(peer, b->peer_ip) && address_read(host, b->host_address) &&
+	    memcmp(peer, host, sizeof(peer)) == 0)
+		return ADMIT_YES;
+	why_set(sentence,
+		"host %s (%s) showed a certificate with another key before, and this one comes from %s; an operator can allow it "
+		"(muster host allow-weaker)",
+		b->guid, b->host_address ? b->host_address : "?", b->peer_ip ? b->peer_ip : "?");
+	return ADMIT_NOT_ITS_KEY;
 }
 
 enum admit admit_server(bool has_cert, bool chain_ok, const struct cert_info *cert, bool revoked, int64_t wall_s,

@@ -19,9 +19,11 @@ enum admit {
 	ADMIT_NOT_YET_VALID,
 	ADMIT_REVOKED,
 	ADMIT_WRONG_ROLE, /* a server's certificate on an agent, no clientAuth ... */
+	ADMIT_DOWNGRADE,  /* a muster agent's certificate from somebody who speaks CloudStack's way */
 	ADMIT_OTHER_GUID, /* certificate of another host */
 	ADMIT_ADDRESS_NOT_IN_SAN,
 	ADMIT_WEAKER_IDENTITY, /* the host was bound to a certificate before */
+	ADMIT_NOT_ITS_KEY,     /* bound to another certificate that names addresses only */
 	ADMIT_DUPLICATE_GUID,  /* decision 7 */
 	ADMIT_BAD_GUID,        /* the startup's guid can't be one: empty, too long, control characters, slashes */
 	ADMIT_N
@@ -37,6 +39,7 @@ struct admit_question {
 	const struct cert_info *cert; /* valid when has_cert */
 	bool revoked;
 	const char *peer_ip;
+	bool is_muster;            /* it speaks muster/1 */
 	const char *startup_guid;  /* as received: "<guid>-<resourceName>" */
 	const char *resource_name; /* to strip the suffix; may be NULL */
 	bool host_known;
@@ -50,6 +53,27 @@ struct admit_question {
 };
 /* Judges a startup. `sentence` gets what an operator should read. */
 enum admit admit_agent(const struct admit_question *q, struct why *sentence);
+/*
+ * A host that is bound to a certificate which names addresses only: may another one of that kind take its place? Asked
+ * beside admit_agent(), because the last way in is known to the store alone. Yes where
+ *
+ *   1. nothing is known of the first one's key, or it is the same key;
+ *   2. it comes from the host's own address: its machine was set up again, or renewed by CloudStack;
+ *   3. we issued it for this very host;
+ *   4. an operator has allowed it.
+ *
+ * Otherwise whoever is certified for any address could take over any host by its guid.
+ */
+struct admit_binding {
+	const char *guid;
+	const char *bound_to;     /* the key that it showed; NULL: not known */
+	const char *key_id;       /* the key that is shown now */
+	const char *host_address; /* as its last startup had it; NULL: not known */
+	const char *peer_ip;
+	bool is_issued_for_host;
+	bool allow_weaker;
+};
+enum admit admit_binding(const struct admit_binding *b, struct why *sentence);
 /* The guid without "-<resourceName>"; `out` of GUID_MAX. Compares without the suffix. false: too long or empty. */
 bool guid_strip(char *out, const char *startup_guid, const char *resource_name);
 /* Judges a peer that wants to be a management server. */

@@ -348,8 +348,9 @@ void candidate_worked(struct agent *a, const char *entry)
 
 /*
  * An unknown server is asked as a muster server first and, if TLS itself is what failed, as CloudStack's next: its
- * certificate isn't one for TLS, which only the other profile lets pass. Known ones are never asked the weaker way.
- * Returns whether the entry may be dialled again at once.
+ * certificate isn't one for TLS, which only the other profile lets pass. Known ones are never asked the weaker way, and
+ * by an agent with a certificate of muster's nobody is (profile_of()). Returns whether the entry may be dialled again
+ * at once.
  */
 static bool profile_switch(struct place *p, enum tls_profile used, enum err why)
 {
@@ -371,9 +372,19 @@ static bool is_guessed(const struct agent *a, const struct place *p)
 	return !p->is_fallback && !p->is_compat && !p->no_ticket && tickets_offer(a, TLS_CLIENT_MUSTER).len > 0;
 }
 
+/*
+ * Our certificate names us by our guid, so a muster server issued it, and its CA is muster's. Whoever doesn't speak
+ * muster/1 is no server of ours: a handshake that broke, or somebody in between, must not make us talk as CloudStack's
+ * agents do.
+ */
+static bool is_muster_identity(const struct agent *a)
+{
+	return a->creds->own_role == CERT_ROLE_AGENT;
+}
+
 static enum tls_profile profile_of(const struct agent *a, const struct place *p)
 {
-	if (str_list_has(&a->known_muster, p->entry) || is_guessed(a, p))
+	if (is_muster_identity(a) || str_list_has(&a->known_muster, p->entry) || is_guessed(a, p))
 		return TLS_CLIENT_MUSTER;
 	return p->is_compat ? TLS_CLIENT_COMPAT : TLS_CLIENT_UNKNOWN;
 }

@@ -211,6 +211,12 @@ static void put_dropped_pins(json_t *o, struct api_call *c, const struct change_
 		  "%zu pins of hosts ended with the servers that they were pinned to", w->n_pins - left);
 }
 
+/* From now on somebody gets in who proves nothing: no event among others. */
+static bool opens_the_door(const struct change_config *w)
+{
+	return str_equal(w->key->name, "ca.plugin.root.auth.strictness") && str_equal(w->value, "false");
+}
+
 static void change_then(struct api_call *c, enum err result, const char *sentence)
 {
 	struct change_config *w = c->state;
@@ -222,8 +228,9 @@ static void change_then(struct api_call *c, enum err result, const char *sentenc
 		return;
 	}
 	if (w->changed)
-		event_add(s, "CONFIGURATION.VALUE.EDIT", "INFO", 0, "%s set %s%s to \"%s\"", c->account, w->key->name,
-			  w->scope.is_cluster ? " of a cluster" : "", w->value ? w->value : "its default");
+		event_add(s, "CONFIGURATION.VALUE.EDIT", opens_the_door(w) ? "WARN" : "INFO", 0,
+			  "%s set %s%s to \"%s\"", c->account, w->key->name, w->scope.is_cluster ? " of a cluster" : "",
+			  w->value ? w->value : "its default");
 	o = config_object(s, w->key, w->scope.cluster_id, w->scope_name);
 	put_dropped_pins(o, c, w);
 	api_answer_object(c, "configuration", o);

@@ -21,6 +21,7 @@
  *   watch     silence, grace, dead servers (core/member)
  *   draining  this server is emptied, for maintenance or to stop (core/drain)
  *   peer      links between servers: hints, forwarding, liveness
+ *   strictness agents without a certificate: said, cut
  *   authority CA, revocations, credentials; own_cert our own certificate
  *   tickets   keys of session tickets, shared by the cluster
  *   join      muster-join/1
@@ -345,6 +346,8 @@ struct session {
 	bool trigger;            /* its next list tells it to look for its preferred server at once */
 	bool checking_health;
 	bool provisional;      /* accepted without the store (decision 14) */
+	bool is_unsecured;     /* let in without a verified certificate: strictness.c */
+	bool is_key_new;       /* not the one that its host is bound to: the store decides */
 	struct list in_asking; /* s->asking: clone_seq is not answered yet */
 	struct held *held;     /* a startup that waits: is an older link of its guid alive? startup.c */
 	struct mono held_since;
@@ -649,6 +652,11 @@ bool authority_is_revoked(const struct server *s, const char *serial);
 enum work_lane authority_lane(const struct server *s); /* where ca_issue() may be called */
 void authority_deinit(struct server *s);
 
+/* ---- strictness.c ---- */
+
+void strictness_tick(struct server *s); /* every second */
+void strictness_unsecured(struct session *x, bool is_unsecured);
+
 /* ---- own_cert.c ---- */
 
 /* This server's own certificate: read or make it, and the credentials with it; then done(). The RSA one comes later. */
@@ -875,6 +883,10 @@ struct server {
 	struct map revoked; /* serial -> itself */
 	bool revoked_stale; /* could not be read, watch.c asks again */
 	char *ca_chain;
+
+	/* strictness.c */
+	size_t n_unsecured; /* sessions */
+	bool strictness_said, was_strict;
 
 	/* own_cert.c */
 	struct own_pair own[OWN_CERT_KINDS];

@@ -98,6 +98,7 @@ static void session_forget(struct session *x)
 	startup_abandon(x);
 	startup_drop_held(x);
 	join_abandon(x);
+	strictness_unsecured(x, false);
 	if (x->host && x->host->session == x)
 		x->host->session = NULL;
 	x->host = NULL;

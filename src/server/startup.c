@@ -34,6 +34,7 @@ struct claim {
 	char uuid[UUID_TEXT], place_uuids[3][UUID_TEXT];
 	char *reported;
 	char *boot;
+	char *peer_ip;
 	struct host_claim result;
 	bool created;
 };
@@ -46,6 +47,7 @@ static void claim_free(struct claim *c)
 	mem_free(c->cluster);
 	mem_free(c->reported);
 	mem_free(c->boot);
+	mem_free(c->peer_ip);
 	mem_free(c);
 }
 CLEAN_DEFINE(struct claim, claim_free)
@@ -108,6 +110,7 @@ static enum admit judge(struct session *x, const struct msg_startup_common *m, c
 		.cert = peer->has_cert ? &peer->cert : NULL,
 		.revoked = peer->has_cert && authority_is_revoked(s, peer->cert.serial),
 		.peer_ip = link_peer_ip(x->link),
+		.is_muster = link_is_muster(x->link),
 		.startup_guid = m->guid,
 		.resource_name = m->resourceName,
 		.host_known = known != NULL,
@@ -257,6 +260,31 @@ static enum err set(char **field, const char *value)
 	return ERR_OK;
 }
 
+/*
+ * May what connects now have the host that is known? What admit_agent() has let in is looked at beside the store's row,
+ * as another server may have seen more since; and only here it is known what was issued for the host.
+ */
+static enum admit judge_binding(struct store_tx *tx, const struct host_row *known, const struct host_row *now,
+				const char *peer_ip, struct why *why)
+{
+	struct admit_binding b = {
+		.guid = now->guid,
+		.bound_to = known->bound_to,
+		.key_id = now->bound_to,
+		.host_address = known->private_ip,
+		.peer_ip = peer_ip,
+		.allow_weaker = known->allow_weaker,
+	};
+
+	if (!str_equal(known->bound_key, "san") || !str_equal(now->bound_key, "san"))
+		return ADMIT_YES;
+	/* Asked only where it decides. */
+	if (tx && admit_binding(&b, NULL) != ADMIT_YES && now->cert_serial &&
+	    store_cert_is_for(tx, now->cert_serial, now->guid, &b.is_issued_for_host))
+		b.is_issued_for_host = false;
+	return admit_binding(&b, why);
+}
+
 static enum err describe(struct claim *c, struct session *x, const struct batch *b, const struct msg_startup_common *m,
 			 enum admit a)
 {
@@ -271,6 +299,9 @@ static enum err describe(struct claim *c, struct session *x, const struct batch 
 	    set(&row->arch, str_is_blank(m->arch) ? "x86_64" : m->arch) ||
 	    set(&row->private_ip, str_is_blank(m->privateIpAddress) ? link_peer_ip(x->link) : m->privateIpAddress) ||
 	    set(&row->capabilities, r && r->caps ? r->caps : ""))
+		return ERR_NOMEM;
+	c->peer_ip = mem_strdup(link_peer_ip(x->link));
+	if (!c->peer_ip)
 		return ERR_NOMEM;
 	row->details = details_text(b);
 	row->is_muster = link_is_muster(x->link);
@@ -345,6 +376,10 @@ static enum err find_or_create(struct store_tx *tx, struct claim *c, struct why 
 	/* Judged in memory before; another server may have seen a stronger identity since. */
 	if (!e && !c->is_retry && is_weaker(&known, &c->row)) {
 		why_set(why, "host %s once showed a stronger identity", c->row.guid);
+		host_row_deinit(&known);
+		return ERR_REFUSED;
+	}
+	if (!e && !c->is_retry && judge_binding(tx, &known, &c->row, c->peer_ip, why) != ADMIT_YES) {
 		host_row_deinit(&known);
 		return ERR_REFUSED;
 	}
@@ -429,6 +464,12 @@ static void attach_without_store(struct session *x, const char *sentence)
 
 	if (!h) {
 		session_end(x, ERR_STORE, "the store does not work and this host is not known yet: try again", EVENT_N);
+		return;
+	}
+	/* For whom its certificate was issued, only the store could say. */
+	if (x->is_key_new) {
+		session_end(x, ERR_STORE, "the store does not work and this host showed another certificate: try again",
+			    EVENT_N);
 		return;
 	}
 	log_warn(s->log, "agent taken without the store, its claim comes later", KV_I("host", h->row.id),
@@ -520,6 +561,10 @@ static void claim_done(struct server *s, struct entry *entry, enum err result, c
 	} else if (result == ERR_STORE || result == ERR_BUSY || result == ERR_IO || result == ERR_FULL) {
 		attach_without_store(x, sentence);
 	} else {
+		/* It has been answered already; this is for the operator. */
+		if (result == ERR_REFUSED)
+			event_add_refusal(s, "HOST.REFUSED", "%s from %s: %s", x->guid, link_peer_ip(x->link),
+					  sentence);
 		session_end(x, result, sentence, EVENT_N);
 	}
 	claim_free(c);
@@ -922,6 +967,7 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 		return;
 	if (!may_come_home(x, h, m, guid))
 		return;
+	strictness_unsecured(x, a == ADMIT_UNSECURED);
 	if (a == ADMIT_UNSECURED)
 		log_warn(s->log, "an agent is let in unsecured, because ca.plugin.root.auth.strictness is false",
 			 KV_S("guid", guid), KV_S("peer", link_peer_ip(x->link)), KV_S("reason", why.text));
@@ -934,6 +980,7 @@ void startup_begin(struct session *x, const struct header *h, struct batch *b)
 	x->reported = mem_strdup(m->msHostList ? m->msHostList : "");
 	c = mem_zalloc(sizeof(*c));
 	e = c && x->guid && x->reported ? describe(c, x, b, m, a) : ERR_NOMEM;
+	x->is_key_new = !e && known && judge_binding(NULL, &known->row, &c->row, c->peer_ip, NULL) != ADMIT_YES;
 	if (!e)
 		e = answer_startup(x, h, true, NULL, NULL);
 	if (e) {

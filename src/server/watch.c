@@ -520,6 +520,7 @@ static void on_tick(struct timer *t)
 		authority_reload(s);
 	tickets_tick(s);
 	own_cert_tick(s);
+	strictness_tick(s);
 	look_at_members(s);
 	look_at_agents(s);
 	look_at_claims(s);

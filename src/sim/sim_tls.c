@@ -271,6 +271,7 @@ enum err sim_creds_new(struct world *w, struct tls_creds **out, const struct tls
 		creds_free(&c->base);
 		return ERR_INVALID;
 	}
+	c->base.own_role = c->cert ? c->cert->info.role : CERT_ROLE_NONE;
 	*out = &c->base;
 	return ERR_OK;
 }

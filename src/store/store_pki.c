@@ -119,6 +119,17 @@ enum err store_revoked_list(struct store_tx *tx, struct str_list *serials)
 	return e;
 }
 
+enum err store_cert_is_for(struct store_tx *tx, const char *serial, const char *guid, bool *is)
+{
+	int64_t n = 0;
+	enum err e = sql_read(tx, &n, 0, "SELECT count(*) FROM certificate WHERE serial = ? AND subject_id = ?",
+			      SQL_T(serial), SQL_T(guid));
+
+	if (!e)
+		*is = n > 0;
+	return e;
+}
+
 enum err store_cert_revoke_subject(struct store_tx *tx, const char *role, const char *subject_id, size_t *n)
 {
 	struct cert_row *rows = NULL;

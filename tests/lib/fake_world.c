@@ -748,6 +748,7 @@ struct tls_creds *fake_creds_with(struct fake_world *f, const struct cert_info *
 	*copy = *info;
 	copy->ips = copy->dns = (struct str_list){0};
 	MUST(str_list_copy(&copy->ips, &info->ips) == ERR_OK && str_list_copy(&copy->dns, &info->dns) == ERR_OK);
+	creds->own_role = info->role;
 	c->world = f;
 	c->cert = ++f->n_certs;
 	f->certs[c->cert] = copy;

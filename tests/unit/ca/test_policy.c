@@ -21,7 +21,7 @@ struct row {
 	const char *ip;   /* NULL: 10.1.1.21, which is in the certificates */
 	const char *guid; /* NULL: STARTUP_GUID */
 	int64_t at_s;     /* seconds after WALL_S; certificates are good for a day before and after */
-	bool not_strict, bad_chain, revoked, allow_expired, bound, bound_to_uri, allow_weaker;
+	bool not_strict, bad_chain, revoked, allow_expired, bound, bound_to_uri, allow_weaker, not_muster;
 	enum admit admit;
 	const char *sentence; /* a part of it */
 };
@@ -49,6 +49,7 @@ static void cert_make(struct cert_info *c, enum which which)
 		assert_int_equal(str_list_add(&c->ips, "::ffff:10.1.1.22"), ERR_OK);
 		assert_int_equal(str_list_add(&c->dns, "kvm1.example.org"), ERR_OK);
 		assert_int_equal(str_list_add(&c->dns, "10.1.1.23"), ERR_OK);
+		assert_int_equal(str_list_add(&c->dns, "[2001:db8::16:1]"), ERR_OK);
 	}
 }
 
@@ -64,6 +65,7 @@ static void judge(const struct row *rows, size_t n)
 			.cert = r->cert != NONE ? &cert : NULL,
 			.revoked = r->revoked,
 			.peer_ip = r->ip ? r->ip : "10.1.1.21",
+			.is_muster = !r->not_muster,
 			.startup_guid = r->guid ? r->guid : STARTUP_GUID,
 			.resource_name = "LibvirtComputingResource",
 			.host_known = r->bound,
@@ -120,6 +122,11 @@ static void a_certificate_with_addresses_only(void **state)
 		{"a mapped address in the certificate", SAN, .ip = "10.1.1.22", .admit = ADMIT_YES},
 		{"IPv6, spelled otherwise", SAN, .ip = "2001:0DB8:0:0::0015", .admit = ADMIT_YES},
 		{"IPv6 with a zone", SAN, .ip = "2001:db8::15%eth0", .admit = ADMIT_YES},
+		{"IPv6 in brackets", SAN, .ip = "[2001:db8::15]", .admit = ADMIT_YES},
+		{"IPv6 in brackets in the certificate, as a name", SAN, .ip = "2001:db8::16:1", .admit = ADMIT_YES},
+		{"an open bracket is no address", SAN, .ip = "[2001:db8::15", .admit = ADMIT_ADDRESS_NOT_IN_SAN},
+		{"IPv4 in brackets is taken as what it means", SAN, .ip = "[10.1.1.21]", .admit = ADMIT_YES},
+		{"from somebody who doesn't speak muster/1", SAN, .not_muster = true, .admit = ADMIT_YES},
 		{"an address among the DNS names, as the reference writes it", SAN, .ip = "10.1.1.23",
 		 .admit = ADMIT_YES},
 		{"a host that was bound to addresses", SAN, .bound = true, .admit = ADMIT_YES},
@@ -166,6 +173,88 @@ static void bound_hosts_are_not_given_away(void **state)
 
 	(void)state;
 	judge(rows, ARRAY_SIZE(rows));
+}
+
+static void muster_agents_speak_muster(void **state)
+{
+	static const struct row rows[] = {
+		{"a muster agent's certificate over CloudStack's protocol", URI, .not_muster = true,
+		 .admit = ADMIT_DOWNGRADE, .sentence = "doesn't speak muster/1"},
+		{"with strictness off", URI, .not_muster = true, .not_strict = true, .admit = ADMIT_DOWNGRADE},
+		{"also where an operator allows a weaker identity", URI, .not_muster = true, .bound_to_uri = true,
+		 .allow_weaker = true, .admit = ADMIT_DOWNGRADE},
+		{"of another host", URI_OTHER, .not_muster = true, .admit = ADMIT_DOWNGRADE},
+		{"a server's is a server's", SERVER, .not_muster = true, .admit = ADMIT_WRONG_ROLE},
+		{"revoked is said first", URI, .not_muster = true, .revoked = true, .admit = ADMIT_REVOKED},
+		{"a foreign one is foreign", URI, .not_muster = true, .bad_chain = true, .admit = ADMIT_NOT_OUR_CA},
+		{"none at all, strictness off", NONE, .not_muster = true, .not_strict = true, .admit = ADMIT_UNSECURED},
+	};
+
+	(void)state;
+	judge(rows, ARRAY_SIZE(rows));
+}
+
+/* A host bound to a certificate that names addresses only, and another one of that kind. */
+static void a_key_is_not_replaced_by_anybodys(void **state)
+{
+	static const struct {
+		const char *what;
+		struct admit_binding b;
+		enum admit admit;
+	} rows[] = {
+		{"the same key, from wherever it is certified for",
+		 {.bound_to = "k1", .key_id = "k1", .host_address = "10.1.1.21", .peer_ip = "10.1.1.99"},
+		 ADMIT_YES},
+		{"nothing is known of the key before",
+		 {.key_id = "k1", .host_address = "10.1.1.21", .peer_ip = "10.1.1.99"},
+		 ADMIT_YES},
+		{"another key from the host's own address: set up again",
+		 {.bound_to = "k1", .key_id = "k2", .host_address = "10.1.1.21", .peer_ip = "10.1.1.21"},
+		 ADMIT_YES},
+		{"the same, as an IPv6 socket has it",
+		 {.bound_to = "k1", .key_id = "k2", .host_address = "10.1.1.21", .peer_ip = "::ffff:10.1.1.21"},
+		 ADMIT_YES},
+		{"the same over IPv6, spelled otherwise",
+		 {.bound_to = "k1", .key_id = "k2", .host_address = "2001:DB8:0::21", .peer_ip = "2001:db8::21%eth0"},
+		 ADMIT_YES},
+		{"another key from another address: a neighbour",
+		 {.bound_to = "k1", .key_id = "k2", .host_address = "10.1.1.21", .peer_ip = "10.1.1.22"},
+		 ADMIT_NOT_ITS_KEY},
+		{"unless we issued it for this host",
+		 {.bound_to = "k1",
+		  .key_id = "k2",
+		  .host_address = "10.1.1.21",
+		  .peer_ip = "10.1.1.22",
+		  .is_issued_for_host = true},
+		 ADMIT_YES},
+		{"or an operator allows it",
+		 {.bound_to = "k1",
+		  .key_id = "k2",
+		  .host_address = "10.1.1.21",
+		  .peer_ip = "10.1.1.22",
+		  .allow_weaker = true},
+		 ADMIT_YES},
+		{"an address that nobody knows is nobody's",
+		 {.bound_to = "k1", .key_id = "k2", .peer_ip = "10.1.1.22"},
+		 ADMIT_NOT_ITS_KEY},
+		{"nor is a name",
+		 {.bound_to = "k1", .key_id = "k2", .host_address = "kvm1", .peer_ip = "kvm1"},
+		 ADMIT_NOT_ITS_KEY},
+		{"without a key",
+		 {.bound_to = "k1", .host_address = "10.1.1.21", .peer_ip = "10.1.1.22"},
+		 ADMIT_NOT_ITS_KEY},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct admit_binding b = rows[i].b;
+		struct why why = WHY_NONE;
+
+		b.guid = GUID;
+		check_row(&rows[i], admit_binding(&b, &why) == rows[i].admit);
+		check_row(&rows[i], (rows[i].admit == ADMIT_YES) == !why.text[0]);
+		check_row(&rows[i], admit_binding(&b, NULL) == rows[i].admit);
+	}
 }
 
 static void strictness(void **state)
@@ -380,6 +469,8 @@ int main(void)
 		cmocka_unit_test(a_certificate_with_a_guid),
 		cmocka_unit_test(a_certificate_with_addresses_only),
 		cmocka_unit_test(bound_hosts_are_not_given_away),
+		cmocka_unit_test(muster_agents_speak_muster),
+		cmocka_unit_test(a_key_is_not_replaced_by_anybodys),
 		cmocka_unit_test(strictness),
 		cmocka_unit_test(revocation),
 		cmocka_unit_test(dates),

@@ -186,6 +186,65 @@ void engine_revoke(struct engine_bench *e, const char *serial)
 	in_store(e, run_revoke, &(struct change_call){.value = serial});
 }
 
+static enum err run_issued(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct change_call *c = arg;
+	char *name = (char *)(uintptr_t)c->name, *guid = (char *)(uintptr_t)c->value;
+	const struct cert_row row = {.serial = name,
+				     .common_name = guid,
+				     .role = (char *)(uintptr_t) "other",
+				     .subject_id = guid,
+				     .pem = name,
+				     .not_before_s = 1,
+				     .not_after_s = 4000000000};
+
+	store_tx_by(tx, 999, 1);
+	return store_cert_add(tx, &row);
+}
+
+void engine_issued(struct engine_bench *e, const char *serial, const char *guid)
+{
+	in_store(e, run_issued, &(struct change_call){.name = serial, .value = guid});
+}
+
+static enum err run_allow(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct change_call *c = arg;
+
+	store_tx_by(tx, 999, 1);
+	return store_host_allow_weaker(tx, c->id, true);
+}
+
+void engine_allow_weaker(struct engine_bench *e, int64_t id)
+{
+	in_store(e, run_allow, &(struct change_call){.id = id});
+}
+
+static enum err run_count(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct change_call *c = arg;
+	struct event_row *rows = NULL;
+	size_t n = 0;
+	enum err err = store_event_list(tx, 1000, &rows, &n);
+
+	c->id = 0;
+	for (size_t i = 0; i < n; i++) {
+		c->id += str_equal(rows[i].type, c->name) &&
+			 (!c->value || (rows[i].description && strstr(rows[i].description, c->value)));
+		event_row_deinit(&rows[i]);
+	}
+	mem_free(rows);
+	return err;
+}
+
+size_t engine_count_events(struct engine_bench *e, const char *type, const char *part)
+{
+	struct change_call c = {.name = type, .value = part};
+
+	in_store(e, run_count, &c);
+	return (size_t)c.id;
+}
+
 static enum err run_get(struct store_tx *tx, void *arg, struct why *why)
 {
 	struct change_call *c = arg;
@@ -319,7 +378,8 @@ static struct tls_creds *creds_for(struct engine_bench *e, const struct agent_sc
 
 	if (as->identity == ID_NONE)
 		return fake_creds(e->f);
-	snprintf(c.serial, sizeof(c.serial), "5e1a%.40s", as->guid);
+	snprintf(c.serial, sizeof(c.serial), "5e1a%.20s%.20s", as->guid, as->key ? as->key : "");
+	snprintf(c.key_id, sizeof(c.key_id), "%.40s", as->key ? as->key : as->guid);
 	if (as->identity == ID_URI || as->identity == ID_SERVER) {
 		c.role = as->identity == ID_URI ? CERT_ROLE_AGENT : CERT_ROLE_SERVER;
 		str_copy(c.id, sizeof(c.id), as->guid);

@@ -51,6 +51,11 @@ void engine_run(struct engine_bench *e, int64_t ms);
 /* A setting, as an operator would set it through some server. */
 void engine_config(struct engine_bench *e, const char *name, const char *value);
 void engine_delete_host(struct engine_bench *e, int64_t id);
+/* As if a certificate with that serial had been issued for the host. */
+void engine_issued(struct engine_bench *e, const char *serial, const char *guid);
+/* How many events of that type there are, of those whose text has the part (NULL: any). */
+size_t engine_count_events(struct engine_bench *e, const char *type, const char *part);
+void engine_allow_weaker(struct engine_bench *e, int64_t id);
 void engine_revoke(struct engine_bench *e, const char *serial);
 /* The state of a server as another one or an operator changes it; a drain with what is asked of it (but for msid). */
 void engine_server_event(struct engine_bench *e, struct node *n, enum server_event event);
@@ -76,6 +81,7 @@ struct agent_script {
 	int64_t boot_number; /* 0: none */
 	bool was_sent;       /* by another server */
 	const char *zone;    /* NULL: default */
+	const char *key;     /* of its certificate; NULL: one of its own */
 };
 
 struct script {

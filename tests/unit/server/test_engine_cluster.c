@@ -184,13 +184,16 @@ static void a_command_waits_for_an_agent_that_changes_servers(void **state)
 /* What was sent to a muster agent may have run; one that comes back without muster/1 would run the copy too. */
 static void a_command_is_not_repeated_to_one_that_can_not_tell(void **state)
 {
-	static const struct agent_script plain = {.guid = "h1", .ip = "10.1.0.1", .identity = ID_URI};
+	/* One that was CloudStack's, with its certificate: only those may speak either way. */
+	static const struct agent_script taken_over = {
+		.guid = "h1", .ip = "10.1.0.1", .identity = ID_SAN, .is_muster = true, .boot = "b1"};
+	static const struct agent_script plain = {.guid = "h1", .ip = "10.1.0.1", .identity = ID_SAN};
 	struct engine_bench e;
 	struct script *a, *again;
 	struct heard one;
 
 	cluster_up(&e);
-	a = script_new(&e, &h1);
+	a = script_new(&e, &taken_over);
 	script_dial(a, &e.a);
 	engine_run(&e, 1000);
 	ask(&e.a, "h1", &one);
