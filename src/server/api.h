@@ -54,7 +54,8 @@ struct api_routes {
 extern const struct api_routes api_hosts_routes, api_host_change_routes, api_host_jobs_routes, api_servers_routes,
 	api_config_routes, api_jobs_routes, api_tokens_routes, api_accounts_routes, api_events_routes,
 	api_discovery_routes, api_status_routes, api_places_routes, api_maintenance_routes, api_placement_routes,
-	api_freeze_routes, api_list_servers_routes, api_explain_routes, api_rolling_routes, api_ca_routes;
+	api_freeze_routes, api_list_servers_routes, api_explain_routes, api_rolling_routes, api_ca_routes,
+	api_provision_routes;
 /* All routes, in a fixed order; NULL at the end. */
 const struct api_route *api_route_at(size_t i);
 const struct api_route *api_route_find(const char *name);
@@ -214,6 +215,11 @@ struct drain_rows {
 enum err drain_rows_read(struct drain_rows *d, struct store_tx *tx) MUST_CHECK;
 void drain_rows_deinit(struct drain_rows *d);
 const struct drain_row *drain_rows_find(const struct drain_rows *d, int64_t msid); /* NULL: none */
+
+/* ---- api_host_jobs.c ---- */
+
+/* Has its agent connect again, wherever it is. ERR_STATE: it is not connected; ERR_UNREACHABLE: its server isn't. */
+enum err host_reconnect(struct server *s, struct host *h) MUST_CHECK;
 
 /* ---- api_jobs.c ---- */
 

@@ -25,22 +25,27 @@ static void reconnect_ends(struct api_job *j)
 	api_job_succeed(j, result);
 }
 
-static void reconnect_work(struct api_job *j)
+enum err host_reconnect(struct server *s, struct host *h)
 {
-	struct server *s = j->server;
-	struct host *h = host_of(j);
-	enum err e = ERR_OK;
-
-	if (!h)
-		return;
 	if (h->session && (h->session->state == SESSION_ATTACHED || h->session->state == SESSION_READY))
 		session_end(h->session, ERR_CLOSED, "reconnect requested", EVENT_SHUTDOWN_REQUESTED);
 	else if (h->row.status == HOST_DISCONNECTED)
 		; /* it comes by itself */
 	else if (h->row.owner && h->row.owner != s->msid)
-		e = peer_change_agent(s, h->row.owner, h->row.id, EVENT_SHUTDOWN_REQUESTED, NULL);
+		return peer_change_agent(s, h->row.owner, h->row.id, EVENT_SHUTDOWN_REQUESTED, NULL);
 	else
-		e = ERR_STATE;
+		return ERR_STATE;
+	return ERR_OK;
+}
+
+static void reconnect_work(struct api_job *j)
+{
+	struct host *h = host_of(j);
+	enum err e;
+
+	if (!h)
+		return;
+	e = host_reconnect(j->server, h);
 	if (e == ERR_STATE)
 		api_job_fail(j, API_FAILED, "Host %s is %s, not connected", h->row.name,
 			     host_status_name(h->row.status));

@@ -24,6 +24,8 @@
  *   strictness agents without a certificate: said, cut
  *   authority CA, revocations, credentials; own_cert our own certificate
  *   tickets   keys of session tickets, shared by the cluster
+ *   provision one host gets a new certificate over its link
+ *   renewal   which hosts are due for one, in which order, how many a second
  *   join      muster-join/1
  *   api       commands of the query API
  */
@@ -117,6 +119,8 @@ struct host {
 	struct mono lost_at;     /* our session ended without a word, grace runs (decision 16); {0}: no */
 	struct timer grace;
 	struct server *server;
+	struct provision *provision; /* provision.c: a certificate is on its way to it; NULL: none */
+	struct renewal *renewal;     /* owned; renewal.c; NULL: nothing to be said */
 };
 struct host *roster_host(const struct server *s, int64_t id);
 struct host *roster_by_guid(const struct server *s, const char *guid); /* without suffix */
@@ -480,6 +484,7 @@ struct request_params {
 	bool continue_on_error;
 	int64_t wait_ms;     /* 0: setting `wait` */
 	bool this_link_only; /* about the link itself (Ready, a list): ends with it */
+	bool is_secret;      /* a private key is in it: our copy is wiped */
 	/* On the loop, exactly once. ERR_OK: `answers` has the batch; otherwise the reason. May be NULL. */
 	void (*done)(void *user, enum err result, const char *sentence, const struct batch *answers);
 	void *user;
@@ -905,6 +910,19 @@ struct server {
 		bool stale, reading, replacing, off;
 	} tickets;
 	uint64_t n_full, n_resumed; /* TLS handshakes of agents */
+
+	struct list provisions; /* provision.c */
+
+	/* renewal.c */
+	struct {
+		struct list due;          /* struct renewal: those that wait for their turn, or to be tried again */
+		struct token_bucket pace; /* burst 0: not yet used */
+		size_t n_under_way;
+		struct mono looked;     /* at all hosts; {0}: never */
+		char *issuer, *trusted; /* while the CA is changed: what is wanted; NULL: nothing */
+		int64_t ca_not_after_s; /* of the CA with this fingerprint: */
+		char ca_fingerprint[FINGERPRINT_TEXT];
+	} renewal;
 
 	/* api.c */
 	void *api;

@@ -52,6 +52,8 @@ static void request_free(struct request *r)
 	timer_stop(r->server->world, &r->no_way);
 	list_remove(&r->in_host);
 	map_remove_u64(&r->server->requests, (uint64_t)r->header.seq);
+	if (r->p.is_secret)
+		mem_wipe(r->body, r->n);
 	mem_free(r->body);
 	mem_free(r);
 }
@@ -316,6 +318,16 @@ static enum err request_new(struct request **out, struct server *s, struct host 
 	return ERR_OK;
 }
 
+static void wipe_keys(struct batch *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		struct msg_setup_certificate *m = b->elements[i].fields;
+
+		if (b->elements[i].type == MSG_SETUP_CERTIFICATE)
+			m->privateKey = key_free(m->privateKey);
+	}
+}
+
 enum err request_to_host(struct server *s, struct host *h, struct batch *take_batch, const struct request_params *p)
 {
 	struct request *r = NULL;
@@ -323,6 +335,8 @@ enum err request_to_host(struct server *s, struct host *h, struct batch *take_ba
 
 	if (!e)
 		e = request_new(&r, s, h, take_batch, p);
+	if (p->is_secret)
+		wipe_keys(take_batch);
 	batch_deinit(take_batch);
 	if (e)
 		return e;

@@ -4,7 +4,7 @@
  * Only follow.c and the results of our own store entries put rows here. A session hangs on its host; a host that is
  * removed while attached is told so and let go by whoever removes it, before the row goes.
  */
-#include "server/internal.h"
+#include "server/provision.h"
 
 #include <assert.h>
 
@@ -37,6 +37,7 @@ static void host_free(struct host *h)
 		list_remove(&x->in_superseded);
 	watch_forget(h->server, h->row.id);
 	draining_forget(h->server, h->row.id);
+	renewal_forget(h);
 	timer_stop(h->server->world, &h->grace);
 	host_row_deinit(&h->row);
 	mem_free(h);

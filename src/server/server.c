@@ -10,7 +10,7 @@
  * Stopping is the reverse: no new links, goodbye to the ones there are, our row Down. Our hosts stay
  * ours until another server has them, or all others see that they have not come back.
  */
-#include "server/internal.h"
+#include "server/provision.h"
 
 #include <string.h>
 
@@ -108,6 +108,8 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->servers);
 	ledger_init(s);
 	list_init(&s->joinings);
+	list_init(&s->provisions);
+	list_init(&s->renewal.due);
 	list_init(&s->names);
 	list_init(&s->events_again);
 	list_init(&s->compare_later.queued);
@@ -172,9 +174,11 @@ struct server *server_free(struct server *s)
 	world_later_cancel(&s->served_later);
 	host_events_deinit(s);
 	join_deinit(s);
+	provision_deinit(s);
 	arrivals_deinit(s);
 	freeze_deinit(&s->freeze);
 	rolling_deinit(s);
+	renewal_deinit(s);
 	clones_deinit(s);
 	roster_deinit(s);
 	placement_deinit(s);
@@ -458,7 +462,8 @@ void server_gone_if_idle(struct server *s)
 	void (*gone)(void *) = s->gone;
 
 	if (!s->said_goodbye || s->ledger_running || !list_is_empty(&s->ledger_tell) || s->starting ||
-	    s->making_cert[OWN_CERT_EC] || s->making_cert[OWN_CERT_RSA] || !list_is_empty(&s->joinings) || !gone)
+	    s->making_cert[OWN_CERT_EC] || s->making_cert[OWN_CERT_RSA] || !list_is_empty(&s->joinings) ||
+	    provision_is_at_work(s) || !gone)
 		return;
 	s->gone = NULL;
 	gone(s->gone_user);

@@ -11,7 +11,7 @@
  * Without the store (decision 14) a host that we know is attached provisionally and claimed when the store is back;
  * anybody else is refused by name and comes again.
  */
-#include "server/internal.h"
+#include "server/provision.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -215,7 +215,7 @@ static void refuse(struct session *x, const struct header *h, enum admit a, cons
 /* ---- 3. the claim ---- */
 
 /* The numbers and texts that the API shows, kept as one JSON object. */
-static char *details_text(const struct batch *b)
+static char *details_text(const struct batch *b, const struct msg_startup_common *m)
 {
 	const struct msg_startup_routing *r = batch_find(b, MSG_STARTUP_ROUTING);
 	json_t *all = json_object();
@@ -244,6 +244,11 @@ static char *details_text(const struct batch *b)
 				details, r->hostDetails.pairs[i].key,
 				json_string(r->hostDetails.pairs[i].value ? r->hostDetails.pairs[i].value : ""));
 	}
+	/* For its certificate (provision.c). */
+	if (!str_is_blank(m->publicIpAddress))
+		json_object_set_new(all, "publicIpAddress", json_string(m->publicIpAddress));
+	if (!str_is_blank(m->storageIpAddress))
+		json_object_set_new(all, "storageIpAddress", json_string(m->storageIpAddress));
 	json_object_set_new(all, "details", details);
 	text = json_dumps(all, JSON_COMPACT);
 	json_decref(all);
@@ -303,7 +308,7 @@ static enum err describe(struct claim *c, struct session *x, const struct batch 
 	c->peer_ip = mem_strdup(link_peer_ip(x->link));
 	if (!c->peer_ip)
 		return ERR_NOMEM;
-	row->details = details_text(b);
+	row->details = details_text(b, m);
 	row->is_muster = link_is_muster(x->link);
 	row->secured = a == ADMIT_YES && peer->has_cert && peer->chain_ok;
 	if (row->secured) {
@@ -685,6 +690,7 @@ static void ready_done(void *user, enum err result, const char *sentence, const 
 	watch_found(s, h);
 	draining_host(s, h);
 	requests_resend(h);
+	renewal_host_ready(s, h);
 	news_compare(s, h);
 	/* The configuration may have changed while it got ready, and somebody may have asked everybody to look. */
 	if (x->trigger)

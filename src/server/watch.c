@@ -12,7 +12,7 @@
  * A server that is down is marked so, and its hosts are given up, by every server that sees it; doing it twice is
  * harmless. None of it happens on account of our own stall: after one everybody gets a fresh period.
  */
-#include "server/internal.h"
+#include "server/provision.h"
 
 #include <stdio.h>
 
@@ -527,6 +527,7 @@ static void on_tick(struct timer *t)
 	news_tick(s);
 	freeze_tick(s);
 	settling_tick(s);
+	renewal_tick(s);
 	peer_tell_status(s);
 	draining_look(s);
 	if (mono_ms_between(s->pings_flushed, now) >= PINGS_FLUSH_MS) {

@@ -176,6 +176,12 @@ enum err store_host_create(struct store_tx *tx, struct host_row *row) MUST_CHECK
 enum err store_host_describe(struct store_tx *tx, const struct host_row *row) MUST_CHECK;
 /* Its agent has confirmed that it trusts these CA certificates (SHA-256 of their text, hex). */
 enum err store_host_ca_known(struct store_tx *tx, int64_t host_id, const char *hash) MUST_CHECK;
+/*
+ * An operator is to be told about its certificate, if the last time was before `since_ms`; *is_due: then this was noted
+ * as the last time. No change row: nobody else has to know.
+ */
+enum err store_host_cert_alert(struct store_tx *tx, int64_t host_id, int64_t since_ms, int64_t now_ms, bool *is_due)
+	MUST_CHECK;
 
 struct host_claim {
 	int64_t host_id;

@@ -240,6 +240,16 @@ enum err store_host_describe(struct store_tx *tx, const struct host_row *row)
 	return e || !n_changes ? e : change_add(tx, CHANGE_HOST, row->id);
 }
 
+enum err store_host_cert_alert(struct store_tx *tx, int64_t host_id, int64_t since_ms, int64_t now_ms, bool *is_due)
+{
+	enum err e = sql_run(tx, "UPDATE host SET cert_alerted_ms = ? WHERE id = ? AND cert_alerted_ms <= ?",
+			     SQL_N(now_ms), SQL_N(host_id), SQL_N(since_ms));
+
+	if (!e)
+		*is_due = sql_changes(tx) > 0;
+	return e;
+}
+
 enum err store_host_ca_known(struct store_tx *tx, int64_t host_id, const char *hash)
 {
 	int64_t zone_id;

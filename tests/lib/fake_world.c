@@ -34,6 +34,7 @@ struct fake_file {
 };
 
 struct fake_world {
+	int64_t wall_jumped_ms;
 	struct world world; /* first */
 	struct mono now;
 	struct list laters;
@@ -420,7 +421,12 @@ static struct mono fake_now(struct world *w)
 
 static int64_t fake_wall_ms(struct world *w)
 {
-	return WALL_START_MS + fake_world_ms(of(w));
+	return WALL_START_MS + fake_world_ms(of(w)) + of(w)->wall_jumped_ms;
+}
+
+void fake_wall_jump(struct fake_world *f, int64_t ms)
+{
+	f->wall_jumped_ms += ms;
 }
 
 static void fake_entropy(struct world *w, void *out, size_t n)

@@ -39,6 +39,8 @@ void fake_works_hold(struct fake_world *f, bool is_held);
 /* Jumps without anything happening on the way: a suspended process. */
 void fake_world_sleep(struct fake_world *f, int64_t ms);
 int64_t fake_world_ms(const struct fake_world *f); /* since it was made */
+/* The time of day jumps, as when somebody sets the clock. */
+void fake_wall_jump(struct fake_world *f, int64_t ms);
 
 /* Where a name leads to; NULL: nowhere. Names that were never told don't resolve either. */
 void fake_name(struct fake_world *f, const char *name, const char *ip);

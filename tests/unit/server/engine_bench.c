@@ -376,6 +376,10 @@ static struct tls_creds *creds_for(struct engine_bench *e, const struct agent_sc
 	struct cert_info c = {.not_before_s = 1, .not_after_s = 4000000000, .eku_client = true};
 	struct tls_creds *creds;
 
+	if (as->not_after_s) {
+		c.not_before_s = as->not_before_s;
+		c.not_after_s = as->not_after_s;
+	}
 	if (as->identity == ID_NONE)
 		return fake_creds(e->f);
 	snprintf(c.serial, sizeof(c.serial), "5e1a%.20s%.20s", as->guid, as->key ? as->key : "");
@@ -474,6 +478,25 @@ void script_answer(struct script *a, const struct fake_message *request, enum ms
 	answer_on(a, a->link, &request->header, type, result);
 }
 
+void script_answer_with(struct script *a, const struct fake_message *request, enum msg_type type,
+			void (*fill)(void *fields, const void *arg), const void *arg)
+{
+	struct header h = header_answer(&request->header);
+	struct batch b = {0};
+	void *fields = batch_add(&b, type);
+
+	assert_non_null(fields);
+	fill(fields, arg);
+	send_batch(a, a->link, &h, &b);
+	batch_deinit(&b);
+}
+
+void script_certificate(struct script *a, const struct cert_info *cert)
+{
+	tls_creds_unref(a->creds);
+	a->creds = fake_creds_with(a->bench->f, cert);
+}
+
 static void on_message(struct link *l, void *user, const struct header *h, const char *body, size_t n)
 {
 	struct script *a = user;
@@ -570,6 +593,10 @@ void script_startup(struct script *a)
 			assert_int_equal(msg_set_text(&m->startup.musterPurpose, a->purpose), ERR_OK);
 		msg_set_i64(&m->startup.musterPutOff, a->put_off);
 	}
+	if (a->as.type)
+		assert_int_equal(msg_set_text(&m->startup.type, a->as.type), ERR_OK);
+	if (a->as.public_ip)
+		assert_int_equal(msg_set_text(&m->startup.publicIpAddress, a->as.public_ip), ERR_OK);
 	if (a->as.zone)
 		assert_int_equal(msg_set_text(&m->startup.dataCenter, a->as.zone), ERR_OK);
 	if (a->as.was_sent)

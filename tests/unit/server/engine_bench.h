@@ -82,6 +82,10 @@ struct agent_script {
 	bool was_sent;       /* by another server */
 	const char *zone;    /* NULL: default */
 	const char *key;     /* of its certificate; NULL: one of its own */
+	const char *type;    /* NULL: as the message has it, none */
+	const char *public_ip;
+	/* Of its certificate; 0: long lives. */
+	int64_t not_before_s, not_after_s;
 };
 
 struct script {
@@ -118,6 +122,11 @@ void script_back_to_oldest(struct script *a); /* after a hang-up: that one is th
 bool script_is_open(const struct script *a);
 int64_t script_send(struct script *a, enum msg_type type, void (*fill)(void *fields));
 void script_answer(struct script *a, const struct fake_message *request, enum msg_type type, bool result);
+/* With fields of its own, on the newest link; fill() sets `result`, too. */
+void script_answer_with(struct script *a, const struct fake_message *request, enum msg_type type,
+			void (*fill)(void *fields, const void *arg), const void *arg);
+/* The certificate that it shows on links from now on. */
+void script_certificate(struct script *a, const struct cert_info *cert);
 const struct fake_message *script_got(const struct script *a, enum msg_type type, size_t n);
 size_t script_count(const struct script *a, enum msg_type type);
 void script_forget(struct script *a); /* what came so far */

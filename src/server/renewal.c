@@ -1,0 +1,408 @@
+/*
+ * Renewal by itself (docs/certificates.md, "Renewal"): every now and then all hosts that this server has are looked at,
+ * and a host when its agent becomes ready. Who is due waits in one list, and leaves it at the pace of
+ * ca.framework.cert.renewal.rate, the expired first.
+ *
+ * An attempt counts as failed until the agent has come back with the certificate that it was sent, so that one that
+ * takes certificates and doesn't use them isn't sent a new one every time we look. What fails is tried again, later
+ * each time; a host whose certificate nears its end in spite of all this is told to the operator once a day.
+ *
+ * Only the server that has the agent does this. It remembers nothing that a restart may not lose.
+ */
+#include "server/provision.h"
+
+#include <string.h>
+
+#include "core/backoff.h"
+
+#define FIRST_LOOK_MS 5000 /* as in the reference */
+#define UNDER_WAY_MOST 128 /* an agent that doesn't answer is waited for, for a minute */
+#define ALERT_AGAIN_MS (24 * 3600 * 1000LL)
+#define ALERTS_AT_ONCE 200
+static const struct backoff_rule again = {.floor_ms = 30000, .base_ms = 60000, .cap_ms = 6 * 3600 * 1000LL};
+/* It has said yes: a CloudStack agent uses its new certificate when no command is in progress. */
+static const struct backoff_rule taken = {.floor_ms = 600000, .base_ms = 1200000, .cap_ms = 6 * 3600 * 1000LL};
+
+/* What is remembered of a host that is or was due. */
+struct renewal {
+	struct list in_due;
+	struct host *host;
+	enum renewal_reason reason; /* while in the list */
+	struct backoff backoff;
+	struct mono alerted; /* {0}: not yet */
+	/* What its agent was sent and has not been seen with; "": nothing. */
+	char serial[SERIAL_TEXT];
+	char trusted[FINGERPRINT_TEXT];
+};
+
+static struct renewal *renewal_of(struct host *h)
+{
+	struct renewal *r = h->renewal;
+
+	if (r)
+		return r;
+	r = mem_zalloc(sizeof(*r));
+	if (!r)
+		return NULL; /* it is looked at again */
+	list_init(&r->in_due);
+	r->host = h;
+	h->renewal = r;
+	return r;
+}
+
+void renewal_forget(struct host *h)
+{
+	if (h->renewal)
+		list_remove(&h->renewal->in_due);
+	h->renewal = mem_free(h->renewal);
+}
+
+void renewal_deinit(struct server *s)
+{
+	s->renewal.issuer = mem_free(s->renewal.issuer);
+	s->renewal.trusted = mem_free(s->renewal.trusted);
+}
+
+/* ---- who is due ---- */
+
+static bool is_automatic(const struct server *s, const struct host *h)
+{
+	return str_equal(config_text(s, "ca.framework.cert.automatic.renewal", h->row.cluster_id), "true");
+}
+
+struct renewal_question renewal_question_of(const struct server *s, const struct host *h)
+{
+	return (struct renewal_question){
+		.is_muster = h->row.is_muster,
+		.automatic = is_automatic(s, h),
+		.guid = h->row.guid,
+		.not_before_s = h->row.cert_not_before_s,
+		.not_after_s = h->row.secured ? h->row.cert_not_after_s : 0,
+		.cert_issuer = h->row.cert_issuer,
+		.ca_known = h->row.ca_known,
+		.issuer = s->renewal.issuer,
+		.trusted = s->renewal.trusted,
+		.ca_not_after_s = s->renewal.ca_not_after_s,
+		.alert_period_s =
+			config_number(s, "ca.framework.cert.expiry.alert.period", h->row.cluster_id) * 24 * 3600,
+		.wall_s = world_wall_ms(s->world) / 1000,
+	};
+}
+
+/* Ours, by its claim, and its agent is ready to be asked. */
+static bool is_here(const struct server *s, const struct host *h)
+{
+	return h->session && h->session->state == SESSION_READY && !h->session->provisional && h->row.owner == s->msid;
+}
+
+static enum renewal_reason reason_for(const struct server *s, const struct host *h)
+{
+	struct renewal_question q;
+
+	if (!is_here(s, h) || provision_is_under_way(h))
+		return RENEWAL_NONE;
+	q = renewal_question_of(s, h);
+	return renewal_is_due(&q);
+}
+
+/* Puts it into the list, or takes it out. */
+static enum renewal_reason look_at(struct server *s, struct host *h)
+{
+	enum renewal_reason reason = reason_for(s, h);
+	struct renewal *r = reason ? renewal_of(h) : h->renewal;
+
+	if (!r)
+		return reason;
+	r->reason = reason;
+	list_remove(&r->in_due);
+	if (reason)
+		list_append(&s->renewal.due, &r->in_due);
+	return reason;
+}
+
+/* When the CA that issues now ends: read again when it is another one. */
+static void look_at_ca(struct server *s)
+{
+	const char *fingerprint = s->ca->ops->fingerprint(s->ca);
+	struct cert_info ca = {0};
+
+	if (str_equal(fingerprint, s->renewal.ca_fingerprint))
+		return;
+	s->renewal.ca_not_after_s = cert_info_parse(&ca, s->ca->ops->chain(s->ca), NULL) ? 0 : ca.not_after_s;
+	str_copy(s->renewal.ca_fingerprint, sizeof(s->renewal.ca_fingerprint), fingerprint ? fingerprint : "");
+	cert_info_deinit(&ca);
+}
+
+/* ---- an operator is told ---- */
+
+struct alert {
+	struct entry entry;
+	int64_t host_id, wall_ms;
+	struct event_row row;
+};
+
+static void alert_free(struct alert *a)
+{
+	event_row_deinit(&a->row);
+	mem_free(a);
+}
+
+/* Once a day, whichever server it is, restarted or not: the store knows. */
+static enum err alert_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct alert *a = container_of(entry, struct alert, entry);
+	bool is_due = false;
+	enum err e = store_host_cert_alert(tx, a->host_id, a->wall_ms - ALERT_AGAIN_MS, a->wall_ms, &is_due);
+
+	return e || !is_due ? e : store_event_add(tx, &a->row);
+}
+
+static void alert_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	if (result)
+		log_debug(s->log, "an alert could not be stored", KV_S("error", sentence));
+	alert_free(container_of(entry, struct alert, entry));
+}
+
+static void alert(struct server *s, struct host *h, const struct renewal_question *q)
+{
+	struct alert *a = mem_zalloc(sizeof(*a));
+	int64_t left_s = q->not_after_s - q->wall_s;
+	int64_t days = (left_s < 0 ? -left_s : left_s) / 86400;
+	const char *why = !h->session                           ? "its agent is not connected"
+			  : h->renewal && h->renewal->serial[0] ? "its agent does not use the one that it was given"
+			  : !s->ca->ops->can_issue(s->ca)       ? s->ca->ops->cannot
+			  : !q->automatic                       ? "ca.framework.cert.automatic.renewal is false"
+			  : q->ca_not_after_s && q->not_after_s >= q->ca_not_after_s
+				  ? "the CA itself ends then, and has to be replaced"
+				  : "it could not be renewed, see the events before this one";
+
+	if (!a)
+		return;
+	a->entry = (struct entry){.run = alert_run, .done = alert_done};
+	a->host_id = h->row.id;
+	a->wall_ms = world_wall_ms(s->world);
+	world_uuid(s->world, a->row.uuid);
+	a->row.type = mem_strdup("ALERT.CA.CERT");
+	a->row.level = mem_strdup("ERROR");
+	a->row.account = mem_strdup("system");
+	a->row.description = mem_printf("the certificate of host %s %s %lld day%s%s: %s", h->row.name,
+					left_s < 0 ? "expired" : "expires in", (long long)days, days == 1 ? "" : "s",
+					left_s < 0 ? " ago" : "", why);
+	a->row.host_id = h->row.id;
+	a->row.msid = s->msid;
+	a->row.created_ms = a->wall_ms;
+	if (!a->row.type || !a->row.level || !a->row.account || !a->row.description) {
+		alert_free(a);
+		return;
+	}
+	str_make_printable(a->row.description);
+	ledger_add(s, &a->entry);
+}
+
+/* Near its end, and nobody is about to renew it? `reason`: for which it is due here. */
+static bool needs_alert(struct server *s, struct host *h, enum renewal_reason reason, struct renewal_question *q)
+{
+	bool is_ours = h->row.owner ? h->row.owner == s->msid : h->row.last_owner == s->msid;
+	struct renewal *r = h->renewal;
+
+	if (!is_ours || provision_is_under_way(h))
+		return false;
+	*q = renewal_question_of(s, h);
+	if (!q->not_after_s || q->wall_s < renewal_near_end_s(q->not_before_s, q->not_after_s, q->alert_period_s) ||
+	    q->wall_s > q->not_after_s + ADMIT_EXPIRED_LIMIT_S)
+		return false;
+	if (reason && (!r || !r->backoff.failures))
+		return false; /* its turn will come */
+	return !r || !r->alerted.us || mono_ms_between(r->alerted, world_now(s->world)) >= ALERT_AGAIN_MS;
+}
+
+static void alert_if_needed(struct server *s, struct host *h, enum renewal_reason reason, size_t *n)
+{
+	struct renewal_question q;
+	struct renewal *r;
+
+	if (*n >= ALERTS_AT_ONCE || !needs_alert(s, h, reason, &q))
+		return;
+	r = renewal_of(h);
+	if (!r)
+		return;
+	r->alerted = world_now(s->world);
+	(*n)++;
+	alert(s, h, &q);
+}
+
+void renewal_look_at_all(struct server *s)
+{
+	size_t cursor = 0, n_alerts = 0;
+	struct host *h;
+
+	s->renewal.looked = world_now(s->world);
+	look_at_ca(s);
+	while ((h = roster_next(s, &cursor)))
+		alert_if_needed(s, h, look_at(s, h), &n_alerts);
+}
+
+void renewal_want(struct server *s, const char *issuer, const char *trusted)
+{
+	if (str_equal(issuer, s->renewal.issuer) && str_equal(trusted, s->renewal.trusted))
+		return;
+	renewal_deinit(s);
+	s->renewal.issuer = issuer ? mem_strdup(issuer) : NULL;
+	s->renewal.trusted = trusted ? mem_strdup(trusted) : NULL;
+	if (s->running)
+		renewal_look_at_all(s);
+}
+
+/* ---- what its agent has ---- */
+
+struct known {
+	struct entry entry;
+	int64_t host_id;
+	char trusted[FINGERPRINT_TEXT];
+};
+
+static enum err known_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct known *k = container_of(entry, struct known, entry);
+
+	return store_host_ca_known(tx, k->host_id, k->trusted);
+}
+
+static void known_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	if (!result)
+		follow_now(s);
+	mem_free(container_of(entry, struct known, entry));
+}
+
+static void remember_trusted(struct server *s, const struct host *h, const char *trusted)
+{
+	struct known *k = str_equal(h->row.ca_known, trusted) ? NULL : mem_zalloc(sizeof(*k));
+
+	if (!k)
+		return;
+	k->entry = (struct entry){.run = known_run, .done = known_done};
+	k->host_id = h->row.id;
+	str_copy(k->trusted, sizeof(k->trusted), trusted);
+	ledger_add(s, &k->entry);
+}
+
+void renewal_host_sent(struct host *h, const char *serial, const char *trusted)
+{
+	struct renewal *r = renewal_of(h);
+
+	if (!r)
+		return;
+	str_copy(r->serial, sizeof(r->serial), serial);
+	str_copy(r->trusted, sizeof(r->trusted), trusted);
+}
+
+/* It has come with the certificate that it was sent: so it has taken it, whatever became of its answer. */
+static void confirmed(struct server *s, struct host *h)
+{
+	struct renewal *r = h->renewal;
+
+	log_info(s->log, "a host uses its new certificate", KV_I("host", h->row.id), KV_S("serial", r->serial));
+	remember_trusted(s, h, r->trusted);
+	r->serial[0] = '\0';
+	backoff_worked(&r->backoff);
+}
+
+void renewal_host_ready(struct server *s, struct host *h)
+{
+	if (h->renewal && h->renewal->serial[0] && str_equal(h->row.cert_serial, h->renewal->serial))
+		confirmed(s, h);
+	look_at(s, h);
+}
+
+/* ---- their turn ---- */
+
+static void attempt_ends(void *user, int64_t host_id, enum err result, const char *sentence)
+{
+	struct server *s = user;
+	struct host *h = roster_host(s, host_id);
+	struct renewal *r = h ? h->renewal : NULL;
+
+	s->renewal.n_under_way--;
+	if (!r)
+		return;
+	/* Has it been seen with it already? A muster agent may be faster than its answer. */
+	if (!result && !r->serial[0])
+		return;
+	backoff_failed(&r->backoff, result ? &again : &taken, world_now(s->world), &s->world->rng);
+	look_at(s, h);
+}
+
+static void attempt(struct server *s, struct renewal *r)
+{
+	struct why why = WHY_NONE;
+	struct host *h = r->host;
+
+	list_remove(&r->in_due);
+	if (provision_host(s, h, r->reason, attempt_ends, s, &why)) {
+		log_debug(s->log, "a host can't be given a new certificate now", KV_I("host", h->row.id),
+			  KV_S("error", why.text));
+		backoff_failed(&r->backoff, &again, world_now(s->world), &s->world->rng);
+		look_at(s, h);
+		return;
+	}
+	s->renewal.n_under_way++;
+}
+
+static bool may_go(const struct server *s, const struct renewal *r, bool urgent)
+{
+	if ((r->reason == RENEWAL_EXPIRED) != urgent || !mono_reached(world_now(s->world), r->backoff.retry_at))
+		return false;
+	/* An incident is no time for it; and who expires is one. */
+	return urgent || !freeze_is_on(s);
+}
+
+static void serve(struct server *s, bool urgent)
+{
+	struct mono now = world_now(s->world);
+
+	list_for (r, &s->renewal.due, struct renewal, in_due) {
+		if (!may_go(s, r, urgent))
+			continue;
+		if (s->renewal.n_under_way >= UNDER_WAY_MOST || !token_bucket_there(&s->renewal.pace, now))
+			return;
+		/* Looked at a while ago: it may have moved, or have been renewed by somebody. */
+		r->reason = reason_for(s, r->host);
+		if (!r->reason) {
+			list_remove(&r->in_due);
+			continue;
+		}
+		if (token_bucket_try(&s->renewal.pace, 1, now))
+			attempt(s, r);
+	}
+}
+
+static void set_pace(struct server *s)
+{
+	int64_t per_s = config_number(s, "ca.framework.cert.renewal.rate", 0);
+	int64_t burst = per_s > 0 ? per_s : 1;
+
+	if (!s->renewal.pace.burst)
+		token_bucket_init(&s->renewal.pace, per_s, burst, world_now(s->world));
+	else if (s->renewal.pace.per_s != per_s)
+		token_bucket_set(&s->renewal.pace, per_s, burst, world_now(s->world));
+}
+
+void renewal_tick(struct server *s)
+{
+	struct mono now = world_now(s->world);
+	int64_t delay_ms = config_number(s, "ca.framework.background.task.delay", 0) * 1000;
+
+	if (!s->running || s->stopping)
+		return;
+	set_pace(s);
+	if (s->renewal.looked.us ? mono_ms_between(s->renewal.looked, now) >= delay_ms
+				 : mono_ms_between(s->running_since, now) >= FIRST_LOOK_MS)
+		renewal_look_at_all(s);
+	/* Nothing is signed that can't be recorded; who leaves has no new business with its agents. */
+	if (list_is_empty(&s->renewal.due) || s->draining || ledger_is_failing(s, NULL) || ledger_is_slow(s))
+		return;
+	serve(s, true);
+	serve(s, false);
+}
