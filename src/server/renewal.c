@@ -18,6 +18,7 @@
 #define FIRST_LOOK_MS 5000 /* as in the reference */
 #define UNDER_WAY_MOST 128 /* an agent that doesn't answer is waited for, for a minute */
 #define ALERT_AGAIN_MS (24 * 3600 * 1000LL)
+#define ALERT_AFTER 3 /* attempts that failed */
 #define ALERTS_AT_ONCE 200
 static const struct backoff_rule again = {.floor_ms = 30000, .base_ms = 60000, .cap_ms = 6 * 3600 * 1000LL};
 /* It has said yes: a CloudStack agent uses its new certificate when no command is in progress. */
@@ -117,6 +118,8 @@ static enum renewal_reason look_at(struct server *s, struct host *h)
 	list_remove(&r->in_due);
 	if (reason)
 		list_append(&s->renewal.due, &r->in_due);
+	else if (is_here(s, h) && !r->serial[0] && !provision_is_under_way(h))
+		backoff_worked(&r->backoff);
 	return reason;
 }
 
@@ -212,8 +215,8 @@ static bool needs_alert(struct server *s, struct host *h, enum renewal_reason re
 	if (!q->not_after_s || q->wall_s < renewal_near_end_s(q->not_before_s, q->not_after_s, q->alert_period_s) ||
 	    q->wall_s > q->not_after_s + ADMIT_EXPIRED_LIMIT_S)
 		return false;
-	if (reason && (!r || !r->backoff.failures))
-		return false; /* its turn will come */
+	if (reason && (!r || r->backoff.failures < ALERT_AFTER))
+		return false; /* its turn will come, or come again */
 	return !r || !r->alerted.us || mono_ms_between(r->alerted, world_now(s->world)) >= ALERT_AGAIN_MS;
 }
 
@@ -298,7 +301,10 @@ void renewal_host_sent(struct host *h, const char *serial, const char *trusted)
 	str_copy(r->trusted, sizeof(r->trusted), trusted);
 }
 
-/* It has come with the certificate that it was sent: so it has taken it, whatever became of its answer. */
+/*
+ * It has come with the certificate that it was sent: so it has taken it, whatever became of its answer. If it is due
+ * all the same (an external CA that doesn't say who it is, say), that is as good as a failure, and is tried less often.
+ */
 static void confirmed(struct server *s, struct host *h)
 {
 	struct renewal *r = h->renewal;
@@ -306,7 +312,7 @@ static void confirmed(struct server *s, struct host *h)
 	log_info(s->log, "a host uses its new certificate", KV_I("host", h->row.id), KV_S("serial", r->serial));
 	remember_trusted(s, h, r->trusted);
 	r->serial[0] = '\0';
-	backoff_worked(&r->backoff);
+	backoff_failed(&r->backoff, &again, world_now(s->world), &s->world->rng);
 }
 
 void renewal_host_ready(struct server *s, struct host *h)
@@ -401,7 +407,8 @@ void renewal_tick(struct server *s)
 				 : mono_ms_between(s->running_since, now) >= FIRST_LOOK_MS)
 		renewal_look_at_all(s);
 	/* Nothing is signed that can't be recorded; who leaves has no new business with its agents. */
-	if (list_is_empty(&s->renewal.due) || s->draining || ledger_is_failing(s, NULL) || ledger_is_slow(s))
+	if (list_is_empty(&s->renewal.due) || !s->renewal.pace.per_s || s->draining || ledger_is_failing(s, NULL) ||
+	    ledger_is_slow(s))
 		return;
 	serve(s, true);
 	serve(s, false);
