@@ -40,7 +40,9 @@ void renewal_want(struct server *s, const char *issuer, const char *trusted);
 void renewal_look_at_all(struct server *s);
 /* The agent of a host is sent this certificate with these CA certificates; it may be seen with it before it answers. */
 void renewal_host_sent(struct host *h, const char *serial, const char *trusted);
-/* The agent of a host is ready: has it come with the certificate that it was given, is it due? */
+/* Its row is another one, here or elsewhere: has its agent come with the certificate that we sent? */
+void renewal_host_seen(struct server *s, struct host *h);
+/* The agent of a host is ready here: is it due? */
 void renewal_host_ready(struct server *s, struct host *h);
 /* The host leaves this server's memory. */
 void renewal_forget(struct host *h);

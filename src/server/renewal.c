@@ -315,10 +315,14 @@ static void confirmed(struct server *s, struct host *h)
 	backoff_failed(&r->backoff, &again, world_now(s->world), &s->world->rng);
 }
 
-void renewal_host_ready(struct server *s, struct host *h)
+void renewal_host_seen(struct server *s, struct host *h)
 {
 	if (h->renewal && h->renewal->serial[0] && str_equal(h->row.cert_serial, h->renewal->serial))
 		confirmed(s, h);
+}
+
+void renewal_host_ready(struct server *s, struct host *h)
+{
 	look_at(s, h);
 }
 
