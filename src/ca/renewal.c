@@ -71,7 +71,8 @@ enum renewal_reason renewal_is_due(const struct renewal_question *q)
 	if (q->wall_s >= renewal_near_end_s(q->not_before_s, q->not_after_s, q->alert_period_s))
 		return RENEWAL_NEAR_END;
 	/* 7. Half of its life is over, and the part of an eighth that is this host's own. */
-	if (q->is_muster && q->wall_s >= renewal_half_life_s(q->guid, q->not_before_s, q->not_after_s))
+	if (q->is_muster && q->not_before_s && q->wall_s >= q->not_before_s + (q->not_after_s - q->not_before_s) / 2 &&
+	    q->wall_s >= renewal_half_life_s(q->guid, q->not_before_s, q->not_after_s))
 		return RENEWAL_HALF_LIFE;
 	return RENEWAL_NONE;
 }

@@ -218,6 +218,7 @@ static bool is_connected(enum host_status s)
 static enum err delete_run(struct store_tx *tx, struct api_call *c, struct why *why)
 {
 	struct deleting *d = c->state;
+	size_t n_other = 0;
 	struct host_row row = {0};
 	enum err e = store_host_get(tx, api_number(c, "id", 0), &row);
 
@@ -234,6 +235,11 @@ static enum err delete_run(struct store_tx *tx, struct api_call *c, struct why *
 		e = store_host_remove(tx, row.id, d->n_servers, &d->moved);
 	if (!e && !api_flag(c, "keepcertificate"))
 		e = store_cert_revoke_subject(tx, "agent", row.guid, &d->revoked);
+	/* Those of CloudStack's kind name nobody; what was provisioned is recorded as the host's. */
+	if (!e && !api_flag(c, "keepcertificate"))
+		e = store_cert_revoke_subject(tx, "other", row.guid, &n_other);
+	if (!e)
+		d->revoked += n_other;
 	/* The one it came with last may be from before our records: a CloudStack agent's, say. */
 	if (!e && !api_flag(c, "keepcertificate") && row.cert_serial)
 		e = store_cert_revoke(tx, row.cert_serial, row.name);

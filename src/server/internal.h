@@ -918,7 +918,10 @@ struct server {
 		struct list due;          /* struct renewal: those that wait for their turn, or to be tried again */
 		struct token_bucket pace; /* burst 0: not yet used */
 		size_t n_under_way;
-		struct mono looked;     /* at all hosts; {0}: never */
+		struct mono looked; /* at all hosts; {0}: never */
+		struct later look_later;
+		size_t cursor, n_alerts;
+		const void *table;      /* the roster's, as the cursor knows it */
 		char *issuer, *trusted; /* while the CA is changed: what is wanted; NULL: nothing */
 		int64_t ca_not_after_s; /* of the CA with this fingerprint: */
 		char ca_fingerprint[FINGERPRINT_TEXT];

@@ -15,7 +15,8 @@
 
 struct provision;
 /*
- * One host, wherever it is connected, one at a time: ERR_BUSY while another one is under way. Any error that it returns
+ * One host, one at a time. RENEWAL_ASKED: wherever it is connected; for any other reason it must be ours, and still be
+ * when its certificate is recorded. ERR_BUSY while another one is under way. Any error that it returns
  * has a sentence and means that done() is not called; otherwise done() is, exactly once, on the loop (never before this
  * returns). ERR_OK there: the agent has said that it took it. `host_id` may be gone by then. `done` may be NULL.
  * Makes the event CA.CERTIFICATE.PROVISION, whichever way it ends.
@@ -47,4 +48,5 @@ void renewal_host_ready(struct server *s, struct host *h);
 /* The host leaves this server's memory. */
 void renewal_forget(struct host *h);
 void renewal_tick(struct server *s); /* every second */
+void renewal_stop(struct server *s);
 void renewal_deinit(struct server *s);

@@ -17,9 +17,11 @@
 
 #define FIRST_LOOK_MS 5000 /* as in the reference */
 #define UNDER_WAY_MOST 128 /* an agent that doesn't answer is waited for, for a minute */
+#define UNDER_WAY_SLOW 2   /* who joins waits in the same line for the command that signs */
 #define ALERT_AGAIN_MS (24 * 3600 * 1000LL)
 #define ALERT_AFTER 3 /* attempts that failed */
-#define ALERTS_AT_ONCE 200
+#define LOOKS_A_TURN 500
+#define ALERTS_AT_ONCE 200 /* of one look at all; the others come with the next */
 static const struct backoff_rule again = {.floor_ms = 30000, .base_ms = 60000, .cap_ms = 6 * 3600 * 1000LL};
 /* It has said yes: a CloudStack agent uses its new certificate when no command is in progress. */
 static const struct backoff_rule taken = {.floor_ms = 600000, .base_ms = 1200000, .cap_ms = 6 * 3600 * 1000LL};
@@ -58,10 +60,21 @@ void renewal_forget(struct host *h)
 	h->renewal = mem_free(h->renewal);
 }
 
-void renewal_deinit(struct server *s)
+void renewal_stop(struct server *s)
+{
+	world_later_cancel(&s->renewal.look_later);
+}
+
+static void forget_wishes(struct server *s)
 {
 	s->renewal.issuer = mem_free(s->renewal.issuer);
 	s->renewal.trusted = mem_free(s->renewal.trusted);
+}
+
+void renewal_deinit(struct server *s)
+{
+	renewal_stop(s);
+	forget_wishes(s);
 }
 
 /* ---- who is due ---- */
@@ -203,13 +216,30 @@ static void alert(struct server *s, struct host *h, const struct renewal_questio
 	ledger_add(s, &a->entry);
 }
 
+static bool is_up(const struct server *s, int64_t msid)
+{
+	const struct member_server *m = msid ? roster_server(s, msid) : NULL;
+
+	return m && m->row.state == SERVER_UP;
+}
+
+/* Whoever has the host; or had it last; or, when that server is gone, the first that is there. */
+static bool is_ours_to_tell(const struct server *s, const struct host *h)
+{
+	if (h->row.owner || is_up(s, h->row.last_owner))
+		return (h->row.owner ? h->row.owner : h->row.last_owner) == s->msid;
+	list_for (m, (struct list *)(uintptr_t)&s->servers, struct member_server, in_servers)
+		if (m->row.state == SERVER_UP)
+			return m->row.msid == s->msid;
+	return false;
+}
+
 /* Near its end, and nobody is about to renew it? `reason`: for which it is due here. */
 static bool needs_alert(struct server *s, struct host *h, enum renewal_reason reason, struct renewal_question *q)
 {
-	bool is_ours = h->row.owner ? h->row.owner == s->msid : h->row.last_owner == s->msid;
 	struct renewal *r = h->renewal;
 
-	if (!is_ours || provision_is_under_way(h))
+	if (!is_ours_to_tell(s, h) || provision_is_under_way(h))
 		return false;
 	*q = renewal_question_of(s, h);
 	if (!q->not_after_s || q->wall_s < renewal_near_end_s(q->not_before_s, q->not_after_s, q->alert_period_s) ||
@@ -220,37 +250,56 @@ static bool needs_alert(struct server *s, struct host *h, enum renewal_reason re
 	return !r || !r->alerted.us || mono_ms_between(r->alerted, world_now(s->world)) >= ALERT_AGAIN_MS;
 }
 
-static void alert_if_needed(struct server *s, struct host *h, enum renewal_reason reason, size_t *n)
+static void alert_if_needed(struct server *s, struct host *h, enum renewal_reason reason)
 {
 	struct renewal_question q;
 	struct renewal *r;
 
-	if (*n >= ALERTS_AT_ONCE || !needs_alert(s, h, reason, &q))
+	if (s->renewal.n_alerts >= ALERTS_AT_ONCE || !needs_alert(s, h, reason, &q))
 		return;
 	r = renewal_of(h);
 	if (!r)
 		return;
 	r->alerted = world_now(s->world);
-	(*n)++;
+	s->renewal.n_alerts++;
 	alert(s, h, &q);
+}
+
+static void look_slice(struct later *l)
+{
+	struct server *s = container_of(l, struct server, renewal.look_later);
+
+	/* Rebuilt meanwhile: hosts stand elsewhere. Looking twice does no harm. */
+	if (s->renewal.table != s->hosts_by_id.slots) {
+		s->renewal.table = s->hosts_by_id.slots;
+		s->renewal.cursor = 0;
+	}
+	for (size_t i = 0; i < LOOKS_A_TURN; i++) {
+		struct host *h = roster_next(s, &s->renewal.cursor);
+
+		if (!h)
+			return;
+		alert_if_needed(s, h, look_at(s, h));
+	}
+	world_later(s->world, l);
 }
 
 void renewal_look_at_all(struct server *s)
 {
-	size_t cursor = 0, n_alerts = 0;
-	struct host *h;
-
 	s->renewal.looked = world_now(s->world);
+	s->renewal.cursor = 0;
+	s->renewal.n_alerts = 0;
 	look_at_ca(s);
-	while ((h = roster_next(s, &cursor)))
-		alert_if_needed(s, h, look_at(s, h), &n_alerts);
+	world_later_cancel(&s->renewal.look_later);
+	s->renewal.look_later.call = look_slice;
+	world_later(s->world, &s->renewal.look_later);
 }
 
 void renewal_want(struct server *s, const char *issuer, const char *trusted)
 {
 	if (str_equal(issuer, s->renewal.issuer) && str_equal(trusted, s->renewal.trusted))
 		return;
-	renewal_deinit(s);
+	forget_wishes(s);
 	s->renewal.issuer = issuer ? mem_strdup(issuer) : NULL;
 	s->renewal.trusted = trusted ? mem_strdup(trusted) : NULL;
 	if (s->running)
@@ -371,11 +420,12 @@ static bool may_go(const struct server *s, const struct renewal *r, bool urgent)
 static void serve(struct server *s, bool urgent)
 {
 	struct mono now = world_now(s->world);
+	size_t most = s->ca->ops->is_slow ? UNDER_WAY_SLOW : UNDER_WAY_MOST;
 
 	list_for (r, &s->renewal.due, struct renewal, in_due) {
 		if (!may_go(s, r, urgent))
 			continue;
-		if (s->renewal.n_under_way >= UNDER_WAY_MOST || !token_bucket_there(&s->renewal.pace, now))
+		if (s->renewal.n_under_way >= most || !token_bucket_there(&s->renewal.pace, now))
 			return;
 		/* Looked at a while ago: it may have moved, or have been renewed by somebody. */
 		r->reason = reason_for(s, r->host);

@@ -110,6 +110,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->joinings);
 	list_init(&s->provisions);
 	list_init(&s->renewal.due);
+	list_init(&s->renewal.look_later.queued);
 	list_init(&s->names);
 	list_init(&s->events_again);
 	list_init(&s->compare_later.queued);
@@ -161,6 +162,7 @@ struct server *server_free(struct server *s)
 	timer_stop(s->world, &s->watch_timer);
 	timer_stop(s->world, &s->follow_timer);
 	world_later_cancel(&s->compare_later);
+	renewal_stop(s);
 	news_stop(s);
 	draining_deinit(s);
 	names_deinit(s);
@@ -486,6 +488,7 @@ void server_stop(struct server *s, void (*gone)(void *user), void *user)
 	timer_stop(s->world, &s->spread_timer);
 	timer_stop(s->world, &s->tails_timer);
 	world_later_cancel(&s->compare_later);
+	renewal_stop(s);
 	news_stop(s);
 	peer_status_changed(s);
 	draining_deinit(s);

@@ -420,6 +420,30 @@ static void a_host_that_is_deleted(void **state)
 	down(&b);
 }
 
+/* What was provisioned goes with the host: the one in use, and the one before it. */
+static void a_deleted_host_has_no_certificates(void **state)
+{
+	struct api_param params[] = {{"command", "deleteHost"}, {"id", NULL}, {"forced", "true"}};
+	char first[SERIAL_TEXT];
+	struct bench b;
+	int status;
+
+	up(&b, &cloud_c1);
+	for (size_t i = 0; i < 2; i++) {
+		memcpy(first, b.k.cert.serial, sizeof(first));
+		ask(&b);
+		keepers_run(&b.k, 1, 1000);
+		ended(&b, "a new one", DONE);
+	}
+	params[1].value = host_of(&b.e.a, "c1")->row.uuid;
+	mem_free(engine_ask(&b.e, &b.e.a, params, 3, &status));
+	assert_int_equal(status, 200);
+	engine_run(&b.e, 500);
+	assert_true(authority_is_revoked(b.e.a.server, first));
+	assert_true(authority_is_revoked(b.e.a.server, b.k.cert.serial));
+	down(&b);
+}
+
 static void gone(void *user)
 {
 	((struct node *)user)->was_gone = true;
@@ -522,6 +546,7 @@ int main(void)
 		cmocka_unit_test(an_agent_that_never_answers),
 		cmocka_unit_test(a_store_that_fails),
 		cmocka_unit_test(a_host_that_is_deleted),
+		cmocka_unit_test(a_deleted_host_has_no_certificates),
 		cmocka_unit_test(a_server_that_stops),
 		cmocka_unit_test(a_server_that_dies),
 		cmocka_unit_test(through_another_server),
