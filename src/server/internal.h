@@ -667,6 +667,8 @@ void strictness_unsecured(struct session *x, bool is_unsecured);
 /* This server's own certificate: read or make it, and the credentials with it; then done(). The RSA one comes later. */
 void own_cert_start(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence));
 void own_cert_tick(struct server *s); /* every second: the RSA one, when it is time */
+/* It nears its end while we run: a new one, for links from now on. */
+void own_cert_look(struct server *s);
 void own_cert_deinit(struct server *s);
 
 /* ---- tickets.c ---- */
@@ -898,6 +900,7 @@ struct server {
 	struct own_cert *making_cert[OWN_CERT_KINDS]; /* under way */
 	struct mono rsa_look_at;                      /* when it is to be looked at next */
 	bool rsa_failed;                              /* the last time */
+	struct mono own_tried;                        /* when it was to be renewed last; {0}: never */
 
 	/* tickets.c */
 	struct {

@@ -19,6 +19,9 @@
 #define SERVER_VALIDITY_S (3650LL * 24 * 3600)
 #define LOOK_AGAIN_MS (3600LL * 1000)
 #define TRY_AGAIN_MS (600LL * 1000)
+#define DAY_MS (24 * 3600 * 1000LL)
+#define HOUR_MS (3600 * 1000LL)
+#define CLOSE_S (10LL * 24 * 3600)
 
 static const struct {
 	const char *cert, *key;
@@ -357,6 +360,61 @@ void own_cert_tick(struct server *s)
 	o = own_cert_new(s, OWN_CERT_RSA);
 	if (o)
 		find_or_make(o);
+}
+
+/* ---- the first one, while we run ---- */
+
+/* In its last 30 days, or the last third of a shorter life; if a new one would last longer than this one. */
+static bool is_old(const struct server *s, const char *pem, int64_t *left_s)
+{
+	struct cert_info own = {0}, ca = {0};
+	int64_t third_s;
+	bool old = false;
+
+	if (cert_info_parse(&own, pem, NULL) == ERR_OK &&
+	    cert_info_parse(&ca, s->ca->ops->chain(s->ca), NULL) == ERR_OK) {
+		*left_s = own.not_after_s - world_wall_ms(s->world) / 1000;
+		third_s = (own.not_after_s - own.not_before_s) / 3;
+		old = *left_s < (third_s < RENEW_BEFORE_S ? third_s : RENEW_BEFORE_S) &&
+		      own.not_after_s < ca.not_after_s;
+	}
+	cert_info_deinit(&own);
+	cert_info_deinit(&ca);
+	return old;
+}
+
+static void renewed(struct server *s, enum err result, const char *sentence)
+{
+	if (!result)
+		event_add(s, "CA.CERTIFICATE.PROVISION", "INFO", 0,
+			  "management server %s has renewed its own certificate", s->p.name);
+	else if (!s->stopping)
+		event_add(s, "ALERT.CA.CERT", "ERROR", 0,
+			  "management server %s can't renew its own certificate, which expires soon: %s", s->p.name,
+			  sentence);
+}
+
+void own_cert_look(struct server *s)
+{
+	struct mono now = world_now(s->world);
+	struct server_address address;
+	struct own_cert *o;
+	int64_t left_s = 0;
+
+	if (s->making_cert[OWN_CERT_EC] || !s->own[OWN_CERT_EC].cert || !is_old(s, s->own[OWN_CERT_EC].cert, &left_s))
+		return;
+	if (s->own_tried.us && mono_ms_between(s->own_tried, now) < (left_s > CLOSE_S ? DAY_MS : HOUR_MS))
+		return;
+	s->own_tried = now;
+	o = own_cert_new(s, OWN_CERT_EC);
+	if (!o)
+		return;
+	o->done = renewed;
+	o->result = server_address_parse(&address, s->p.address, &o->why);
+	if (o->result)
+		fail(o);
+	else
+		make(o, &address);
 }
 
 void own_cert_deinit(struct server *s)

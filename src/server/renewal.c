@@ -290,6 +290,7 @@ void renewal_look_at_all(struct server *s)
 	s->renewal.cursor = 0;
 	s->renewal.n_alerts = 0;
 	look_at_ca(s);
+	own_cert_look(s);
 	world_later_cancel(&s->renewal.look_later);
 	s->renewal.look_later.call = look_slice;
 	world_later(s->world, &s->renewal.look_later);

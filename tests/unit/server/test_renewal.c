@@ -368,6 +368,79 @@ static void an_agent_that_moves(void **state)
 	down(&b);
 }
 
+/* ---- servers ---- */
+
+/* As somebody sees it who connects now. */
+static char *serial_of_server(struct bench *b, char serial[SERIAL_TEXT])
+{
+	struct script *s = script_new(&b->e, &(struct agent_script){.guid = "x", .ip = "10.0.9.9", .is_muster = true});
+
+	s->no_startup = true;
+	script_dial(s, &b->e.a);
+	engine_run(&b->e, 200);
+	str_copy(serial, SERIAL_TEXT, link_peer(s->link)->cert.serial);
+	script_free(s);
+	return serial;
+}
+
+/* It serves ten years, and its agents while it changes it. */
+static void a_servers_own_certificate(void **state)
+{
+	struct bench b;
+	struct cert_info before, after;
+	char serial[SERIAL_TEXT], *text;
+
+	up(&b);
+	engine_config(&b.e, "ca.framework.cert.automatic.renewal", "false");
+	add(&b, true, FRESH);
+	assert_int_equal(cert_info_parse(&before, b.e.a.server->own[OWN_CERT_EC].cert, NULL), ERR_OK);
+	run(&b, 70000);
+	assert_string_equal(serial_of_server(&b, serial), before.serial);
+	fake_wall_jump(b.e.f, (before.not_after_s - NOW_S - 31 * DAY) * 1000);
+	run(&b, 70000);
+	assert_string_equal(serial_of_server(&b, serial), before.serial);
+	fake_wall_jump(b.e.f, 2 * DAY * 1000);
+	run(&b, 70000);
+	assert_int_equal(cert_info_parse(&after, b.e.a.server->own[OWN_CERT_EC].cert, NULL), ERR_OK);
+	assert_true(after.not_after_s > before.not_after_s + 3000 * DAY);
+	assert_string_equal(after.id, before.id);
+	assert_string_not_equal(after.key_id, before.key_id);
+	assert_string_equal(serial_of_server(&b, serial), after.serial);
+	assert_string_equal(fake_file_get(b.e.f, "/" A_IP "/server.crt"), b.e.a.server->own[OWN_CERT_EC].cert);
+	assert_true(script_is_open(b.k[0].script));
+	assert_int_equal(b.k[0].script->n_closed, 0);
+	text = events_of(&b.e, &b.e.a, "CA.CERTIFICATE.PROVISION");
+	assert_int_equal(count_of(text, "has renewed its own certificate"), 1);
+	mem_free(text);
+	cert_info_deinit(&before);
+	cert_info_deinit(&after);
+	down(&b);
+}
+
+/* It can't sign: the operator is told, each day, and hourly at last. */
+static void a_server_that_cannot(void **state)
+{
+	struct bench b;
+	struct cert_info own;
+
+	up(&b);
+	node_add(&b.e, &b.e.b, B_IP);
+	engine_run(&b.e, 2000);
+	node_kill(&b.e.b);
+	b.e.without_cluster_key = true;
+	node_add(&b.e, &b.e.b, B_IP);
+	engine_run(&b.e, 2000);
+	assert_int_equal(cert_info_parse(&own, b.e.b.server->own[OWN_CERT_EC].cert, NULL), ERR_OK);
+	fake_wall_jump(b.e.f, (own.not_after_s - NOW_S - 20 * DAY) * 1000);
+	engine_run(&b.e, 200000);
+	alerts(&b, &b.e.a, 1, "management server " B_IP " can't renew its own certificate, which expires soon: ");
+	fake_wall_jump(b.e.f, 15 * DAY * 1000);
+	engine_run(&b.e, 3 * 3600000);
+	alerts(&b, &b.e.a, 4, NULL);
+	cert_info_deinit(&own);
+	down(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +455,8 @@ int main(void)
 		cmocka_unit_test(once_a_day_whichever_server),
 		cmocka_unit_test(only_its_owner),
 		cmocka_unit_test(an_agent_that_moves),
+		cmocka_unit_test(a_servers_own_certificate),
+		cmocka_unit_test(a_server_that_cannot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
