@@ -414,8 +414,8 @@ static bool may_go(const struct server *s, const struct renewal *r, bool urgent)
 {
 	if ((r->reason == RENEWAL_EXPIRED) != urgent || !mono_reached(world_now(s->world), r->backoff.retry_at))
 		return false;
-	/* An incident is no time for it; and who expires is one. */
-	return urgent || !freeze_is_on(s);
+	/* An incident is no time for it, nor are restarts; and who expires is an incident. */
+	return urgent || (!freeze_is_on(s) && !s->rolling);
 }
 
 static void serve(struct server *s, bool urgent)
