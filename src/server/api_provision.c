@@ -64,8 +64,8 @@ static void provision_certificate(struct api_call *c)
 	}
 	asked = json_object();
 	api_put_flag(asked, "reconnect", api_flag(c, "reconnect"));
-	event_add(s, "CA.CERTIFICATE.PROVISION", "INFO", h->row.id, "%s asks for a new certificate of host %s",
-		  c->account, h->row.name);
+	event_add(s, "CA.CERTIFICATE.PROVISION", "INFO", h->row.id, "%s asks for a new certificate of host %s%s",
+		  c->account, h->row.name, h->row.secured ? "" : ", which was let in without one");
 	api_job_begin(c, h, asked, provision_work);
 }
 

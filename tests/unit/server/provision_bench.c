@@ -133,8 +133,10 @@ bool keeper_step(struct keeper *k)
 
 void keepers_run(struct keeper *k, size_t n, int64_t ms)
 {
-	for (int64_t done = 0; done < ms; done += 50) {
-		engine_run(k->script->bench, 50);
+	int64_t step_ms = ms < 600000 ? 50 : 1000;
+
+	for (int64_t done = 0; done < ms; done += step_ms) {
+		engine_run(k->script->bench, step_ms);
 		for (size_t i = 0; i < n; i++)
 			keeper_step(&k[i]);
 	}

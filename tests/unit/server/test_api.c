@@ -318,7 +318,7 @@ static void settings_are_there_when_the_answer_is(void **state)
 		 "\"value\":\"60\""},
 		{"one for a cluster", UPDATE "indirect.agent.lb.check.interval&value=5&clusterid=1", 200, NULL,
 		 "\"value\":\"5\""},
-		{"has its scope", "command=listConfigurations&clusterid=1", 200, NULL, "\"count\":1,"},
+		{"has its scope", "command=listConfigurations&clusterid=1", 200, NULL, "\"count\":3,"},
 		{"and does not change the other", "command=listConfigurations&name=check.interval", 200, NULL,
 		 "\"value\":\"60\""},
 		{"reset for the cluster",

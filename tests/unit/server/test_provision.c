@@ -147,6 +147,33 @@ static void an_address_of_another_host(void **state)
 	down(&b);
 }
 
+/* Let in because strictness is off: an operator may vouch for it. */
+static void an_agent_without_a_certificate(void **state)
+{
+	struct agent_script as = muster_h1;
+	struct bench b;
+	char *events;
+
+	as.identity = ID_NONE;
+	engine_up(&b.e);
+	engine_config(&b.e, "ca.plugin.root.auth.strictness", "false");
+	engine_run(&b.e, 300);
+	keeper_init(&b.k, &b.e, &b.e.a, &as);
+	keeper_connect(&b.k);
+	assert_false(host_of(&b.e.a, "h1")->row.secured);
+	keepers_run(&b.k, 1, 70000);
+	assert_int_equal(script_count(b.k.script, MSG_SETUP_KEYSTORE), 0); /* never by itself */
+	ask(&b);
+	keepers_run(&b.k, 1, 1000);
+	ended(&b, "without one", DONE);
+	assert_true(host_of(&b.e.a, "h1")->row.secured);
+	assert_string_equal(host_of(&b.e.a, "h1")->row.bound_key, "uri");
+	events = events_of(&b.e, &b.e.a, "CA.CERTIFICATE.PROVISION");
+	assert_int_equal(count_of(events, "which was let in without one"), 1);
+	mem_free(events);
+	down(&b);
+}
+
 static void system_vms_get_a_key(void **state)
 {
 	static const char *const types[] = {"ConsoleProxy", "SecondaryStorageVM"};
@@ -533,6 +560,7 @@ int main(void)
 		cmocka_unit_test(a_muster_agent),
 		cmocka_unit_test(a_cloudstack_agent),
 		cmocka_unit_test(an_address_of_another_host),
+		cmocka_unit_test(an_agent_without_a_certificate),
 		cmocka_unit_test(system_vms_get_a_key),
 		cmocka_unit_test(requests_are_judged),
 		cmocka_unit_test(the_agent_says_no),
