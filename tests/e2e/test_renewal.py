@@ -163,6 +163,37 @@ class Renewal(unittest.TestCase):
             events = cluster.up()[0].api("listEvents", type="CA.CERTIFICATE.PROVISION")["event"]
             self.assertIn("it has expired", events[0]["description"])
 
+    def test_a_server_dies_meanwhile(self):
+        """A fleet is due at once, and a server is killed while it is renewed: the others go on with its agents."""
+        cluster, directory = self.started(3)
+        with cluster:
+            cluster.config("host", ",".join(cluster.addresses()))
+            cluster.config("indirect.agent.lb.algorithm", "roundrobin")
+            cluster.config("ca.framework.cert.renewal.rate", "1")
+            agents = [self.joined(cluster, f"H{n}") for n in range(1, 10)]
+            old = {}
+            for agent in agents:
+                old[agent.name] = self.shorten(directory, agent, 2520, 1080)
+                agent.start()
+
+            def new():
+                return [a for a in agents if serial(os.path.join(a.dir, "cloud.crt")) != old[a.name]]
+
+            until(lambda: len(new()) >= 2, 90, what="it has begun")
+            cluster.servers[1].kill()
+            until(lambda: len(new()) == len(agents) and cluster.all_up(), 120, what="all have new certificates, and are up")
+            for agent in agents:
+                fresh = serial(os.path.join(agent.dir, "cloud.crt"))
+                until(lambda f=fresh: any(f in line for s in cluster.up() for line in s.log().splitlines()
+                                          if "uses its new certificate" in line) or f in cluster.servers[1].log(),
+                      90, what=f"{agent.name} is seen with {fresh}")
+                self.assertFalse(os.path.exists(os.path.join(agent.dir, "cloud.key.new")))
+            # And they start with what they have.
+            for agent in agents[:3]:
+                agent.kill()
+                agent.start()
+            until(cluster.all_up, what="all are up again")
+
     def test_an_operator_asks(self):
         with Cluster(2) as cluster:
             cluster.start_servers()
