@@ -423,9 +423,12 @@ static enum err add_name(struct provision *p, const char *name)
 static enum err put_names(struct provision *p)
 {
 	json_t *details = p->row.details ? json_loads(p->row.details, 0, NULL) : NULL;
+	const char *seen = json_string_value(json_object_get(details, "peerIpAddress"));
 	bool is_uri = p->request.role == CERT_ROLE_AGENT;
 	enum err e = add_name(p, p->row.name);
 
+	if (!e && !p->peer_ip && seen && !(p->peer_ip = mem_strdup(seen)))
+		e = ERR_NOMEM;
 	if (!e)
 		e = add_address(p, p->row.private_ip);
 	if (!e && !is_uri && str_list_has(&p->ips, p->row.private_ip))

@@ -215,7 +215,7 @@ static void refuse(struct session *x, const struct header *h, enum admit a, cons
 /* ---- 3. the claim ---- */
 
 /* The numbers and texts that the API shows, kept as one JSON object. */
-static char *details_text(const struct batch *b, const struct msg_startup_common *m)
+static char *details_text(const struct batch *b, const struct msg_startup_common *m, const char *peer_ip)
 {
 	const struct msg_startup_routing *r = batch_find(b, MSG_STARTUP_ROUTING);
 	json_t *all = json_object();
@@ -244,7 +244,8 @@ static char *details_text(const struct batch *b, const struct msg_startup_common
 				details, r->hostDetails.pairs[i].key,
 				json_string(r->hostDetails.pairs[i].value ? r->hostDetails.pairs[i].value : ""));
 	}
-	/* For its certificate (provision.c). */
+	/* For its certificate (provision.c), also where it isn't connected. */
+	json_object_set_new(all, "peerIpAddress", json_string(peer_ip));
 	if (!str_is_blank(m->publicIpAddress))
 		json_object_set_new(all, "publicIpAddress", json_string(m->publicIpAddress));
 	if (!str_is_blank(m->storageIpAddress))
@@ -308,7 +309,7 @@ static enum err describe(struct claim *c, struct session *x, const struct batch 
 	c->peer_ip = mem_strdup(link_peer_ip(x->link));
 	if (!c->peer_ip)
 		return ERR_NOMEM;
-	row->details = details_text(b, m);
+	row->details = details_text(b, m, link_peer_ip(x->link));
 	row->is_muster = link_is_muster(x->link);
 	row->secured = a == ADMIT_YES && peer->has_cert && peer->chain_ok;
 	if (row->secured) {

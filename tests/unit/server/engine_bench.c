@@ -595,6 +595,8 @@ void script_startup(struct script *a)
 	}
 	if (a->as.type)
 		assert_int_equal(msg_set_text(&m->startup.type, a->as.type), ERR_OK);
+	if (a->as.private_ip)
+		assert_int_equal(msg_set_text(&m->startup.privateIpAddress, a->as.private_ip), ERR_OK);
 	if (a->as.public_ip)
 		assert_int_equal(msg_set_text(&m->startup.publicIpAddress, a->as.public_ip), ERR_OK);
 	if (a->as.zone)

@@ -83,7 +83,7 @@ struct agent_script {
 	const char *zone;    /* NULL: default */
 	const char *key;     /* of its certificate; NULL: one of its own */
 	const char *type;    /* NULL: as the message has it, none */
-	const char *public_ip;
+	const char *public_ip, *private_ip;
 	/* Of its certificate; 0: long lives. */
 	int64_t not_before_s, not_after_s;
 };

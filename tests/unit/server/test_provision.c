@@ -529,6 +529,25 @@ static void through_another_server(void **state)
 	down(&b);
 }
 
+/* Behind a router: the address that it is seen at is what lets it in, wherever it is asked. */
+static void seen_at_another_address(void **state)
+{
+	struct agent_script as = cloud_c1;
+	struct bench b;
+
+	as.private_ip = "172.16.0.5";
+	up(&b, &as);
+	node_add(&b.e, &b.e.b, B_IP);
+	engine_run(&b.e, 2000);
+	provision_ask(&b.e, &b.e.b, "c1", b.job);
+	keepers_run(&b.k, 1, 1000);
+	ended(&b, "through another server", DONE);
+	assert_true(str_list_has(&b.k.cert.ips, "172.16.0.5"));
+	assert_true(str_list_has(&b.k.cert.ips, "10.0.1.2"));
+	assert_string_equal(host_of(&b.e.a, "c1")->row.cert_serial, b.k.cert.serial);
+	down(&b);
+}
+
 /* Asked of both at once: the last key is what its agent has, so one of them is told no, and the other one is right. */
 static void two_operators(void **state)
 {
@@ -578,6 +597,7 @@ int main(void)
 		cmocka_unit_test(a_server_that_stops),
 		cmocka_unit_test(a_server_that_dies),
 		cmocka_unit_test(through_another_server),
+		cmocka_unit_test(seen_at_another_address),
 		cmocka_unit_test(two_operators),
 	};
 
