@@ -97,6 +97,14 @@ void agent_changed(struct agent *a)
 	world_later(a->world, &a->notify);
 }
 
+void agent_creds_judged(struct agent *a, bool new_stays, const char *sentence)
+{
+	a->has_verdict = true;
+	a->new_stays = new_stays;
+	why_set(&a->verdict_sentence, "%s", sentence);
+	world_later(a->world, &a->notify);
+}
+
 static void notify_run(struct later *l)
 {
 	struct agent *a = container_of(l, struct agent, notify);
@@ -106,6 +114,13 @@ static void notify_run(struct later *l)
 	if (a->has_changed && !a->gone) {
 		a->has_changed = false;
 		a->p.host->changed(a->p.host_user);
+		if (is_gone)
+			return;
+	}
+	if (a->has_verdict && !a->gone) {
+		a->has_verdict = false;
+		if (a->p.host->creds_judged)
+			a->p.host->creds_judged(a->p.host_user, a->new_stays, a->verdict_sentence.text);
 		if (is_gone)
 			return;
 	}
@@ -173,27 +188,6 @@ static bool texts_copy(struct agent *a)
 	return ok;
 }
 
-/* Without credentials there is no CA either: every server is trusted, as by the reference. */
-static enum err creds_take(struct agent *a, struct tls_creds *creds, struct why *why)
-{
-	struct tls_creds *own;
-	enum err e = ERR_OK;
-
-	if (creds)
-		own = tls_creds_ref(creds);
-	else
-		e = tls_creds_new(a->world, &own, &(struct tls_material){0}, why);
-	if (e)
-		return e;
-	if (a->creds)
-		tls_creds_unref(a->creds);
-	a->creds = own;
-	tickets_drop(a, "there are new credentials");
-	a->trust_all = !creds;
-	a->creds_generation++;
-	return ERR_OK;
-}
-
 static bool has_usable_candidate(const struct agent *a)
 {
 	for (size_t i = 0; i < a->n_candidates; i++) {
@@ -251,6 +245,7 @@ enum err agent_new(struct agent **out, const struct agent_params *p, struct why 
 	timer_init(&a->migrate_timer, move_migrate_fired);
 	timer_init(&a->check_timer, check_fired);
 	timer_init(&a->stop_timer, stop_look);
+	timer_init(&a->renew_timer, creds_renew_fired);
 	tickets_init(a);
 	requests_init(a);
 	a->failback_again = MONO_NEVER;
@@ -259,7 +254,7 @@ enum err agent_new(struct agent **out, const struct agent_params *p, struct why 
 
 	if (!texts_copy(a))
 		return ERR_NOMEM;
-	e = creds_take(a, p->creds, why);
+	e = creds_init(a, why);
 	if (!e)
 		e = candidates_load(a, why);
 	if (e)
@@ -294,6 +289,7 @@ static void agent_halt(struct agent *a)
 	hunt_stop(a);
 	timer_stop(a->world, &a->migrate_timer);
 	timer_stop(a->world, &a->check_timer);
+	timer_stop(a->world, &a->renew_timer);
 	tickets_stop(a);
 	list_for (s, &a->sessions, struct session, in)
 		session_close(s);
@@ -315,8 +311,7 @@ struct agent *agent_free(struct agent *a)
 	world_later_cancel(&a->notify);
 	candidates_deinit(a);
 	texts_free(a);
-	if (a->creds)
-		tls_creds_unref(a->creds);
+	creds_deinit(a);
 	return mem_free(a);
 }
 
@@ -419,18 +414,6 @@ void agent_stop(struct agent *a, void (*gone)(void *user), void *user)
 
 /* ---- asked by the host program ---- */
 
-enum err agent_set_creds(struct agent *a, struct tls_creds *creds, bool lazily)
-{
-	enum err e = creds_take(a, creds, NULL);
-
-	if (e)
-		return e;
-	/* A move that is under way began with the old certificate: the renewal follows it. */
-	a->renew_due = !lazily;
-	move_due(a);
-	return ERR_OK;
-}
-
 void agent_check_preferred(struct agent *a)
 {
 	check_told(a);
@@ -481,6 +464,8 @@ void agent_look(const struct agent *a, struct agent_view *out)
 		.server_agents = a->current ? a->current->n_agents : 0,
 		.heartbeat_ms = a->current ? a->current->heartbeat_ms : 0,
 		.boot_number = a->boot_number,
+		.trial = a->trial.rule.use,
+		.trial_said = a->trial.said[0] ? a->trial.said : NULL,
 	};
 	check_view(a, out);
 }

@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "client/agent_file.h"
+#include "core/cert_trial.h"
 #include "core/choice.h"
 #include "core/failback.h"
 #include "core/first_dial.h"
@@ -50,8 +51,8 @@ struct agent_command {
 
 /*
  * What the program that embeds the engine provides. All on the loop thread.
- * command(), changed() and stopped() are called at the end of a turn and may free the agent; startup() and ping() may
- * not.
+ * command(), changed(), creds_judged() and stopped() are called at the end of a turn and may free the agent; startup()
+ * and ping() may not.
  */
 struct agent_host {
 	/* Facts about the machine for a startup; identity, list, version and arch are filled in by the engine
@@ -65,6 +66,9 @@ struct agent_host {
 	void (*command)(void *user, struct agent_command *c);
 	/* State, server or list changed; for status displays and tests. May be NULL. */
 	void (*changed)(void *user);
+	/* The trial of a new certificate is over: it was used (`new_stays`), or the old one stays, and why. May be
+	 * NULL. */
+	void (*creds_judged)(void *user, bool new_stays, const char *sentence);
 	/* The agent has stopped itself: rejected (details from the server), deleted, or it can't go on. */
 	void (*stopped)(void *user, enum err why, const char *sentence);
 };
@@ -74,10 +78,12 @@ struct agent_params {
 	const struct log *log;
 	struct agent_file *file; /* borrowed; the engine writes it */
 	struct tls_creds
-		*creds;   /* referenced; NULL: no certificate and no CA (trusts every server, as the reference) */
-	const char *guid; /* without the resource suffix */
-	const char *resource_name; /* "LibvirtComputingResource" */
-	const char *name;          /* host name */
+		*creds; /* referenced; NULL: no certificate and no CA (trusts every server, as the reference) */
+	struct tls_creds *old_creds; /* referenced; of before `creds`, which no server has taken yet: they are on trial
+					(core/cert_trial.h). NULL: they are not */
+	const char *guid;            /* without the resource suffix */
+	const char *resource_name;   /* "LibvirtComputingResource" */
+	const char *name;            /* host name */
 	const char *zone, *pod, *cluster;
 	uint16_t port;               /* for entries without one; 8250 */
 	const char *source_ip;       /* NULL: any */
@@ -114,8 +120,16 @@ void agent_stop(struct agent *a, void (*gone)(void *user), void *user);
  */
 struct agent *agent_free(struct agent *a);
 
-/* New certificate: the next links use it; a move onto a new link (same server allowed) begins unless `lazily`. */
+/*
+ * New certificate, for good: the next links use it; a move onto a new link (same server allowed) begins unless
+ * `lazily`. A trial is over, and nobody is told.
+ */
 enum err agent_set_creds(struct agent *a, struct tls_creds *creds, bool lazily) MUST_CHECK;
+/*
+ * New certificate on trial: the same, but the one in use is gone back to if servers don't take it; creds_judged()
+ * tells. Another one while a trial is on takes the new one's place.
+ */
+enum err agent_try_creds(struct agent *a, struct tls_creds *creds) MUST_CHECK;
 /* Looks now whether it is on its preferred server, as triggerHostLb does. */
 void agent_check_preferred(struct agent *a);
 /* Sends a ping now (out of band). */
@@ -171,6 +185,8 @@ struct agent_view {
 	uint64_t server_agents;     /* on the server it is on, as that says; 0: not told */
 	int64_t heartbeat_ms;       /* of the link in use; 0: none */
 	int64_t boot_number;        /* 0: none */
+	enum cert_trial_use trial;  /* which certificate's turn it is while the new one is on trial */
+	const char *trial_said;     /* what was last said against it (or the old one); NULL: nothing */
 };
 void agent_look(const struct agent *a, struct agent_view *out); /* pointers are valid until the next turn */
 /* The verdict for every candidate right now; `candidates` belongs to the agent. */

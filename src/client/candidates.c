@@ -299,6 +299,7 @@ void candidate_put_off(struct agent *a, const char *entry, bool is_return, int64
 	a->places[i].was_tried = false;
 	if (a->places[i].put_off < UINT_MAX)
 		a->places[i].put_off++;
+	a->places[i].failed_with = 0;
 	/* An answer: the older lists are for when there is none. */
 	if (!a->places[i].is_fallback)
 		a->hunt.seeking_since = a->candidates[i].backoff.retry_at;
@@ -404,6 +405,8 @@ static void attempt_failed(struct attempt *at, enum err error, const char *sente
 {
 	struct agent *a = at->agent;
 	size_t i = candidates_find(a, at->entry);
+	bool has_failed = false, has_tcp;
+	unsigned generation;
 	struct place *p;
 
 	assert(i != CHOICE_NONE);
@@ -418,8 +421,13 @@ static void attempt_failed(struct attempt *at, enum err error, const char *sente
 		log_warn(a->log, "server not reachable", KV_S("server", at->entry), KV_S("error", err_name(error)),
 			 KV_S("reason", sentence),
 			 KV_I("again_in_ms", mono_ms_between(world_now(a->world), a->candidates[i].backoff.retry_at)));
+		has_failed = true;
 	}
+	has_tcp = at->has_tcp;
+	generation = at->creds_generation;
 	attempt_free(at);
+	if (has_failed)
+		creds_failed(a, p->entry, generation, has_tcp && creds_breaks_off(error), sentence);
 	hunt_step(a);
 }
 
@@ -833,4 +841,22 @@ void hunt_stop(struct agent *a)
 			a->places[i].was_tried = false;
 		attempt_free(at);
 	}
+}
+
+void hunt_restart(struct agent *a)
+{
+	list_for (at, &a->hunt.attempts, struct attempt, in)
+		attempt_free(at);
+	for (size_t i = 0; i < a->n_candidates; i++) {
+		struct candidate *c = &a->candidates[i];
+
+		a->places[i].was_tried = false;
+		c->has_failed = false;
+		/* Soon, not at once: a certificate that is refused everywhere must not become a hail of handshakes. */
+		if (!is_waited_for(a, c))
+			c->backoff =
+				(struct backoff){.retry_at = mono_add_ms(world_now(a->world), a->p.backoff.base_ms)};
+	}
+	if (a->hunt.purpose != HUNT_NONE)
+		timer_set(a->world, &a->hunt.timer, world_now(a->world));
 }

@@ -6,6 +6,7 @@
  *   session.c       one link from its startup on: startup, pings, what comes in
  *   move.c          from one session to the next: make before break, promotion, loss
  *   liveness.c      is the other side still there?
+ *   creds.c         with which certificate: the new one, or the old one that is kept until that is proven
  *   check.c         am I on my preferred server, and may I go there now?
  *   list.c          a received list, avoid list and interval
  *   own_commands.c  the commands that the engine answers itself
@@ -23,6 +24,7 @@
 
 #include "base/list.h"
 #include "client/agent.h"
+#include "core/cert_trial.h"
 #include "core/server_list.h"
 #include "net/link.h"
 
@@ -42,6 +44,8 @@ struct place {
 	int64_t handshake_ms;  /* of the last one that worked; 0: none yet */
 	char last_ip[IP_TEXT]; /* where the name led to when it last worked; "": not known */
 	char said[160];        /* why the last attempt failed; "": it didn't */
+	unsigned failed_with;  /* while a certificate is on trial: generation of that of the last failure; 0: none */
+	bool broke_off;        /* with that one: where certificates are judged */
 };
 
 struct attempt {
@@ -102,6 +106,9 @@ void hunt_start_spread(struct agent *a, enum hunt h, uint64_t n_agents);
 /* So many were on the server that the search is because of; 0: not told. */
 void hunt_lost(struct agent *a, uint64_t n_agents);
 void hunt_stop(struct agent *a); /* closes what is being dialled */
+/* Everybody may be dialled anew, soon, with another certificate: what was being dialled is closed, back-offs are over.
+ */
+void hunt_restart(struct agent *a);
 void hunt_step(struct agent *a); /* looks again now */
 void hunt_fired(struct timer *t);
 
@@ -181,6 +188,33 @@ void liveness_asked(struct session *s);
 void liveness_answered(struct session *s);
 
 bool trust_server(const struct tls_peer *p, bool is_muster, bool trust_all, struct why *why);
+
+/* ---- certificates ---- */
+
+struct creds_held {
+	struct tls_creds *creds; /* referenced */
+	unsigned generation;
+};
+
+struct creds_trial {
+	struct cert_trial rule;
+	struct creds_held fresh, old; /* while it is on */
+	char said[160];               /* what was last said against a certificate */
+};
+
+enum err creds_init(struct agent *a, struct why *why) MUST_CHECK;
+void creds_deinit(struct agent *a);
+/* The current link has an older certificate, and there was no way to another one now: later. */
+void creds_renew_later(struct agent *a);
+void creds_renew_fired(struct timer *t);
+/* A link made with that generation is Ready for the first time. */
+void creds_ready(struct agent *a, unsigned generation);
+/* It was refused by name. false: there is no other certificate to try. */
+bool creds_refused(struct agent *a, unsigned generation, const char *sentence);
+/* May a link that ends so before its startup is answered have ended because of a certificate? */
+bool creds_breaks_off(enum err why);
+/* An attempt or a link ended before its startup was answered. `broke_off`: as creds_breaks_off() says. */
+void creds_failed(struct agent *a, const char *entry, unsigned generation, bool broke_off, const char *sentence);
 
 /* ---- session tickets ---- */
 
@@ -338,9 +372,13 @@ struct agent {
 	struct world *world;
 	const struct log *log;
 	struct agent_file *file;
-	struct tls_creds *creds; /* referenced, never NULL once made */
-	unsigned creds_generation;
+	struct tls_creds *creds;   /* what new links are made with; referenced, never NULL once made */
+	unsigned creds_generation; /* of those */
+	unsigned generations;      /* so far */
 	bool trust_all;
+	struct creds_trial trial;
+	struct timer renew_timer; /* when a renewal is tried again */
+	struct backoff renew_backoff;
 
 	enum agent_state state;
 	struct mono since;
@@ -407,6 +445,9 @@ struct agent {
 	/* what the host program is told at the end of the turn */
 	struct later notify;
 	bool has_changed;
+	bool has_verdict; /* on the certificate that was on trial */
+	bool new_stays;
+	struct why verdict_sentence;
 	bool has_stopped;
 	enum err stop_error;
 	struct why stop_sentence;
@@ -421,6 +462,8 @@ struct agent {
 
 void agent_move(struct agent *a, enum agent_state to, const char *reason);
 void agent_changed(struct agent *a);
+/* The host program hears which certificate stays. */
+void agent_creds_judged(struct agent *a, bool new_stays, const char *sentence);
 /* Stops for good and tells the host program why. */
 void agent_give_up(struct agent *a, enum err why, const char *sentence);
 /* Sees to it that ended sessions are freed at the end of the turn. */

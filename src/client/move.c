@@ -98,11 +98,14 @@ void move_due(struct agent *a)
 void move_abandon(struct agent *a, const char *reason)
 {
 	bool was_return = a->hunt.purpose == HUNT_PREFERRED;
+	bool was_renewal = a->hunt.purpose == HUNT_RENEW;
 
 	log_info(a->log, "staying on this server", KV_S("server", a->current ? a->current->entry : "-"),
 		 KV_S("looked_for", hunt_name(a->hunt.purpose)), KV_S("reason", reason));
 	hunt_stop(a);
 	agent_changed(a);
+	if (was_renewal)
+		creds_renew_later(a);
 	/* A return that was tried has a back-off; one that had to give way is tried again. */
 	if (!was_return)
 		check_resume(a);
@@ -117,6 +120,7 @@ void move_forbid(struct agent *a)
 	hunt_stop(a);
 	timer_stop(a->world, &a->migrate_timer);
 	timer_stop(a->world, &a->check_timer);
+	timer_stop(a->world, &a->renew_timer);
 	if (a->next)
 		session_close(a->next);
 	a->next = NULL;
@@ -374,8 +378,10 @@ void move_session_ready(struct session *s, bool is_first)
 {
 	struct agent *a = s->agent;
 
-	if (is_first)
+	if (is_first) {
 		check_arrived(a, s);
+		creds_ready(a, s->creds_generation);
+	}
 	if (s == a->next)
 		promote(a);
 	else if (is_first)
@@ -426,6 +432,8 @@ static void next_lost(struct agent *a, struct session *s, enum err why, const ch
 		claim_back(a);
 	if (s->purpose == HUNT_PREFERRED)
 		check_failed(a);
+	if (s->purpose == HUNT_RENEW)
+		creds_renew_later(a);
 	next_gone(a, s);
 }
 
@@ -483,11 +491,14 @@ void move_session_lost(struct session *s, enum err why, const char *sentence)
 	struct agent *a = s->agent;
 	bool was_retiring = s->state == SESSION_RETIRING;
 	bool was_started = s->started_at.us != 0;
+	bool was_answered = s->state != SESSION_PROVING && s->state != SESSION_STARTING;
 
 	if (!was_retiring)
 		log_warn(a->log, "link lost", KV_S("server", s->entry), KV_S("error", err_name(why)),
 			 KV_S("reason", sentence));
 	session_close(s);
+	if (!was_answered)
+		creds_failed(a, s->entry, s->creds_generation, creds_breaks_off(why), sentence);
 	if (s == a->next)
 		next_lost(a, s, why, sentence, was_started);
 	else if (s == a->current)
@@ -497,15 +508,27 @@ void move_session_lost(struct session *s, enum err why, const char *sentence)
 void move_session_refused(struct session *s, const char *sentence)
 {
 	struct agent *a = s->agent;
+	bool has_other;
 
-	if (s == a->current) {
-		agent_give_up(a, ERR_REFUSED, sentence);
+	if (s != a->current && s != a->next) {
+		session_close(s);
 		return;
 	}
 	log_warn(a->log, "refused by the server", KV_S("server", s->entry), KV_S("reason", sentence));
+	has_other = creds_refused(a, s->creds_generation, sentence);
+	if (s == a->current && !has_other) {
+		agent_give_up(a, ERR_REFUSED, sentence);
+		return;
+	}
 	session_close(s);
-	if (s == a->next)
+	if (s == a->next) {
 		next_lost(a, s, ERR_REFUSED, sentence, false);
+	} else {
+		/* With the other certificate it may be another matter. */
+		candidate_failed(a, s->entry, ERR_REFUSED, sentence);
+		hunt_restart(a);
+		current_gone(a, s, sentence);
+	}
 }
 
 void move_session_put_off(struct session *s, int64_t retry_ms, const char *server, const char *sentence)

@@ -511,6 +511,11 @@ static enum tls_outcome meet_ticket(struct fake_tls *t, enum err *error, struct 
 	return t->hangs ? TLS_WANT : TLS_DONE;
 }
 
+static bool is_disliked(const struct fake_server *s, const struct tls_peer *peer, enum fake_dislike how)
+{
+	return s && s->dislikes && s->how == how && str_equal(peer->cert.common_name, s->dislikes);
+}
+
 static enum tls_outcome server_handshake(struct fake_tls *t, struct buf *in, struct buf *out, enum err *error,
 					 struct why *why)
 {
@@ -534,6 +539,8 @@ static enum tls_outcome server_handshake(struct fake_tls *t, struct buf *in, str
 	if (t->require_cert && !cert && client != TLS_CLIENT_JOIN)
 		return tls_fail(error, why, ERR_UNTRUSTED, "no certificate");
 	take_cert(t, cert);
+	if (is_disliked(t->creds->server, &t->peer, FAKE_BREAKS))
+		return tls_fail(error, why, ERR_UNTRUSTED, "a certificate that is not liked");
 	if (client == TLS_CLIENT_JOIN)
 		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_JOIN);
 	else if (is_muster && profile_asks_alpn(client))
@@ -1167,10 +1174,11 @@ static void answer_startup(struct fake_server *s, struct link *l, const struct h
 	struct batch b = {0};
 	struct msg_startup_answer *m = batch_add(&b, MSG_STARTUP_ANSWER);
 	struct header h = header_answer(request);
+	bool refuses = s->refuses || is_disliked(s, link_peer(l), FAKE_REFUSES);
 
 	msg_set_i64(&m->hostId, 0);
 	msg_set_i64(&m->pingInterval, s->ping_s);
-	if (s->retry_ms || s->refuses) {
+	if (s->retry_ms || refuses) {
 		msg_set_bool(&m->result, false);
 		MUST(!s->says || msg_set_text(&m->details, s->says) == ERR_OK);
 	}
@@ -1180,7 +1188,7 @@ static void answer_startup(struct fake_server *s, struct link *l, const struct h
 	}
 	send_batch(l, &h, &b);
 	batch_deinit(&b);
-	if (s->sends_ready && !s->retry_ms && !s->refuses)
+	if (s->sends_ready && !s->retry_ms && !refuses)
 		send_ready(s, l);
 }
 
@@ -1219,7 +1227,9 @@ static void server_message(struct link *l, void *user, const struct header *h, c
 	/* Whatever an agent was sent, what it says itself is well formed. */
 	MUST(batch_decode(&m->batch, body, n, NULL) == ERR_OK);
 	type = type_of(m);
-	if (msg_is_startup(type) && s->answers_startup)
+	if (msg_is_startup(type) && is_disliked(s, link_peer(l), FAKE_DROPS))
+		link_drop(sl), link_close(l);
+	else if (msg_is_startup(type) && s->answers_startup)
 		answer_startup(s, l, h);
 	else if (msg_is_ping(type) && s->answers_pings)
 		answer_ping(s, l, h);
@@ -1298,6 +1308,7 @@ static void server_accepted(void *user, struct stream *stream)
 	sl->server = s;
 	p.tls.creds = creds_make(s->kind);
 	container_of(p.tls.creds, struct fake_tls_creds, creds)->server = s;
+	container_of(p.tls.creds, struct fake_tls_creds, creds)->world = s->world; /* it sees certificates */
 	p.user = sl;
 	MUST(link_accept(&sl->link, &p, stream) == ERR_OK);
 	tls_creds_unref(p.tls.creds);

@@ -77,6 +77,13 @@ enum fake_tickets {
 	FAKE_HANGS_TICKETS,  /* says nothing more to whoever offers one */
 };
 
+/* How a server turns the client certificate away that it doesn't like. */
+enum fake_dislike {
+	FAKE_REFUSES, /* by name, in its answer to the startup */
+	FAKE_BREAKS,  /* in the handshake, as TLS 1.2 does */
+	FAKE_DROPS,   /* the client believes that the handshake is done, and then the link closes: TLS 1.3 */
+};
+
 /* A message as it came. */
 struct fake_message {
 	struct header header;
@@ -102,6 +109,8 @@ struct fake_server {
 	const char *sends_to; /* with retry_ms: the server to try meanwhile; NULL: none */
 	const char *says;     /* with retry_ms or refuses: why */
 	bool refuses;         /* startups, for good */
+	const char *dislikes; /* common name of a client certificate; NULL: none */
+	enum fake_dislike how;
 	int64_t host_id;
 	struct str_list list; /* in Ready; empty: none */
 	const char *algorithm;

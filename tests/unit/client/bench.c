@@ -44,6 +44,15 @@ static void host_changed(void *user)
 		b->agent = agent_free(b->agent);
 }
 
+static void host_creds_judged(void *user, bool new_stays, const char *sentence)
+{
+	struct bench *b = user;
+
+	b->n_judged++;
+	b->new_stays = new_stays;
+	str_copy(b->judged_sentence, sizeof(b->judged_sentence), sentence);
+}
+
 static void host_stopped(void *user, enum err why, const char *sentence)
 {
 	struct bench *b = user;
@@ -57,6 +66,7 @@ static const struct agent_host host = {
 	.startup = host_startup,
 	.command = host_command,
 	.changed = host_changed,
+	.creds_judged = host_creds_judged,
 	.stopped = host_stopped,
 };
 

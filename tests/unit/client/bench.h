@@ -34,6 +34,9 @@ struct bench {
 	enum msg_type last_type;
 	size_t n_changed;
 	size_t n_startups;
+	size_t n_judged; /* creds_judged() */
+	bool new_stays;  /* the last time */
+	char judged_sentence[256];
 	size_t n_stopped;
 	enum err stop_error;
 	char stop_sentence[256];
