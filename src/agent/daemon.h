@@ -3,7 +3,8 @@
  *
  *   main.c         table of contents, command line, signals
  *   settings.c     agent.properties
- *   identity.c     key, certificate and CA in the agent's folder
+ *   identity.c     key, certificate and CA in the agent's folder; identity_judge.c: are they good?
+ *   credentials.c  from there to the engine, and what a renewal does
  *   facts.c        what the machine is and does
  *   health.c       the operator's health script
  *   commands.c     which function answers which command; do_<command>.c are those functions
@@ -33,9 +34,12 @@ struct daemon {
 	struct log log;
 	struct agent_settings settings;
 	char resource_name[128];
-	struct agent_file *file;         /* owned */
-	struct tls_creds *creds;         /* referenced; NULL: no certificate */
+	struct agent_file *file;     /* owned */
+	struct tls_creds *creds;     /* referenced; NULL: no certificate */
+	struct tls_creds *old_creds; /* referenced; while `creds` are on trial: what is gone back to. NULL: nothing */
 	char identity[FINGERPRINT_TEXT]; /* identity_digest() of what `creds` were made from */
+	struct cert_info cert;           /* of the same; valid while `creds` is set */
+	char given_up[200];              /* why the last renewal was given up; "": it was not */
 	struct agent *agent;             /* owned */
 
 	struct facts_roots roots;
@@ -64,6 +68,19 @@ void do_modify_ssh_keys(struct daemon *d, struct agent_command *c);
 void do_setup_keystore(struct daemon *d, struct agent_command *c);
 void do_setup_certificate(struct daemon *d, struct agent_command *c);
 void do_explain(struct daemon *d, struct agent_command *c);
+
+/* ---- credentials.c ---- */
+
+struct identity;
+enum err credentials_load(struct daemon *d, struct why *why) MUST_CHECK;   /* at the start */
+enum err credentials_reload(struct daemon *d, struct why *why) MUST_CHECK; /* SIGHUP */
+/* Judges a new set and puts it in place; on an error nothing has changed. */
+enum err credentials_renew(struct daemon *d, const struct identity *fresh, struct why *why) MUST_CHECK;
+/* The engine moves to a link with it. */
+void credentials_try(struct daemon *d);
+/* The engine says which one stays. */
+void credentials_judged(struct daemon *d, bool new_stays, const char *sentence);
+void credentials_deinit(struct daemon *d);
 
 /* What the agent does and why, as one line of JSON: what the local socket is answered with. */
 enum err daemon_explain(const struct daemon *d, struct buf *out) MUST_CHECK;

@@ -20,6 +20,9 @@ static struct explain_question question_of(const struct daemon *d, struct agent_
 		.port = (uint16_t)d->settings.port,
 		.health = d->health ? health_result_name(health_last(d->health)) : NULL,
 		.has_certificate = d->creds != NULL,
+		.certificate = d->creds ? &d->cert : NULL,
+		.wall_s = world_wall_ms(d->world) / 1000,
+		.given_up = d->given_up[0] ? d->given_up : NULL,
 	};
 
 	agent_look(d->agent, view);

@@ -1,12 +1,12 @@
 /*
- * SetupCertificate: a new certificate is here. It is judged before anything is touched, then replaces the old one on
- * disk (identity.h says how), then new links use it: the engine opens one before it leaves the old one.
+ * SetupCertificate: a new certificate, or new CAs for the one that is there. It is judged before anything is touched,
+ * then takes the old one's place on disk, which stays beside it (identity.h), then new links use it: the engine opens
+ * one before it leaves the old one, and goes back if servers don't take it (credentials.c).
  */
 #include "agent/daemon.h"
 
 #include "agent/identity.h"
 #include "base/mem.h"
-#include "net/tls.h"
 #include "pki/cert.h"
 
 static void answer(struct agent_command *c, enum err e, const struct why *why)
@@ -50,7 +50,6 @@ static enum err find_key(struct daemon *d, const struct msg_setup_certificate *m
 static enum err take(struct daemon *d, const struct msg_setup_certificate *m, struct why *why)
 {
 	struct identity fresh = {0};
-	struct tls_creds *creds = NULL;
 	enum err e;
 
 	if (m->handleByAgent.has && !m->handleByAgent.value) {
@@ -65,26 +64,9 @@ static enum err take(struct daemon *d, const struct msg_setup_certificate *m, st
 	fresh.ca = mem_strdup(m->caCertificates);
 	e = fresh.cert && fresh.ca ? find_key(d, m, &fresh.key, why) : ERR_NOMEM;
 	if (!e)
-		e = identity_check(&fresh, d->settings.guid, world_wall_ms(d->world) / 1000, why);
-	if (!e) {
-		const struct tls_material material = {.chain = fresh.cert, .key = fresh.key, .ca = fresh.ca};
-
-		e = tls_creds_new(d->world, &creds, &material, why);
-	}
-	if (!e)
-		e = identity_install(d->fs, d->dir, &fresh, why);
-	if (!e)
-		identity_digest(d->identity, &fresh);
+		e = credentials_renew(d, &fresh, why);
 	identity_deinit(&fresh);
-	if (e) {
-		if (creds)
-			tls_creds_unref(creds);
-		return e;
-	}
-	if (d->creds)
-		tls_creds_unref(d->creds);
-	d->creds = creds;
-	return ERR_OK;
+	return e;
 }
 
 void do_setup_certificate(struct daemon *d, struct agent_command *c)
@@ -98,7 +80,6 @@ void do_setup_certificate(struct daemon *d, struct agent_command *c)
 		log_info(&d->log, "a new certificate is in place");
 	/* Answered first, so that the answer leaves on the link that it was asked on. */
 	answer(c, e, &why);
-	if (!e && agent_set_creds(d->agent, d->creds, false) != ERR_OK)
-		log_error(&d->log, "the new certificate is used after a restart only",
-			  KV_S("error", err_text(ERR_NOMEM)));
+	if (!e)
+		credentials_try(d);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/certificate_words.h"
 #include "base/mem.h"
 #include "base/speech.h"
 #include "core/server_list.h"
@@ -103,6 +104,38 @@ static json_t *first_dial_json(const struct explain_question *q)
 			 (json_int_t)v->first_dial_agents);
 }
 
+/* "proven", "not yet used", "old one is tried" */
+static const char *trial_text(enum cert_trial_use use)
+{
+	switch (use) {
+	case CERT_TRIAL_NEW:
+		return "renewed, not yet used";
+	case CERT_TRIAL_OLD:
+		return "renewed, not taken: the old one is tried";
+	default:
+		return "in use";
+	}
+}
+
+/* What it shows to servers; null: nothing. */
+static json_t *certificate_json(const struct explain_question *q)
+{
+	CLEAN(buf_deinit) struct buf words = {0};
+	CLEAN(mem_freep) char *text = NULL;
+	const struct cert_info *i = q->certificate;
+
+	if (!q->has_certificate || !i)
+		return json_null();
+	if (certificate_words(&words, i, q->wall_s) || !(text = buf_take_str(&words)))
+		return NULL;
+	return json_pack("{s:s,s:o,s:o,s:I,s:I,s:s,s:s,s:o,s:o,s:o}", "serial", i->serial, "name",
+			 text_or_null(i->common_name), "issuer", text_or_null(i->issuer), "not_after_s",
+			 (json_int_t)i->not_after_s, "expires_in_s", (json_int_t)(i->not_after_s - q->wall_s), "age",
+			 certificate_age_name(certificate_age(i, q->wall_s)), "trial", trial_text(q->view->trial),
+			 "trial_said", text_or_null(q->view->trial_said), "given_up", text_or_null(q->given_up), "text",
+			 text_or_null(text));
+}
+
 static json_t *candidates_json(const struct explain_question *q)
 {
 	json_t *a = json_array();
@@ -122,7 +155,7 @@ json_t *explain_object(const struct explain_question *q)
 
 	return json_pack(
 		"{s:o,s:o,s:o,s:I,s:o,s:s,s:I,s:o,s:o,s:b,s:o,s:b,s:o,s:o,s:o,s:b,s:o,s:s,s:o,s:o,s:I,s:b,s:b,s:o,s:b,s:I,s:I,"
-		"s:I,s:I,s:I,s:o,s:o}",
+		"s:I,s:I,s:I,s:o,s:o,s:o}",
 		"name", text_or_null(q->name), "guid", text_or_null(q->guid), "version", text_or_null(q->version),
 		"host_id", (json_int_t)v->host_id, "host_uuid", text_or_null(v->host_uuid), "state",
 		agent_state_name(v->state), "state_for_s", (json_int_t)(mono_ms_between(v->since, q->now) / 1000),
@@ -136,7 +169,8 @@ json_t *explain_object(const struct explain_question *q)
 		(int)v->looks_once, "next_check_in_s", seconds_until(v->next_check, q->now), "on_fallback",
 		(int)v->on_fallback, "links", (json_int_t)v->links, "boot", (json_int_t)v->boot_number, "server_agents",
 		(json_int_t)v->server_agents, "heartbeat_ms", (json_int_t)v->heartbeat_ms, "commands",
-		(json_int_t)v->commands, "health", text_or_null(q->health), "host_params", texts_json(q->params));
+		(json_int_t)v->commands, "health", text_or_null(q->health), "host_params", texts_json(q->params),
+		"identity", certificate_json(q));
 }
 
 enum err explain_json(struct buf *out, const struct explain_question *q)
@@ -311,6 +345,23 @@ static void say_preferred(struct story *s)
 							  : "the servers ask for none");
 }
 
+static void say_certificate(struct story *s)
+{
+	const json_t *c = json_object_get(s->j, "identity");
+	const char *text = text_of(c, "text"), *trial = text_of(c, "trial"), *said = text_of(c, "trial_said");
+	const char *given_up = text_of(c, "given_up"), *serial = text_of(c, "serial"), *issuer = text_of(c, "issuer");
+
+	if (!is_set(s->j, "certificate"))
+		say(&s->speech, "\ncertificate    NONE: every server is trusted; muster-agent join TOKEN gets one");
+	if (text)
+		say(&s->speech, "\ncertificate    %s\n               serial %s, issued by %.60s", text,
+		    serial ? serial : "?", issuer ? issuer : "?");
+	if (trial && !str_equal(trial, trial_text(CERT_TRIAL_NONE)))
+		say(&s->speech, "\n               %s%s%s", trial, said ? "; last time: " : "", said ? said : "");
+	if (given_up)
+		say(&s->speech, "\n               the last renewal was given up, the old one stays: %s", given_up);
+}
+
 static void say_rest(struct story *s)
 {
 	const char *algorithm = text_of(s->j, "algorithm");
@@ -324,8 +375,7 @@ static void say_rest(struct story *s)
 	say_list(s, "avoid", "none");
 	if (health)
 		say(&s->speech, "\nhealth         %s", health);
-	if (!is_set(s->j, "certificate"))
-		say(&s->speech, "\ncertificate    NONE: every server is trusted; muster-agent join TOKEN gets one");
+	say_certificate(s);
 	say(&s->speech, "\nlinks          %" PRId64 " so far; %" PRId64 " %s in progress\n", number_of(s->j, "links"),
 	    number_of(s->j, "commands"), number_of(s->j, "commands") == 1 ? "command" : "commands");
 }

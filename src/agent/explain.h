@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "client/agent.h"
 #include "core/choice.h"
+#include "pki/cert.h"
 
 struct explain_question {
 	const char *name, *guid, *version;
@@ -20,6 +21,9 @@ struct explain_question {
 	const char *health;            /* "good", "bad", "unknown"; NULL: no script */
 	const struct str_list *params; /* of SetHostParams */
 	bool has_certificate;
+	const struct cert_info *certificate; /* valid with has_certificate; NULL: nothing more is known of it */
+	int64_t wall_s;                      /* for its age */
+	const char *given_up;                /* why its last renewal was given up; NULL: it was not */
 };
 
 /* NULL: out of memory. */

@@ -8,9 +8,8 @@
 #define CERT "cloud.crt"
 #define CA "cloud.ca.crt"
 #define NEW ".new"
-#define FILE_LIMIT (256 * 1024)
+#define OLD ".old"
 #define FILE_MODE 0600
-#define PEM_BEGIN "-----BEGIN CERTIFICATE-----"
 
 void identity_deinit(struct identity *i)
 {
@@ -46,9 +45,9 @@ static enum err read_text(char **out, const struct fs *fs, const char *dir, cons
 	enum err e;
 
 	*out = NULL;
-	if (!path || buf_reserve(&text, FILE_LIMIT))
+	if (!path || buf_reserve(&text, IDENTITY_TEXT_MAX + 1))
 		return ERR_NOMEM;
-	e = file_read(fs, path, FILE_LIMIT - 1, &text, why);
+	e = file_read(fs, path, IDENTITY_TEXT_MAX, &text, why);
 	if (e == ERR_NOT_FOUND && fs->exists(fs, dir))
 		return ERR_OK;
 	if (e)
@@ -100,6 +99,71 @@ bool identity_exists(const struct fs *fs, const char *dir)
 	return is_there(fs, dir, KEY) || is_there(fs, dir, CERT) || is_there(fs, dir, CERT NEW);
 }
 
+/* ---- reading ---- */
+
+enum { N_PARTS = 3 };
+static const char *const names_in_use[N_PARTS] = {KEY, CERT, CA};
+static const char *const names_old[N_PARTS] = {KEY OLD, CERT OLD, CA OLD};
+
+/* Nothing there is ERR_OK; one of several missing is ERR_NOT_FOUND. */
+static enum err read_all(struct identity *i, const char *const names[N_PARTS], const struct fs *fs, const char *dir,
+			 struct why *why)
+{
+	char **const texts[N_PARTS] = {&i->key, &i->cert, &i->ca};
+	enum err e = ERR_OK;
+	size_t n = 0;
+
+	for (size_t k = 0; !e && k < N_PARTS; k++) {
+		e = read_text(texts[k], fs, dir, names[k], why);
+		n += *texts[k] != NULL;
+	}
+	if (e || n == 0 || n == N_PARTS)
+		return e;
+	for (size_t k = 0; k < N_PARTS; k++) {
+		if (!*texts[k]) {
+			why_set(why,
+				"%s is missing in %s, though others of the agent's certificate are there: bring it back, or join again",
+				names[k], dir);
+			break;
+		}
+	}
+	return ERR_NOT_FOUND;
+}
+
+static enum err load(struct identity *out, const char *const names[N_PARTS], const struct fs *fs, const char *dir,
+		     struct why *why)
+{
+	struct identity i = {0};
+	enum err e = read_all(&i, names, fs, dir, why);
+
+	if (!e && i.key) {
+		e = key_matches_cert(i.key, i.cert, why);
+		if (e)
+			why_add(why, "%s/%s and %s", dir, names[0], names[1]);
+	}
+	if (e) {
+		identity_deinit(&i);
+		return e;
+	}
+	*out = i;
+	return ERR_OK;
+}
+
+enum err identity_load(struct identity *out, const struct fs *fs, const char *dir, struct why *why)
+{
+	return load(out, names_in_use, fs, dir, why);
+}
+
+enum err identity_load_old(struct identity *out, const struct fs *fs, const char *dir, struct why *why)
+{
+	/* 2. The certificate says that the others are there. */
+	if (!is_there(fs, dir, CERT OLD)) {
+		*out = (struct identity){0};
+		return ERR_OK;
+	}
+	return load(out, names_old, fs, dir, why);
+}
+
 /* ---- replacing ---- */
 
 static enum err swap(const struct fs *fs, const char *dir, struct why *why)
@@ -119,15 +183,16 @@ static enum err check_sizes(const struct identity *i, struct why *why)
 	const char *const texts[] = {i->key, i->cert, i->ca};
 
 	for (size_t k = 0; k < ARRAY_SIZE(texts); k++) {
-		if (strlen(texts[k]) >= FILE_LIMIT) {
-			why_set(why, "key, certificate or CA has more than %d bytes", FILE_LIMIT - 1);
+		if (strlen(texts[k]) > IDENTITY_TEXT_MAX) {
+			why_set(why, "key, certificate or CA has more than %u bytes", IDENTITY_TEXT_MAX);
 			return ERR_TOO_BIG;
 		}
 	}
 	return ERR_OK;
 }
 
-enum err identity_install(const struct fs *fs, const char *dir, const struct identity *i, struct why *why)
+/* 1. */
+static enum err replace(const struct fs *fs, const char *dir, const struct identity *i, struct why *why)
 {
 	enum err e = check_sizes(i, why);
 
@@ -148,19 +213,104 @@ enum err identity_install(const struct fs *fs, const char *dir, const struct ide
 	return e ? e : swap(fs, dir, why);
 }
 
+/* 4. The certificate first, for good: what is left without it is tidied away at the next start. */
+static enum err drop_old(const struct fs *fs, const char *dir, struct why *why)
+{
+	enum err e;
+
+	if (!is_there(fs, dir, CERT OLD) && !is_there(fs, dir, KEY OLD) && !is_there(fs, dir, CA OLD))
+		return ERR_OK;
+	e = remove_file(fs, dir, CERT OLD, why);
+	if (!e)
+		e = fs->sync_dir(fs, dir, why);
+	if (!e)
+		e = remove_file(fs, dir, KEY OLD, why);
+	if (!e)
+		e = remove_file(fs, dir, CA OLD, why);
+	return e ? e : fs->sync_dir(fs, dir, why);
+}
+
+/* 2. */
+static enum err keep_old(const struct fs *fs, const char *dir, struct why *why)
+{
+	struct identity i = {0};
+	enum err e = identity_load_old(&i, fs, dir, why);
+
+	/* 3. */
+	if (!e && i.key) {
+		identity_deinit(&i);
+		return ERR_OK;
+	}
+	identity_deinit(&i);
+	/* One that doesn't fit could not be gone back to anyway. */
+	e = drop_old(fs, dir, why);
+	if (!e)
+		e = identity_load(&i, fs, dir, why);
+	if (!e && i.key) {
+		e = write_text(fs, dir, KEY OLD, i.key, why);
+		if (!e)
+			e = write_text(fs, dir, CA OLD, i.ca, why);
+		if (!e)
+			e = fs->sync_dir(fs, dir, why);
+		if (!e)
+			e = write_text(fs, dir, CERT OLD, i.cert, why);
+		if (!e)
+			e = fs->sync_dir(fs, dir, why);
+	}
+	identity_deinit(&i);
+	return e;
+}
+
+enum err identity_install(const struct fs *fs, const char *dir, const struct identity *i, struct why *why)
+{
+	enum err e = replace(fs, dir, i, why);
+
+	/* 7. */
+	return e ? e : drop_old(fs, dir, why);
+}
+
+enum err identity_renew(const struct fs *fs, const char *dir, const struct identity *i, struct why *why)
+{
+	enum err e = check_sizes(i, why);
+
+	if (!e)
+		e = keep_old(fs, dir, why);
+	return e ? e : replace(fs, dir, i, why);
+}
+
+enum err identity_proven(const struct fs *fs, const char *dir, struct why *why)
+{
+	return drop_old(fs, dir, why);
+}
+
+enum err identity_go_back(const struct fs *fs, const char *dir, struct why *why)
+{
+	struct identity old = {0};
+	enum err e = identity_load_old(&old, fs, dir, why);
+
+	if (!e && !old.key) {
+		why_set(why, "there is no older certificate in %s", dir);
+		e = ERR_NOT_FOUND;
+	}
+	/* 5. */
+	if (!e)
+		e = replace(fs, dir, &old, why);
+	identity_deinit(&old);
+	return e ? e : drop_old(fs, dir, why);
+}
+
 bool identity_is_interrupted(const struct fs *fs, const char *dir)
 {
 	return is_there(fs, dir, CERT NEW);
 }
 
-enum err identity_recover(const struct fs *fs, const char *dir, struct why *why)
+/* 1. */
+static enum err finish_replacing(const struct fs *fs, const char *dir, struct why *why)
 {
 	CLEAN(mem_freep) char *cert = NULL;
 	char *key = NULL;
 	enum err e;
 
-	if (!identity_is_interrupted(fs, dir))
-		return ERR_OK;
 	/* Its key is beside it, or in place already; if neither, it was cut off while it was written. */
 	e = read_text(&cert, fs, dir, CERT NEW, why);
 	if (!e)
@@ -174,48 +324,28 @@ enum err identity_recover(const struct fs *fs, const char *dir, struct why *why)
 	return e;
 }
 
-/* ---- reading ---- */
-
-static enum err read_all(struct identity *i, const struct fs *fs, const char *dir, struct why *why)
+/* 6. */
+static enum err tidy_old(const struct fs *fs, const char *dir, struct why *why)
 {
-	static const char *const names[] = {KEY, CERT, CA};
-	char **const texts[] = {&i->key, &i->cert, &i->ca};
-	enum err e = ERR_OK;
-	size_t n = 0;
+	struct identity i = {0}, old = {0};
+	char digests[2][FINGERPRINT_TEXT];
+	bool is_good = identity_load_old(&old, fs, dir, NULL) == ERR_OK && old.key;
+	/* What is wrong with the one in use is for whoever loads it to say: nothing that might be needed is removed. */
+	bool is_needed = is_good && identity_load(&i, fs, dir, NULL) != ERR_OK;
 
-	for (size_t k = 0; !e && k < ARRAY_SIZE(names); k++) {
-		e = read_text(texts[k], fs, dir, names[k], why);
-		n += *texts[k] != NULL;
-	}
-	if (e || n == 0 || n == ARRAY_SIZE(names))
-		return e;
-	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
-		if (!*texts[k]) {
-			why_set(why,
-				"%s is missing in %s, though others of the agent's certificate are there: bring it back, or join again",
-				names[k], dir);
-			break;
-		}
-	}
-	return ERR_NOT_FOUND;
+	identity_digest(digests[0], &i);
+	identity_digest(digests[1], &old);
+	is_needed |= is_good && strcmp(digests[0], digests[1]) != 0;
+	identity_deinit(&i);
+	identity_deinit(&old);
+	return is_needed ? ERR_OK : drop_old(fs, dir, why);
 }
 
-enum err identity_load(struct identity *out, const struct fs *fs, const char *dir, struct why *why)
+enum err identity_recover(const struct fs *fs, const char *dir, struct why *why)
 {
-	struct identity i = {0};
-	enum err e = read_all(&i, fs, dir, why);
+	enum err e = identity_is_interrupted(fs, dir) ? finish_replacing(fs, dir, why) : ERR_OK;
 
-	if (!e && i.key) {
-		e = key_matches_cert(i.key, i.cert, why);
-		if (e)
-			why_add(why, "%s/" KEY " and " CERT, dir);
-	}
-	if (e) {
-		identity_deinit(&i);
-		return e;
-	}
-	*out = i;
-	return ERR_OK;
+	return e ? e : tidy_old(fs, dir, why);
 }
 
 /* ---- a key that waits ---- */
@@ -230,52 +360,4 @@ enum err identity_keep_key(const struct fs *fs, const char *dir, const char *key
 enum err identity_waiting_key(char **out, const struct fs *fs, const char *dir, struct why *why)
 {
 	return read_text(out, fs, dir, KEY NEW, why);
-}
-
-/* ---- judging ---- */
-
-static enum err check_whose(const char *cert, const char *guid, struct why *why)
-{
-	struct cert_info info = {0};
-	enum err e = cert_info_parse(&info, cert, why);
-
-	if (!e && info.role == CERT_ROLE_SERVER) {
-		why_set(why, "it is a management server's");
-		e = ERR_INVALID;
-	} else if (!e && info.role == CERT_ROLE_AGENT && !str_equal(info.id, guid)) {
-		why_set(why, "it is for the host with guid %s, this one is %s", info.id, guid);
-		e = ERR_INVALID;
-	} else if (!e && !info.eku_client) {
-		why_set(why, "it is not for clients");
-		e = ERR_INVALID;
-	}
-	cert_info_deinit(&info);
-	return e;
-}
-
-enum err identity_check(const struct identity *i, const char *guid, int64_t wall_s, struct why *why)
-{
-	enum err e = check_whose(i->cert, guid, why);
-
-	if (!e)
-		e = key_matches_cert(i->key, i->cert, why);
-	if (!e)
-		e = cert_verify(i->cert, i->ca, wall_s, why);
-	if (e)
-		why_add(why, "the certificate can't be used");
-	return e;
-}
-
-bool identity_ca_has(const char *ca_pem, const char *fingerprint)
-{
-	for (const char *at = strstr(ca_pem, PEM_BEGIN); at; at = strstr(at + 1, PEM_BEGIN)) {
-		struct cert_info info = {0};
-		bool is_it =
-			cert_info_parse(&info, at, NULL) == ERR_OK && str_equal_nocase(info.fingerprint, fingerprint);
-
-		cert_info_deinit(&info);
-		if (is_it)
-			return true;
-	}
-	return false;
 }

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/certificate_words.h"
 #include "agent/daemon.h"
 #include "agent/identity.h"
 #include "agent/lock.h"
@@ -117,51 +118,6 @@ static enum err open_file(struct agent_file **out, const struct command_line *li
 	return e;
 }
 
-/* ---- identity ---- */
-
-/*
- * NULL where there is none; every server is trusted then, as by CloudStack's agents. ERR_EXISTS: it is the one that is
- * in use already.
- */
-static enum err load_creds(struct daemon *d, struct tls_creds **out, struct why *why)
-{
-	struct identity i = {0};
-	char digest[FINGERPRINT_TEXT];
-	enum err e = identity_load(&i, d->fs, d->dir, why);
-
-	*out = NULL;
-	if (!e && !i.key)
-		e = takeover_is_due(d->fs, d->dir, why);
-	if (!e) {
-		identity_digest(digest, &i);
-		if (strcmp(digest, d->identity) == 0)
-			e = ERR_EXISTS;
-		/* Somebody who removes the files must not turn a running agent into one that trusts every server. */
-		if (!e && d->creds && !i.ca) {
-			why_set(why, "the certificates are gone from %s; to run without any, start the agent again",
-				d->dir);
-			e = ERR_NOT_FOUND;
-		}
-	}
-	if (!e && i.key) {
-		const struct tls_material m = {.chain = i.cert, .key = i.key, .ca = i.ca};
-
-		e = identity_check(&i, d->settings.guid, world_wall_ms(d->world) / 1000, why);
-		/* An expired one may still get us in, and a new one with it (decision 8). */
-		if (e == ERR_EXPIRED) {
-			log_warn(&d->log, "the certificate of this agent", KV_S("reason", why_text(why, e)));
-			*why = WHY_NONE;
-			e = ERR_OK;
-		}
-		if (!e)
-			e = tls_creds_new(d->world, out, &m, why);
-	}
-	identity_deinit(&i);
-	if (!e)
-		memcpy(d->identity, digest, sizeof(digest));
-	return e;
-}
-
 /* ---- what the engine asks of its host program ---- */
 
 static const bool *is_healthy(const struct daemon *d, bool *out)
@@ -225,6 +181,11 @@ static void on_command(void *user, struct agent_command *c)
 	commands_run(user, c);
 }
 
+static void on_creds_judged(void *user, bool new_stays, const char *sentence)
+{
+	credentials_judged(user, new_stays, sentence);
+}
+
 static void on_stopped(void *user, enum err why, const char *sentence)
 {
 	struct daemon *d = user;
@@ -245,6 +206,7 @@ static const struct agent_host host = {
 	.startup = on_startup,
 	.ping = on_ping,
 	.command = on_command,
+	.creds_judged = on_creds_judged,
 	.stopped = on_stopped,
 };
 
@@ -305,20 +267,6 @@ static void apply_log_level(struct daemon *d)
 	log_level_from_text(d->settings.log_level, &d->log.level);
 }
 
-/* An operator has put another certificate there. */
-static enum err reload_creds(struct daemon *d, struct why *why)
-{
-	struct tls_creds *creds;
-	enum err e = load_creds(d, &creds, why);
-
-	if (e)
-		return e == ERR_EXISTS ? ERR_OK : e;
-	if (d->creds)
-		tls_creds_unref(d->creds);
-	d->creds = creds;
-	return agent_set_creds(d->agent, creds, false);
-}
-
 /*
  * SIGHUP: what can change while it runs is read again - log level, tags, timers of connections that are made from now
  * on, what facts are made of, certificates. Who
@@ -358,7 +306,7 @@ static void on_reload(void *user, int signo)
 	world_uv_set_tcp(d->world, &d->settings.tcp);
 	if (has_other_script && start_health(d) != ERR_OK)
 		log_warn(&d->log, "the health script is not watched", KV_S("error", err_text(ERR_NOMEM)));
-	e = reload_creds(d, &why);
+	e = credentials_reload(d, &why);
 	if (e)
 		log_warn(&d->log, "the certificate stays as it was", KV_S("reason", why_text(&why, e)));
 	log_info(&d->log, "settings were read again");
@@ -376,6 +324,7 @@ static enum err make_agent(struct daemon *d, struct why *why)
 	p.log = &d->log;
 	p.file = d->file;
 	p.creds = d->creds;
+	p.old_creds = d->old_creds;
 	p.guid = s->guid;
 	p.resource_name = d->resource_name;
 	p.name = s->name;
@@ -405,12 +354,7 @@ static enum err set_up(struct program *p, struct why *why)
 	if (!e)
 		world_uv_set_tcp(d->world, &d->settings.tcp);
 	if (!e)
-		e = identity_recover(d->fs, d->dir, why);
-	if (!e)
-		e = load_creds(d, &d->creds, why);
-	if (!e && !d->creds)
-		log_warn(&d->log,
-			 "this agent has no certificate and trusts every server; muster-agent join TOKEN gets one");
+		e = credentials_load(d, why);
 	if (!e)
 		e = read_facts(d);
 	if (!e)
@@ -442,8 +386,7 @@ static void tear_down(struct daemon *d)
 	pings_stop(d);
 	d->health = health_free(d->health);
 	d->agent = agent_free(d->agent);
-	if (d->creds)
-		tls_creds_unref(d->creds);
+	credentials_deinit(d);
 	if (d->world)
 		d->world = world_uv_free(d->world);
 	facts_deinit(&d->facts);
@@ -536,30 +479,70 @@ static void list_unknown(void *user, const char *key, unsigned line)
 	printf("%s:%u: %s is kept, it has no meaning here\n", (const char *)user, line, key);
 }
 
+static enum err show_certificate(const struct identity *i, int64_t wall_s, bool is_unproven)
+{
+	CLEAN(buf_deinit) struct buf words = {0};
+	CLEAN(mem_freep) char *text = NULL;
+	struct cert_info info = {0};
+	enum err e = cert_info_parse(&info, i->cert, NULL);
+
+	if (!e)
+		e = certificate_words(&words, &info, wall_s);
+	if (!e && !(text = buf_take_str(&words)))
+		e = ERR_NOMEM;
+	if (!e) {
+		str_make_printable(info.issuer);
+		printf("certificate: %s%s\n  serial %s, issued by %.60s\n", text,
+		       is_unproven ? "; renewed, not yet used" : "", info.serial, info.issuer);
+	}
+	if (!e && certificate_age(&info, wall_s) == CERTIFICATE_EXPIRED)
+		puts("  servers may let it in for some time still, and renew it (ca.plugin.root.allow.expired.cert)");
+	cert_info_deinit(&info);
+	return e;
+}
+
+/* One that has expired is worth a line, and no reason not to start: servers judge it. */
+static enum err check_identity(struct daemon *d, struct why *why)
+{
+	struct identity i = {0}, old = {0};
+	int64_t wall_s = (int64_t)time(NULL);
+	enum err e;
+
+	if (identity_is_interrupted(d->fs, d->dir)) {
+		puts("the certificate is being replaced; the next start finishes it");
+		return ERR_OK;
+	}
+	e = identity_load(&i, d->fs, d->dir, why);
+	if (!e && i.key)
+		e = identity_check(&i, d->settings.guid, wall_s, why);
+	else if (!e)
+		e = takeover_is_due(d->fs, d->dir, why);
+	if (e == ERR_EXPIRED)
+		e = ERR_OK;
+	if (!e && !i.key)
+		puts("no certificate: every server is trusted (muster-agent join TOKEN gets one)");
+	if (!e && i.key) {
+		bool is_unproven = identity_load_old(&old, d->fs, d->dir, NULL) == ERR_OK && old.key;
+
+		e = show_certificate(&i, wall_s, is_unproven);
+	}
+	identity_deinit(&i);
+	identity_deinit(&old);
+	return e;
+}
+
 /*
  * Reads what a start would read and touches nothing. What can be read but not replaced is worth a word too: the agent
  * could not keep its list.
  */
 static int check(struct daemon *d)
 {
-	struct identity i = {0};
 	struct why why = WHY_NONE;
-	enum err e = ERR_OK;
+	enum err e;
 
 	agent_settings_unknown(&d->settings, agent_file_props(d->file), list_unknown,
 			       (void *)(uintptr_t)agent_file_path(d->file));
-	if (identity_is_interrupted(d->fs, d->dir)) {
-		puts("the certificate is being replaced; the next start finishes it");
-	} else {
-		e = identity_load(&i, d->fs, d->dir, &why);
-		if (!e && i.key)
-			e = identity_check(&i, d->settings.guid, (int64_t)time(NULL), &why);
-		else if (!e)
-			e = takeover_is_due(d->fs, d->dir, &why);
-		if (!e && !i.key)
-			puts("no certificate: every server is trusted (muster-agent join TOKEN gets one)");
-	}
-	identity_deinit(&i);
+	e = check_identity(d, &why);
 	if (!e && access(d->dir, W_OK)) {
 		why_set(&why, "%s can't be written: the agent could not keep the list that servers send it", d->dir);
 		e = ERR_IO;

@@ -2,6 +2,7 @@
  * The commands as a server sees them: JSON in, JSON out. The engine's side is played here, so nothing is connected.
  */
 #include "agent/daemon.h"
+#include "agent/explain.h"
 
 #include "agent_help.h"
 
@@ -23,6 +24,7 @@ struct played {
 	size_t n_candidates;
 	unsigned n_creds;
 	bool lazily;
+	size_t n_tried;
 };
 
 static struct played *played_of(struct agent_command *c)
@@ -102,6 +104,15 @@ enum err agent_set_creds(struct agent *a, struct tls_creds *creds, bool lazily)
 	return ERR_OK;
 }
 
+enum err agent_try_creds(struct agent *a, struct tls_creds *creds)
+{
+	struct played *p = (void *)a;
+
+	p->n_creds++;
+	p->n_tried++;
+	return ERR_OK;
+}
+
 /* ---- an agent in a folder ---- */
 
 static void played_make(struct played *p, const char *extra)
@@ -133,8 +144,7 @@ static void played_deinit(struct played *p)
 
 	pings_stop(d);
 	d->health = health_free(d->health);
-	if (d->creds)
-		tls_creds_unref(d->creds);
+	credentials_deinit(d);
 	world_uv_free(d->world);
 	facts_deinit(&d->facts);
 	str_list_deinit(&d->params);
@@ -380,7 +390,7 @@ static void a_renewal_goes_through(void **state)
 	assert_string_equal(ask(&p, CA "SetupCertificateCommand", fields),
 			    "[{\"" CA "SetupCertificateAnswer\":{\"result\":true," COMMON "}}]");
 	assert_int_equal(p.n_creds, 1);
-	assert_false(p.lazily);
+	assert_int_equal(p.n_tried, 1);
 	assert_int_equal(identity_load(&found, &fs_posix, p.d.dir, NULL), ERR_OK);
 	assert_string_equal(found.cert, cert);
 	assert_string_not_equal(found.key, old.key);
@@ -390,6 +400,145 @@ static void a_renewal_goes_through(void **state)
 	mem_free(csr_of(ask(&p, CA "SetupKeyStoreCommand",
 			    "\"validityDays\":365,\"keystorePassword\":\"other\",\"handleByAgent\":true")));
 	assert_string_equal(agent_file_get(p.d.file, "keystore.passphrase"), "abcdefghijklmnop");
+	key_free(ca_key);
+}
+
+/* In place and started, as by a join; the CA of the next ones. */
+struct renewing {
+	struct played p;
+	char *ca_key, *ca;
+	struct identity old;
+};
+
+static void renewing_make(struct renewing *r)
+{
+	played_make(&r->p, NULL);
+	ca_make(&r->ca_key, &r->ca, time(NULL));
+	r->old = identity_make(r->ca_key, r->ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
+	assert_int_equal(identity_install(&fs_posix, r->p.d.dir, &r->old, NULL), ERR_OK);
+	assert_int_equal(credentials_load(&r->p.d, NULL), ERR_OK);
+	assert_non_null(r->p.d.creds);
+	assert_null(r->p.d.old_creds);
+}
+
+static void renewing_deinit(struct renewing *r)
+{
+	key_free(r->ca_key);
+	mem_free(r->ca);
+	identity_deinit(&r->old);
+	played_deinit(&r->p);
+}
+
+static bool is_in_place(const struct renewing *r, const struct identity *i)
+{
+	CLEAN(identity_deinit) struct identity found = {0};
+
+	assert_int_equal(identity_load(&found, &fs_posix, r->p.d.dir, NULL), ERR_OK);
+	return str_equal(found.cert, i->cert) && str_equal(found.key, i->key) && str_equal(found.ca, i->ca);
+}
+
+static void renew_with(struct renewing *r, const struct identity *fresh, const char *key)
+{
+	CLEAN(mem_freep) char *fields = certificate_fields(fresh->cert, key, fresh->ca);
+
+	assert_non_null(strstr(ask(&r->p, CA "SetupCertificateCommand", fields), "\"result\":true"));
+}
+
+static bool explain_says(struct renewing *r, const char *part)
+{
+	CLEAN(buf_deinit) struct buf line = {0};
+	CLEAN(buf_deinit) struct buf text = {0};
+
+	assert_int_equal(daemon_explain(&r->p.d, &line), ERR_OK);
+	assert_int_equal(explain_text(&text, buf_str(&line), NULL), ERR_OK);
+	return strstr(buf_str(&text), part);
+}
+
+/* The old one stays until the engine says which of the two does; a restart in between knows of both. */
+static void the_old_one_stays_until_the_new_one_was_used(void **state)
+{
+	static const struct {
+		const char *what;
+		bool is_restarted, new_stays;
+	} rows[] = {
+		{"used", false, true},
+		{"not taken", false, false},
+		{"used after a restart", true, true},
+		{"not taken after a restart", true, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(renewing_deinit) struct renewing r;
+		CLEAN(identity_deinit) struct identity fresh = {0};
+		struct daemon *d = &r.p.d;
+
+		renewing_make(&r);
+		fresh = identity_make(r.ca_key, r.ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
+		renew_with(&r, &fresh, fresh.key);
+		check_row(&rows[i], is_in_place(&r, &fresh) && folder_mode(d->dir, "cloud.crt.old") == 0600);
+		check_row(&rows[i], d->old_creds && d->creds != d->old_creds && r.p.n_tried == 1);
+		if (rows[i].is_restarted) {
+			credentials_deinit(d);
+			memset(d->identity, 0, sizeof(d->identity));
+			assert_int_equal(credentials_load(d, NULL), ERR_OK);
+			check_row(&rows[i], d->creds && d->old_creds);
+		}
+		credentials_judged(d, rows[i].new_stays, rows[i].new_stays ? "" : "refused: \"no\"");
+		check_row(&rows[i], is_in_place(&r, rows[i].new_stays ? &fresh : &r.old));
+		check_row(&rows[i], d->creds && !d->old_creds);
+		check_row(&rows[i], !folder_mode(d->dir, "cloud.crt.old") && !folder_mode(d->dir, "cloud.key.old"));
+		check_row(&rows[i],
+			  explain_says(&r, "the last renewal was given up, the old one stays: refused: \"no\"") ==
+				  !rows[i].new_stays);
+		check_row(&rows[i],
+			  explain_says(&r,
+				       "certificate    for host g, expires in 16 min\n"
+				       "               serial 42000000000000000000000000000000, issued by CN=ca\n"));
+	}
+}
+
+/* A rotation of the CA: old and new, then new alone; the certificate may be the same. */
+static void the_cas_alone_may_be_renewed(void **state)
+{
+	CLEAN(renewing_deinit) struct renewing r;
+	CLEAN(mem_freep) char *other_ca = NULL;
+	CLEAN(mem_freep) char *both = NULL;
+	CLEAN(mem_freep) char *fields = NULL;
+	struct identity i;
+	char *other_key;
+
+	renewing_make(&r);
+	ca_make(&other_key, &other_ca, time(NULL));
+	both = mem_printf("%s%s", r.ca, other_ca);
+	i = (struct identity){.key = r.old.key, .cert = r.old.cert, .ca = both};
+	renew_with(&r, &i, "");
+	assert_true(is_in_place(&r, &i));
+	assert_non_null(r.p.d.old_creds);
+	credentials_judged(&r.p.d, true, "");
+	assert_true(is_in_place(&r, &i));
+	/* Without the CA of its own certificate: such a set is never sent by a server that knows what it does. */
+	fields = certificate_fields(r.old.cert, "", other_ca);
+	assert_non_null(strstr(ask(&r.p, CA "SetupCertificateCommand", fields), "\"result\":false"));
+	assert_true(is_in_place(&r, &i));
+	assert_null(r.p.d.old_creds);
+	key_free(other_key);
+}
+
+/* It starts with what has expired, because only so can it be renewed. */
+static void an_expired_certificate_starts(void **state)
+{
+	CLEAN(played_deinit) struct played p;
+	CLEAN(mem_freep) char *ca = NULL;
+	CLEAN(identity_deinit) struct identity old = {0};
+	int64_t then = time(NULL) - 90000;
+	char *ca_key;
+
+	played_make(&p, NULL);
+	ca_make(&ca_key, &ca, then);
+	old = identity_make(ca_key, ca, CERT_ROLE_AGENT, "g", NULL, then);
+	assert_int_equal(identity_install(&fs_posix, p.d.dir, &old, NULL), ERR_OK);
+	assert_int_equal(credentials_load(&p.d, NULL), ERR_OK);
+	assert_non_null(p.d.creds);
 	key_free(ca_key);
 }
 
@@ -520,10 +669,10 @@ static void a_server_is_told_why_it_is_where_it_is(void **state)
 	assert_non_null(strstr(answer, "[{\"muster.ExplainAnswer\":{\"explained\":{\"name\":\"h1\",\"guid\":\"g\","));
 	assert_non_null(strstr(answer, "\"candidates\":[{\"server\":\"m1.example.org\",\"verdict\":\"backing off\","));
 	assert_non_null(strstr(answer, "\"commands\":2,"));
-	assert_non_null(strstr(answer, "\"host_params\":[]},\"result\":true,"));
+	assert_non_null(strstr(answer, "\"host_params\":[],\"identity\":null},\"result\":true,"));
 	assert_int_equal(daemon_explain(&p.d, &line), ERR_OK);
 	assert_non_null(strstr(buf_str(&line), "\"commands\":3,"));
-	assert_non_null(strstr(buf_str(&line), "\"host_params\":[\"migratewait=5\"]}"));
+	assert_non_null(strstr(buf_str(&line), "\"host_params\":[\"migratewait=5\"],\"identity\":null}"));
 
 	/* Bounded, whatever the list is. */
 	p.n_candidates = 2000;
@@ -543,6 +692,9 @@ int main(void)
 		cmocka_unit_test(pings_come_back),
 		cmocka_unit_test(ssh_keys_are_kept),
 		cmocka_unit_test(a_renewal_goes_through),
+		cmocka_unit_test(the_old_one_stays_until_the_new_one_was_used),
+		cmocka_unit_test(the_cas_alone_may_be_renewed),
+		cmocka_unit_test(an_expired_certificate_starts),
 		cmocka_unit_test(cloudstack_gets_an_rsa_key),
 		cmocka_unit_test(bad_certificates_are_refused),
 		cmocka_unit_test(a_key_may_come_with_its_certificate),

@@ -109,7 +109,7 @@ static void the_line_has_everything(void **state)
 		"\"10.0.0.1\",\"verdict\":\"avoided\",\"why\":\"the servers say that it should not be used now, it is tried last\","
 		"\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false}],\"check_interval_s\":60,\"check_interval_is_own\":"
 		"false,\"looks_once\":false,\"next_check_in_s\":40,\"on_fallback\":false,\"links\":4,\"boot\":7,\"server_agents\":10000,\"heartbeat_ms\":1000,\"commands\":1,\"health\":\"good\","
-		"\"host_params\":[\"migratewait=5\"]}");
+		"\"host_params\":[\"migratewait=5\"],\"identity\":null}");
 }
 
 static void people_read_sentences(void **state)

@@ -437,15 +437,15 @@ static void what_is_too_large_to_read_is_not_joined(void **state)
 static void what_is_too_large_to_read_is_not_installed(void **state)
 {
 	CLEAN(folder_freep) char *dir = folder_new();
-	CLEAN(mem_freep) char *large = mem_zalloc(256 * 1024 + 1);
+	CLEAN(mem_freep) char *large = mem_zalloc(IDENTITY_TEXT_MAX + 2);
 	char text[] = "-";
 	const struct identity i = {.key = text, .cert = text, .ca = large};
 	struct why why = WHY_NONE;
 
-	memset(large, '\n', 256 * 1024);
+	memset(large, '\n', IDENTITY_TEXT_MAX + 1);
 	assert_int_equal(identity_install(&fs_posix, dir, &i, &why), ERR_TOO_BIG);
 	assert_false(identity_exists(&fs_posix, dir));
-	large[256 * 1024 - 1] = '\0';
+	large[IDENTITY_TEXT_MAX] = '\0';
 	assert_int_equal(identity_install(&fs_posix, dir, &i, &why), ERR_OK);
 }
 

@@ -1,0 +1,532 @@
+/*
+ * Key, certificate and CA on a disk that can stop at any step: killed there, or without power. Whatever the moment,
+ * the next start finds a set that fits, and as long as that has not been used, the one that has.
+ */
+#include "agent_help.h"
+
+#include "agent/certificate_words.h"
+
+#define DIR_NAME "/a"
+#define MOST_FILES 16
+#define MOST_CHANGES 64
+
+/* ---- a disk ---- */
+
+/* What is on the disk by now, and what a name would lead to after a power loss. */
+struct inode {
+	char *text;
+};
+
+struct file {
+	const char *name; /* of the list below, or a copy that the disk owns */
+	struct inode *now, *after;
+};
+
+struct change {
+	size_t file;
+	struct inode *inode; /* NULL: removed */
+};
+
+struct disk {
+	struct fs fs;
+	struct file files[MOST_FILES];
+	size_t n_files;
+	struct change changes[MOST_CHANGES]; /* of names, since the folder was last synced */
+	size_t n_changes;
+	struct inode *inodes[512];
+	size_t n_inodes;
+	size_t n, stop_at;
+};
+
+static struct disk *disk_of(const struct fs *fs)
+{
+	return fs->user;
+}
+
+static bool stops(const struct fs *fs, struct why *why)
+{
+	if (disk_of(fs)->n++ < disk_of(fs)->stop_at)
+		return false;
+	why_set(why, "stopped");
+	return true;
+}
+
+static size_t file_at(struct disk *d, const char *path)
+{
+	for (size_t i = 0; i < d->n_files; i++)
+		if (str_equal(d->files[i].name, path))
+			return i;
+	assert_true(d->n_files < MOST_FILES);
+	d->files[d->n_files] = (struct file){.name = mem_strdup(path)};
+	return d->n_files++;
+}
+
+static struct inode *inode_new(struct disk *d)
+{
+	struct inode *i = mem_zalloc(sizeof(*i));
+
+	check_there(i);
+	assert_true(d->n_inodes < ARRAY_SIZE(d->inodes));
+	d->inodes[d->n_inodes++] = i;
+	return i;
+}
+
+static void name_set(struct disk *d, size_t file, struct inode *i)
+{
+	assert_true(d->n_changes < MOST_CHANGES);
+	d->files[file].now = i;
+	d->changes[d->n_changes++] = (struct change){.file = file, .inode = i};
+}
+
+static enum err disk_read(const struct fs *fs, const char *path, size_t limit, struct buf *out, struct why *why)
+{
+	struct inode *i = disk_of(fs)->files[file_at(disk_of(fs), path)].now;
+
+	if (!i) {
+		why_set(why, "there is no %s", path);
+		return ERR_NOT_FOUND;
+	}
+	return buf_put_str(out, i->text);
+}
+
+static enum err disk_write(const struct fs *fs, const char *path, const char *as, unsigned mode, const void *data,
+			   size_t n, struct why *why)
+{
+	struct disk *d = disk_of(fs);
+	bool is_last = d->n == d->stop_at;
+	bool dies = stops(fs, why);
+	size_t file = file_at(d, path);
+
+	assert_int_equal(mode, 0600);
+	if (dies && !is_last)
+		return ERR_IO;
+	/* A file that is there is emptied and written where it is. */
+	if (!d->files[file].now)
+		name_set(d, file, inode_new(d));
+	mem_free(d->files[file].now->text);
+	d->files[file].now->text = mem_strndup(data, dies ? n / 2 : n);
+	return dies ? ERR_IO : ERR_OK;
+}
+
+static enum err disk_rename(const struct fs *fs, const char *from, const char *to, struct why *why)
+{
+	struct disk *d = disk_of(fs);
+	struct inode *i = d->files[file_at(d, from)].now;
+
+	if (stops(fs, why))
+		return ERR_IO;
+	check_there(i);
+	name_set(d, file_at(d, to), i);
+	name_set(d, file_at(d, from), NULL);
+	return ERR_OK;
+}
+
+static enum err disk_remove(const struct fs *fs, const char *path, struct why *why)
+{
+	struct disk *d = disk_of(fs);
+
+	if (stops(fs, why))
+		return ERR_IO;
+	if (d->files[file_at(d, path)].now)
+		name_set(d, file_at(d, path), NULL);
+	return ERR_OK;
+}
+
+static enum err disk_sync(const struct fs *fs, const char *dir, struct why *why)
+{
+	struct disk *d = disk_of(fs);
+
+	if (stops(fs, why))
+		return ERR_IO;
+	for (size_t i = 0; i < d->n_files; i++)
+		d->files[i].after = d->files[i].now;
+	d->n_changes = 0;
+	return ERR_OK;
+}
+
+static enum err disk_make_dir(const struct fs *fs, const char *path, unsigned mode, struct why *why)
+{
+	return ERR_OK;
+}
+
+static enum err disk_real(const struct fs *fs, const char *path, char **out, struct why *why)
+{
+	*out = mem_strdup(path);
+	return ERR_OK;
+}
+
+static bool disk_exists(const struct fs *fs, const char *path)
+{
+	return str_equal(path, DIR_NAME) || disk_of(fs)->files[file_at(disk_of(fs), path)].now;
+}
+
+static void disk_init(struct disk *d)
+{
+	*d = (struct disk){.fs = {.read = disk_read,
+				  .write_synced = disk_write,
+				  .rename = disk_rename,
+				  .remove = disk_remove,
+				  .sync_dir = disk_sync,
+				  .make_dir = disk_make_dir,
+				  .real_path = disk_real,
+				  .exists = disk_exists,
+				  .user = d},
+			   .stop_at = SIZE_MAX};
+}
+
+static void disk_deinit(struct disk *d)
+{
+	for (size_t i = 0; i < d->n_inodes; i++) {
+		mem_free(d->inodes[i]->text);
+		mem_free(d->inodes[i]);
+	}
+	for (size_t i = 0; i < d->n_files; i++)
+		mem_free((void *)(uintptr_t)d->files[i].name);
+}
+
+/* The machine is on again. `lost`: how many of the last changes of names a power loss has undone; of a kill: none. */
+static void disk_revive(struct disk *d, size_t lost)
+{
+	assert_true(lost <= d->n_changes);
+	for (size_t i = 0; i < d->n_changes - lost; i++)
+		d->files[d->changes[i].file].after = d->changes[i].inode;
+	for (size_t i = 0; i < d->n_files; i++)
+		d->files[i].now = d->files[i].after;
+	d->n_changes = 0;
+	d->stop_at = SIZE_MAX;
+}
+
+static void disk_stop_at(struct disk *d, size_t n)
+{
+	d->n = 0;
+	d->stop_at = n;
+}
+
+/* ---- the sets ---- */
+
+static struct {
+	char *ca_key, *ca;
+	struct identity old, fresh, fresher;
+} all;
+
+static int make_all(void **state)
+{
+	ca_make(&all.ca_key, &all.ca, WALL_S);
+	all.old = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", NULL, WALL_S);
+	all.fresh = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", NULL, WALL_S);
+	/* A certificate that is renewed alone. */
+	all.fresher = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", all.fresh.key, WALL_S);
+	return 0;
+}
+
+static int free_all(void **state)
+{
+	key_free(all.ca_key);
+	mem_free(all.ca);
+	identity_deinit(&all.old);
+	identity_deinit(&all.fresh);
+	identity_deinit(&all.fresher);
+	return 0;
+}
+
+static bool is(const struct identity *a, const struct identity *b)
+{
+	return str_equal(a->cert, b->cert) && str_equal(a->key, b->key) && str_equal(a->ca, b->ca);
+}
+
+/* ---- operations ---- */
+
+static enum err renew_fresh(const struct fs *fs, struct why *why)
+{
+	return identity_renew(fs, DIR_NAME, &all.fresh, why);
+}
+
+static enum err renew_fresher(const struct fs *fs, struct why *why)
+{
+	return identity_renew(fs, DIR_NAME, &all.fresher, why);
+}
+
+static enum err install_fresher(const struct fs *fs, struct why *why)
+{
+	return identity_install(fs, DIR_NAME, &all.fresher, why);
+}
+
+static enum err proven(const struct fs *fs, struct why *why)
+{
+	return identity_proven(fs, DIR_NAME, why);
+}
+
+static enum err go_back(const struct fs *fs, struct why *why)
+{
+	enum err e = identity_go_back(fs, DIR_NAME, why);
+
+	return e == ERR_NOT_FOUND ? ERR_OK : e; /* done already */
+}
+
+static const struct operation {
+	const char *what;
+	bool on_trial; /* the fresh one was put in place before */
+	enum err (*run)(const struct fs *fs, struct why *why);
+	const struct identity *may_be[3], *ends_as;
+	bool ends_with_old;
+	bool may_be_alone; /* an unproven one without the old one beside it: it is for good */
+} operations[] = {
+	{"a renewal", false, renew_fresh, {&all.old, &all.fresh}, &all.fresh, true, false},
+	{"another before the first was used",
+	 true,
+	 renew_fresher,
+	 {&all.fresh, &all.fresher},
+	 &all.fresher,
+	 true,
+	 false},
+	{"the first was used", true, proven, {&all.fresh}, &all.fresh, false, true},
+	{"going back", true, go_back, {&all.old, &all.fresh}, &all.old, false, false},
+	{"a join during a trial", true, install_fresher, {&all.fresh, &all.fresher}, &all.fresher, false, true},
+	{"a join", false, install_fresher, {&all.old, &all.fresher}, &all.fresher, false, true},
+};
+
+static void prepare(struct disk *d, const struct operation *o)
+{
+	disk_init(d);
+	assert_int_equal(identity_install(&d->fs, DIR_NAME, &all.old, NULL), ERR_OK);
+	if (o->on_trial)
+		assert_int_equal(identity_renew(&d->fs, DIR_NAME, &all.fresh, NULL), ERR_OK);
+}
+
+/* A start: one set, whole, that fits, and the old one beside it if it may be needed. */
+static void start(struct disk *d, const struct operation *o, size_t stop_at, size_t lost)
+{
+	CLEAN(identity_deinit) struct identity found = {0};
+	CLEAN(identity_deinit) struct identity old = {0};
+	struct why why = WHY_NONE;
+	bool is_one = false;
+
+	if (identity_recover(&d->fs, DIR_NAME, &why) || identity_load(&found, &d->fs, DIR_NAME, &why) ||
+	    identity_check(&found, "g", WALL_S, &why) || identity_load_old(&old, &d->fs, DIR_NAME, &why))
+		fail_msg("%s, stopped at %zu, %zu lost: %s", o->what, stop_at, lost, why.text);
+	for (size_t i = 0; i < ARRAY_SIZE(o->may_be) && o->may_be[i]; i++)
+		is_one |= is(&found, o->may_be[i]);
+	if (!is_one)
+		fail_msg("%s, stopped at %zu, %zu lost: another set", o->what, stop_at, lost);
+	if (old.key && !is(&old, &all.old))
+		fail_msg("%s, stopped at %zu, %zu lost: the old one is another", o->what, stop_at, lost);
+	if (old.key && is(&found, &all.old))
+		fail_msg("%s, stopped at %zu, %zu lost: on trial against itself", o->what, stop_at, lost);
+	if (!old.key && !is(&found, &all.old) && !o->may_be_alone)
+		fail_msg("%s, stopped at %zu, %zu lost: not used yet, and the old one is gone", o->what, stop_at, lost);
+	assert_false(disk_exists(&d->fs, DIR_NAME "/cloud.crt.new"));
+	assert_true(old.key || !disk_exists(&d->fs, DIR_NAME "/cloud.key.old"));
+}
+
+static void check_end(struct disk *d, const struct operation *o)
+{
+	CLEAN(identity_deinit) struct identity found = {0};
+	CLEAN(identity_deinit) struct identity old = {0};
+
+	assert_int_equal(identity_recover(&d->fs, DIR_NAME, NULL), ERR_OK);
+	assert_int_equal(identity_load(&found, &d->fs, DIR_NAME, NULL), ERR_OK);
+	assert_int_equal(identity_load_old(&old, &d->fs, DIR_NAME, NULL), ERR_OK);
+	check_row(o, is(&found, o->ends_as));
+	check_row(o, (old.key != NULL) == o->ends_with_old);
+}
+
+/* Returns whether the operation was through before that. */
+static bool stop_once(const struct operation *o, size_t stop_at, size_t lost, bool *is_past)
+{
+	CLEAN(disk_deinit) struct disk d;
+	bool is_done;
+
+	prepare(&d, o);
+	disk_stop_at(&d, stop_at);
+	is_done = o->run(&d.fs, NULL) == ERR_OK;
+	*is_past = lost > d.n_changes;
+	if (*is_past)
+		return is_done;
+	disk_revive(&d, lost);
+	start(&d, o, stop_at, lost);
+	/* And what was asked for can be had. */
+	if (o->run(&d.fs, NULL))
+		fail_msg("%s, stopped at %zu, %zu lost: not possible any more", o->what, stop_at, lost);
+	check_end(&d, o);
+	return is_done;
+}
+
+static void it_can_stop_at_any_step(void **state)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(operations); k++) {
+		bool is_done = false;
+		size_t stop_at;
+
+		for (stop_at = 0; !is_done; stop_at++) {
+			bool is_past = false;
+
+			for (size_t lost = 0; !is_past; lost++)
+				is_done = stop_once(&operations[k], stop_at, lost, &is_past);
+		}
+		check_row(&operations[k], stop_at > 3);
+	}
+}
+
+/* The start that puts it right stops too. */
+static void a_start_can_stop_at_any_step(void **state)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(operations); k++) {
+		const struct operation *o = &operations[k];
+		bool is_done = false;
+
+		for (size_t stop_at = 0; !is_done; stop_at++) {
+			bool is_recovered = false;
+
+			for (size_t again_at = 0; !is_recovered; again_at++) {
+				CLEAN(disk_deinit) struct disk d;
+
+				prepare(&d, o);
+				disk_stop_at(&d, stop_at);
+				is_done = o->run(&d.fs, NULL) == ERR_OK;
+				disk_revive(&d, 0);
+				disk_stop_at(&d, again_at);
+				is_recovered = identity_recover(&d.fs, DIR_NAME, NULL) == ERR_OK;
+				disk_revive(&d, d.n_changes);
+				start(&d, o, stop_at, again_at);
+			}
+		}
+	}
+}
+
+static void an_old_set_that_does_not_fit_is_none(void **state)
+{
+	CLEAN(disk_deinit) struct disk d;
+	CLEAN(identity_deinit) struct identity old = {0};
+
+	disk_init(&d);
+	assert_int_equal(identity_install(&d.fs, DIR_NAME, &all.old, NULL), ERR_OK);
+	assert_int_equal(identity_renew(&d.fs, DIR_NAME, &all.fresh, NULL), ERR_OK);
+	assert_int_equal(
+		disk_write(&d.fs, DIR_NAME "/cloud.key.old", NULL, 0600, all.fresh.key, strlen(all.fresh.key), NULL),
+		ERR_OK);
+	assert_int_not_equal(identity_load_old(&old, &d.fs, DIR_NAME, NULL), ERR_OK);
+	assert_int_not_equal(identity_go_back(&d.fs, DIR_NAME, NULL), ERR_OK);
+	assert_int_equal(identity_recover(&d.fs, DIR_NAME, NULL), ERR_OK);
+	assert_int_equal(identity_load_old(&old, &d.fs, DIR_NAME, NULL), ERR_OK);
+	assert_null(old.key);
+}
+
+/* ---- judging ---- */
+
+static char *cert_of(const char *key, bool is_ca, int64_t from_s, int64_t to_s)
+{
+	struct cert_params p = {.key_pem = key,
+				.common_name = "x",
+				.is_ca = is_ca,
+				.not_before_s = from_s,
+				.not_after_s = to_s,
+				.serial = {3}};
+	char *pem = NULL;
+
+	assert_int_equal(cert_new(&pem, &p, NULL), ERR_OK);
+	return pem;
+}
+
+static void cas_that_would_lock_the_agent_out_are_refused(void **state)
+{
+	CLEAN(mem_freep) char *valid = cert_of(all.ca_key, true, WALL_S - 10, WALL_S + 10);
+	CLEAN(mem_freep) char *expired = cert_of(all.ca_key, true, WALL_S - 100, WALL_S - 10);
+	CLEAN(mem_freep) char *early = cert_of(all.ca_key, true, WALL_S + 10, WALL_S + 100);
+	CLEAN(mem_freep) char *both = mem_printf("%s%s", expired, valid);
+	CLEAN(mem_freep) char *with_leaf = mem_printf("%s%s", valid, all.old.cert);
+	CLEAN(mem_freep) char *dead = mem_printf("%s%s", expired, early);
+	CLEAN(buf_deinit) struct buf many = {0};
+	CLEAN(buf_deinit) struct buf sixteen = {0};
+	CLEAN(mem_freep) char *long_one = mem_zalloc(IDENTITY_TEXT_MAX + 2);
+
+	for (int i = 0; i < IDENTITY_CAS_MAX + 1; i++) {
+		assert_int_equal(buf_put_str(&many, valid), ERR_OK);
+		if (i)
+			assert_int_equal(buf_put_str(&sixteen, valid), ERR_OK);
+	}
+	memset(long_one, 'x', IDENTITY_TEXT_MAX + 1);
+	{
+		const struct {
+			const char *what, *ca;
+			enum err e;
+			const char *sentence;
+		} rows[] = {
+			{"one", valid, ERR_OK, NULL},
+			{"one that is valid and one that was: a rotation", both, ERR_OK, NULL},
+			{"sixteen", buf_str(&sixteen), ERR_OK, NULL},
+			{"seventeen", buf_str(&many), ERR_TOO_BIG, "17 of them"},
+			{"all expired", expired, ERR_EXPIRED, "none of them is valid now"},
+			{"expired and not yet valid", dead, ERR_EXPIRED, "none of them is valid now"},
+			{"an agent's certificate among them", with_leaf, ERR_INVALID, "no CA's"},
+			{"an agent's certificate alone", all.old.cert, ERR_INVALID, "no CA's"},
+			{"no certificate", "nonsense", ERR_MALFORMED, "can't be used"},
+			{"too long", long_one, ERR_TOO_BIG, "bytes"},
+		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+			struct why why = WHY_NONE;
+			enum err e = identity_check_ca(rows[i].ca, WALL_S, &why);
+
+			if (rows[i].e == ERR_MALFORMED ? e == ERR_OK : e != rows[i].e)
+				fail_msg("%s: %s (%s)", rows[i].what, err_name(e), why.text);
+			check_row(&rows[i], !rows[i].sentence || strstr(why.text, rows[i].sentence));
+		}
+	}
+}
+
+static void an_expired_certificate_is_told_from_a_bad_one(void **state)
+{
+	struct why why = WHY_NONE;
+
+	/* Its CA is valid longer than it is. */
+	assert_int_equal(identity_check(&all.old, "g", WALL_S + 90000, &why), ERR_EXPIRED);
+	assert_non_null(strstr(why.text, "it expired on 2025-06-15"));
+	assert_int_equal(identity_check(&all.old, "other", WALL_S + 90000, &why), ERR_INVALID);
+}
+
+static void age_is_said_in_words(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t lives_s, left_s;
+		enum certificate_age age;
+		const char *words;
+	} rows[] = {
+		{"a year", 365 * 86400, 312 * 86400, CERTIFICATE_FINE, "expires in 312 days"},
+		{"the last two weeks", 365 * 86400, 14 * 86400, CERTIFICATE_EXPIRES_SOON, "EXPIRES SOON, in 14 days"},
+		{"short lives have short ends", 3600, 1000, CERTIFICATE_FINE, "expires in 16 min"},
+		{"and they come", 3600, 800, CERTIFICATE_EXPIRES_SOON, "EXPIRES SOON, in 13 min"},
+		{"expired", 86400, -5 * 3600, CERTIFICATE_EXPIRED, "EXPIRED 5 h ago"},
+		{"not yet", 3600, 3600 + 120, CERTIFICATE_NOT_YET, "NOT VALID before 2 min from now"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(buf_deinit) struct buf words = {0};
+		CLEAN(mem_freep) char *text = NULL;
+		struct cert_info info = {.serial = "4f1c",
+					 .common_name = "host\033[31m", /* whoever has issued it has chosen it */
+					 .not_before_s = WALL_S + rows[i].left_s - rows[i].lives_s,
+					 .not_after_s = WALL_S + rows[i].left_s};
+
+		check_row(&rows[i], certificate_age(&info, WALL_S) == rows[i].age);
+		assert_int_equal(certificate_words(&words, &info, WALL_S), ERR_OK);
+		text = buf_take_str(&words);
+		if (!strstr(text, rows[i].words) || !str_starts(text, "of host?[31m, "))
+			fail_msg("%s: %s", rows[i].what, text);
+		check_row(&rows[i], !strchr(text, '\033'));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_can_stop_at_any_step),
+		cmocka_unit_test(a_start_can_stop_at_any_step),
+		cmocka_unit_test(an_old_set_that_does_not_fit_is_none),
+		cmocka_unit_test(cas_that_would_lock_the_agent_out_are_refused),
+		cmocka_unit_test(an_expired_certificate_is_told_from_a_bad_one),
+		cmocka_unit_test(age_is_said_in_words),
+	};
+
+	return cmocka_run_group_tests(tests, make_all, free_all);
+}
