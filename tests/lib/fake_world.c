@@ -571,6 +571,7 @@ static enum tls_outcome client_check(struct fake_tls *t, enum fake_kind kind, en
 	t->peer.cert.role = kind == FAKE_MUSTER  ? CERT_ROLE_SERVER
 			    : kind == FAKE_AGENT ? CERT_ROLE_AGENT
 						 : CERT_ROLE_NONE;
+	t->peer.cert.eku_server = kind != FAKE_AGENT;
 	return TLS_DONE;
 }
 
