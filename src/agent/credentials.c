@@ -160,6 +160,9 @@ enum err credentials_load(struct daemon *d, struct why *why)
 		log_warn(&d->log,
 			 "this agent has no certificate and trusts every server; muster-agent join TOKEN gets one");
 	say_age(d);
+	/* A crash may have come between the verdict and the store. */
+	if (d->creds && !d->old_creds)
+		store_sync(d);
 	return ERR_OK;
 }
 
@@ -177,7 +180,11 @@ enum err credentials_reload(struct daemon *d, struct why *why)
 	say_age(d);
 	e = agent_set_creds(d->agent, creds, false);
 	/* What an operator puts there is for good. */
-	return e ? e : identity_proven(d->fs, d->dir, why);
+	if (!e)
+		e = identity_proven(d->fs, d->dir, why);
+	if (!e)
+		store_sync(d);
+	return e;
 }
 
 /* ---- a renewal ---- */
@@ -216,7 +223,7 @@ void credentials_try(struct daemon *d)
 			  KV_S("error", err_text(ERR_NOMEM)));
 	/* Nothing was there before: nothing is on trial. */
 	else if (!d->old_creds)
-		say_age(d);
+		store_sync(d);
 }
 
 /* ---- the verdict ---- */
@@ -246,6 +253,7 @@ void credentials_judged(struct daemon *d, bool new_stays, const char *sentence)
 				 KV_S("reason", why_text(&why, e)));
 		creds_drop(&d->old_creds);
 		say_age(d);
+		store_sync(d);
 		return;
 	}
 	/* The engine uses it already; the files follow. */

@@ -5,6 +5,7 @@
  *   settings.c     agent.properties
  *   identity.c     key, certificate and CA in the agent's folder; identity_judge.c: are they good?
  *   credentials.c  from there to the engine, and what a renewal does
+ *   store_sync.c   a cloud.jks beside them is kept in step
  *   facts.c        what the machine is and does
  *   health.c       the operator's health script
  *   commands.c     which function answers which command; do_<command>.c are those functions
@@ -81,6 +82,9 @@ void credentials_try(struct daemon *d);
 /* The engine says which one stays. */
 void credentials_judged(struct daemon *d, bool new_stays, const char *sentence);
 void credentials_deinit(struct daemon *d);
+
+/* A cloud.jks that is in the folder gets the certificate that is in use there (store_sync.c). */
+void store_sync(struct daemon *d);
 
 /* What the agent does and why, as one line of JSON: what the local socket is answered with. */
 enum err daemon_explain(const struct daemon *d, struct buf *out) MUST_CHECK;

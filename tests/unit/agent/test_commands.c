@@ -10,6 +10,7 @@
 
 #include "client/agent_file.h"
 #include "net/world_uv.h"
+#include "pki/pkcs12.h"
 
 #define ROW_DIR GOLDEN "/kvm"
 #define COMMON "\"contextMap\":{},\"wait\":0,\"bypassHostMaintenance\":false"
@@ -524,6 +525,94 @@ static void the_cas_alone_may_be_renewed(void **state)
 	key_free(other_key);
 }
 
+/* Runs a program on the store; what it prints has to have each of those. */
+static void check_with(const char *program, const char *command, const char *const *parts)
+{
+	CLEAN(buf_deinit) struct buf text = {0};
+	char find[128], piece[512];
+	FILE *out;
+	size_t n;
+
+	snprintf(find, sizeof(find), "command -v %s >/dev/null 2>&1", program);
+	if (system(find) != 0) {
+		print_message("  SKIPPED: %s is not installed, the key store was not looked at with it\n", program);
+		return;
+	}
+	out = popen(command, "r");
+	check_there(out);
+	while ((n = fread(piece, 1, sizeof(piece), out)) > 0)
+		assert_int_equal(buf_put(&text, piece, n), ERR_OK);
+	if (pclose(out) != 0)
+		fail_msg("%s: %s", command, buf_str(&text));
+	for (; *parts; parts++)
+		if (!strstr(buf_str(&text), *parts))
+			fail_msg("%s: no \"%s\" in %s", command, *parts, buf_str(&text));
+}
+
+#define STORE_PASSPHRASE "Ab3dEf6hJk9mNp2Q"
+
+/* CloudStack's agent can be started again after a renewal: its key store has the new key. */
+static void a_key_store_is_kept_in_step(void **state)
+{
+	static const struct {
+		const char *what, *passphrase;
+		bool is_written;
+	} rows[] = {
+		{"one that the passphrase opens", STORE_PASSPHRASE, true},
+		{"one that it doesn't open is somebody else's", "another", false},
+		{"without a passphrase nobody could open it", NULL, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(renewing_deinit) struct renewing r;
+		CLEAN(identity_deinit) struct identity fresh = {0};
+		CLEAN(mem_freep) char *store = NULL;
+		CLEAN(mem_freep) char *command = NULL;
+		CLEAN(mem_freep) char *keytool = NULL;
+		CLEAN(buf_deinit) struct buf before = {0};
+		CLEAN(buf_deinit) struct buf after = {0};
+		struct pkcs12 p = {0};
+		struct daemon *d = &r.p.d;
+
+		renewing_make(&r);
+		store = path_join(d->dir, "cloud.jks");
+		assert_int_equal(file_read(&fs_posix, PKI "/store_modern.p12", 1u << 20, &before, NULL), ERR_OK);
+		assert_int_equal(file_replace(&fs_posix, store, 0600, before.data, before.len, NULL), ERR_OK);
+		if (rows[i].passphrase) {
+			const struct agent_change change = {.key = "keystore.passphrase", .value = rows[i].passphrase};
+
+			assert_int_equal(agent_file_change(d->file, &change, 1, NULL), ERR_OK);
+		}
+		fresh = identity_make(r.ca_key, r.ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
+		renew_with(&r, &fresh, fresh.key);
+		credentials_judged(d, true, "");
+		for (bool is_done = false; !is_done;) {
+			world_uv_turn(d->world);
+			buf_clear(&after);
+			assert_int_equal(file_read(&fs_posix, store, 1u << 20, &after, NULL), ERR_OK);
+			is_done = !rows[i].is_written || after.len != before.len ||
+				  memcmp(after.data, before.data, after.len) != 0;
+		}
+		if (!rows[i].is_written)
+			continue;
+		assert_int_equal(pkcs12_open(&p, after.data, after.len, STORE_PASSPHRASE, "cloud", NULL), ERR_OK);
+		assert_string_equal(p.cert, fresh.cert);
+		assert_string_equal(p.ca, fresh.ca);
+		assert_int_equal(key_matches_cert(p.key, fresh.cert, NULL), ERR_OK);
+		pkcs12_deinit(&p);
+		assert_int_equal(folder_mode(d->dir, "cloud.jks"), 0600);
+		command = mem_printf("openssl pkcs12 -in %s -passin pass:" STORE_PASSPHRASE " -nodes 2>&1", store);
+		check_with("openssl", command,
+			   (const char *const[]){"friendlyName: cloud\n", "friendlyName: cloudca.1\n", "PRIVATE KEY",
+						 "2.16.840.1.113894.746875.1.1", NULL});
+		keytool = mem_printf(
+			"keytool -J-Duser.language=en -list -keystore %s -storepass " STORE_PASSPHRASE " 2>&1", store);
+		check_with(
+			"keytool", keytool,
+			(const char *const[]){"PrivateKeyEntry", "cloudca.1", "trustedCertEntry", "2 entries", NULL});
+	}
+}
+
 /* It starts with what has expired, because only so can it be renewed. */
 static void an_expired_certificate_starts(void **state)
 {
@@ -694,6 +783,7 @@ int main(void)
 		cmocka_unit_test(a_renewal_goes_through),
 		cmocka_unit_test(the_old_one_stays_until_the_new_one_was_used),
 		cmocka_unit_test(the_cas_alone_may_be_renewed),
+		cmocka_unit_test(a_key_store_is_kept_in_step),
 		cmocka_unit_test(an_expired_certificate_starts),
 		cmocka_unit_test(cloudstack_gets_an_rsa_key),
 		cmocka_unit_test(bad_certificates_are_refused),

@@ -55,6 +55,58 @@ static void stores_of_keytool_are_opened(void **state)
 	}
 }
 
+/* From a store of keytool to one of ours and back: nothing is lost, and another passphrase doesn't open it. */
+static void what_is_written_can_be_read(void **state)
+{
+	CLEAN(buf_deinit) struct buf from = store_read("store_modern.p12");
+	CLEAN(buf_deinit) struct buf made = {0};
+	CLEAN(mem_freep) char *both = NULL;
+	struct pkcs12 p = {0}, again = {0}, more;
+
+	(void)state;
+	assert_int_equal(pkcs12_open(&p, from.data, from.len, PASSPHRASE, "cloud", NULL), ERR_OK);
+	assert_int_equal(pkcs12_make(&made, &p, "another one", NULL), ERR_OK);
+	assert_int_equal(pkcs12_open(&again, made.data, made.len, PASSPHRASE, "cloud", NULL), ERR_UNTRUSTED);
+	assert_int_equal(pkcs12_open(&again, made.data, made.len, "another one", "cloud", NULL), ERR_OK);
+	assert_string_equal(again.cert, p.cert);
+	assert_string_equal(again.ca, p.ca);
+	assert_int_equal(key_matches_cert(again.key, p.cert, NULL), ERR_OK);
+	pkcs12_deinit(&again);
+
+	/* Two CAs, as during a rotation; a key that isn't RSA. */
+	{
+		char *ca_key = NULL, *other_ca = NULL;
+		struct cert_params c = {.common_name = "ca 2",
+					.is_ca = true,
+					.not_before_s = 1,
+					.not_after_s = 2000000000,
+					.serial = {7}};
+
+		assert_int_equal(key_new(&ca_key, KEY_EC_P256, NULL), ERR_OK);
+		c.key_pem = ca_key;
+		assert_int_equal(cert_new(&other_ca, &c, NULL), ERR_OK);
+		both = mem_printf("%s%s", p.ca, other_ca);
+		more = (struct pkcs12){.key = ca_key, .cert = other_ca, .ca = both};
+		buf_clear(&made);
+		assert_int_equal(pkcs12_make(&made, &more, "x", NULL), ERR_OK);
+		assert_int_equal(pkcs12_open(&again, made.data, made.len, "x", "cloud", NULL), ERR_OK);
+		assert_int_equal(key_matches_cert(again.key, other_ca, NULL), ERR_OK);
+		pkcs12_deinit(&again);
+		more = (struct pkcs12){.key = p.key, .cert = p.cert, .ca = both};
+		buf_clear(&made);
+		assert_int_equal(pkcs12_make(&made, &more, "x", NULL), ERR_OK);
+		assert_int_equal(pkcs12_open(&again, made.data, made.len, "x", "cloud", NULL), ERR_OK);
+		assert_int_equal(count(again.ca, "BEGIN CERTIFICATE"), 2);
+		pkcs12_deinit(&again);
+		key_free(ca_key);
+		mem_free(other_ca);
+	}
+	assert_int_equal(pkcs12_make(&made, &p, "", NULL), ERR_INVALID);
+	more = (struct pkcs12){.key = p.cert, .cert = p.cert, .ca = p.ca};
+	assert_int_not_equal(pkcs12_make(&made, &more, "x", NULL), ERR_OK);
+	pkcs12_deinit(&p);
+}
+
 static void the_alias_decides_between_two_keys(void **state)
 {
 	CLEAN(buf_deinit) struct buf b = store_read("store_two_keys.p12");
@@ -171,9 +223,13 @@ static void memory_may_run_out_anywhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(stores_of_keytool_are_opened), cmocka_unit_test(the_alias_decides_between_two_keys),
-		cmocka_unit_test(what_is_refused_and_why),      cmocka_unit_test(sizes_have_limits),
-		cmocka_unit_test(a_damaged_store_is_refused),   cmocka_unit_test(memory_may_run_out_anywhere),
+		cmocka_unit_test(stores_of_keytool_are_opened),
+		cmocka_unit_test(what_is_written_can_be_read),
+		cmocka_unit_test(the_alias_decides_between_two_keys),
+		cmocka_unit_test(what_is_refused_and_why),
+		cmocka_unit_test(sizes_have_limits),
+		cmocka_unit_test(a_damaged_store_is_refused),
+		cmocka_unit_test(memory_may_run_out_anywhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
