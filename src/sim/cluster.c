@@ -280,10 +280,21 @@ static void host_changed(void *user)
 	moves_changed(a);
 }
 
+static void host_creds_judged(void *user, bool new_stays, const char *sentence)
+{
+	struct sim_agent *a = user;
+
+	if (new_stays)
+		a->renewed++;
+	else
+		sim_fail(a->cluster->sim, "agent %s has given its new certificate up: %s", a->name, sentence);
+}
+
 static const struct agent_host agent_host = {
 	.startup = host_startup,
 	.command = host_command,
 	.changed = host_changed,
+	.creds_judged = host_creds_judged,
 	.stopped = host_stopped,
 };
 
@@ -413,6 +424,41 @@ void sim_agent_start(struct sim_agent *a)
 	if (!a->cluster->p.real_tls || e != ERR_NOT_FOUND)
 		sim_fail(a->cluster->sim, "agent %s does not start: %s", a->name, why_text(&why, e));
 	sim_node_kill(a->node, SIM_KILLED);
+}
+
+/* Of a simulated CA. With real TLS agent_creds() asks the cluster's. */
+static enum err renew_certificate(struct sim_agent *a)
+{
+	mem_free(a->certificate);
+	a->key = key_free(a->key);
+	a->certificate = NULL;
+	if (a->cluster->p.real_tls)
+		return ERR_OK;
+	a->certificate = mem_printf("sim-certificate role=agent id=%s serial=%x%06x", a->guid, a->renewals + 1,
+				    (unsigned)strtoul(a->name + 1, NULL, 10));
+	return a->certificate ? cert_store(a, NULL) : ERR_NOMEM;
+}
+
+void sim_agent_renew(struct sim_agent *a)
+{
+	struct tls_creds *creds = NULL;
+	struct why why = WHY_NONE;
+	enum err e;
+
+	if (!a->agent)
+		return;
+	a->renewals++;
+	sim_enter(a->node);
+	e = renew_certificate(a);
+	if (!e)
+		e = agent_creds(a, sim_node_world(a->node), &creds, &why);
+	if (!e)
+		e = agent_try_creds(a->agent, creds);
+	if (creds)
+		tls_creds_unref(creds);
+	sim_leave(a->node);
+	if (e)
+		sim_fail(a->cluster->sim, "agent %s is not renewed: %s", a->name, why_text(&why, e));
 }
 
 void sim_agent_stop(struct sim_agent *a)

@@ -59,6 +59,8 @@ struct sim_agent {
 	char guid[UUID_TEXT];
 	char *certificate; /* PEM or the simulation's line */
 	char *key;
+	unsigned renewals; /* of the certificate, begun */
+	unsigned renewed;  /* of those, taken by a server */
 	struct agent_file *file; /* NULL while off */
 	struct agent *agent;     /* NULL while off */
 	bool wanted;
@@ -141,6 +143,8 @@ void sim_server_stop(struct sim_server *s); /* SIGTERM; agents get 10 s to move 
 void sim_server_kill(struct sim_server *s, enum sim_death how);
 void sim_agent_start(struct sim_agent *a);
 void sim_agent_stop(struct sim_agent *a);
+/* A new certificate, as a server sends one; the old one is gone back to if it isn't taken, which is a failure here. */
+void sim_agent_renew(struct sim_agent *a);
 void sim_agent_kill(struct sim_agent *a, enum sim_death how);
 
 struct sim_server *cluster_server(struct cluster *c, const char *name); /* NULL: none */

@@ -218,10 +218,21 @@ static void agent_clock(struct sim_agent *a, const char *arg)
 	node_clock(a->node, arg);
 }
 
+/* Servers have theirs for good. */
+static void server_renew(struct sim_server *s, const char *arg)
+{
+}
+
+static void agent_renew(struct sim_agent *a, const char *arg)
+{
+	sim_agent_renew(a);
+}
+
 static const struct deed deeds[] = {
 	{"kill", server_kill, agent_kill},          {"poweroff", server_power, agent_power},
 	{"start", server_start_it, agent_start_it}, {"stop", server_stop_it, agent_stop_it},
 	{"freeze", server_freeze, agent_freeze},    {"thaw", server_thaw, agent_thaw},
+	{"renew", server_renew, agent_renew},
 };
 
 static enum err do_deed(struct cluster *c, const struct deed *d, const struct words *w, struct why *why)
@@ -312,6 +323,11 @@ static char *expectation(struct cluster *c, const struct words *w, size_t at, en
 	} else if (str_equal(what, "commands") && arg && arg[0] == '>') {
 		n = c->flights_answered;
 		return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);
+	} else if (str_equal(what, "renewed") && arg) {
+		n = 0;
+		list_for (a, &c->agents, struct sim_agent, in_agents)
+			n += a->renewed;
+		expected = (size_t)strtol(arg, NULL, 10);
 	} else if (str_equal(what, "putoffs") && arg && arg[0] == '>') {
 		n = cluster_put_off(c);
 		return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);

@@ -9,6 +9,7 @@
  *   run     10s                     also ms, m, h
  *   settle  [60s]                   until all is calm (invariants.c), and then a while more
  *   kill, poweroff, start, stop, freeze, thaw  WHO...   a server, an agent, servers, agents, all
+ *   renew   WHO...                  an agent gets a new certificate
  *   cut A B | cut-oneway A B        packets (from A to B); several names: joined by commas
  *   freeze  moves | thaw moves      what an operator does: nobody moves who need not
  *   heal                            all cuts
@@ -32,6 +33,7 @@
  *   expect  list H1 10.0.0.1,10.0.0.2
  *   expect  resumed 10              at least, with session tickets, by the servers that run
  *   expect  commands >100           answered so far: more than that
+ *   expect  renewed 30              new certificates that servers have taken
  *   expect  putoffs >0              asked to come back later by the servers that run: more than that
  *   within  5s agents a=15 b=15     an expectation that must come true in that time
  */
