@@ -181,6 +181,38 @@ class ReferenceServers(unittest.TestCase):
                 one.end()
                 two.end()
 
+    def test_renewed(self):
+        """A new certificate over the link: the old one stays until the server has taken the new one."""
+        with Cluster(0) as cluster:
+            two = self.server(cluster, 2, "--strict", "--also-cert", f"{cluster.dir}/cloud.crt={cluster.net}.77")
+            agent = self.muster_agent(cluster, True)
+
+            def read(name):
+                with open(os.path.join(agent.dir, name), encoding="ascii") as f:
+                    return f.read()
+
+            try:
+                agent.start()
+                first = two.wait("handshake")["clientCertificate"]
+                two.wait("host-status", status="Up")
+                before = read("cloud.key"), read("cloud.crt")
+                mark = two.mark()
+                two.tell("provision")
+                provisioned = two.wait("provisioned", mark)
+                again = two.wait("handshake", mark)["clientCertificate"]
+                self.assertNotEqual(again, first)
+                two.message("in", "StartupRoutingCommand", after=provisioned)
+                two.wait("host-status", after=provisioned, status="Up")
+                until(lambda: not os.path.exists(os.path.join(agent.dir, "cloud.crt.old")), what="the old one is not needed any more")
+                self.assertFalse([name for name in os.listdir(agent.dir) if name.endswith((".old", ".new"))])
+                after = read("cloud.key"), read("cloud.crt")
+                self.assertNotEqual(after[0], before[0])
+                self.assertNotEqual(after[1], before[1])
+                self.assertIn("PRIVATE KEY", after[0])
+                self.assertTrue(agent.alive())
+            finally:
+                two.end()
+
     def test_rejected(self):
         """A ReadyCommand with details: the agent stops with code 1 and says why."""
         with Cluster(0) as cluster:
