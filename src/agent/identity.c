@@ -177,6 +177,34 @@ static enum err swap(const struct fs *fs, const char *dir, struct why *why)
 	return e ? e : fs->sync_dir(fs, dir, why);
 }
 
+bool identity_is_interrupted(const struct fs *fs, const char *dir)
+{
+	return is_there(fs, dir, CERT NEW);
+}
+
+/* 1. What was interrupted, by a crash or by a disk that was full for a while, has to be whole before anything else is
+ * begun. */
+static enum err finish(const struct fs *fs, const char *dir, struct why *why)
+{
+	CLEAN(mem_freep) char *cert = NULL;
+	char *key = NULL;
+	enum err e;
+
+	if (!identity_is_interrupted(fs, dir))
+		return ERR_OK;
+	/* Its key is beside it, or in place already; if neither, it was cut off while it was written. */
+	e = read_text(&cert, fs, dir, CERT NEW, why);
+	if (!e)
+		e = read_text(&key, fs, dir, is_there(fs, dir, KEY NEW) ? KEY NEW : KEY, why);
+	if (!e) {
+		bool fits = cert && key && key_matches_cert(key, cert, NULL) == ERR_OK;
+
+		e = fits ? swap(fs, dir, why) : remove_file(fs, dir, CERT NEW, why);
+	}
+	key_free(key);
+	return e;
+}
+
 /* What could not be read again would keep the agent from starting. */
 static enum err check_sizes(const struct identity *i, struct why *why)
 {
@@ -198,7 +226,7 @@ static enum err replace(const struct fs *fs, const char *dir, const struct ident
 
 	/* One from before must not be taken for the sign that these are complete. */
 	if (!e)
-		e = remove_file(fs, dir, CERT NEW, why);
+		e = finish(fs, dir, why);
 	if (!e)
 		e = write_text(fs, dir, KEY NEW, i->key, why);
 	if (!e)
@@ -274,6 +302,8 @@ enum err identity_renew(const struct fs *fs, const char *dir, const struct ident
 	enum err e = check_sizes(i, why);
 
 	if (!e)
+		e = finish(fs, dir, why);
+	if (!e)
 		e = keep_old(fs, dir, why);
 	return e ? e : replace(fs, dir, i, why);
 }
@@ -299,31 +329,6 @@ enum err identity_go_back(const struct fs *fs, const char *dir, struct why *why)
 	return e ? e : drop_old(fs, dir, why);
 }
 
-bool identity_is_interrupted(const struct fs *fs, const char *dir)
-{
-	return is_there(fs, dir, CERT NEW);
-}
-
-/* 1. */
-static enum err finish_replacing(const struct fs *fs, const char *dir, struct why *why)
-{
-	CLEAN(mem_freep) char *cert = NULL;
-	char *key = NULL;
-	enum err e;
-
-	/* Its key is beside it, or in place already; if neither, it was cut off while it was written. */
-	e = read_text(&cert, fs, dir, CERT NEW, why);
-	if (!e)
-		e = read_text(&key, fs, dir, is_there(fs, dir, KEY NEW) ? KEY NEW : KEY, why);
-	if (!e) {
-		bool fits = cert && key && key_matches_cert(key, cert, NULL) == ERR_OK;
-
-		e = fits ? swap(fs, dir, why) : remove_file(fs, dir, CERT NEW, why);
-	}
-	key_free(key);
-	return e;
-}
-
 /* 6. */
 static enum err tidy_old(const struct fs *fs, const char *dir, struct why *why)
 {
@@ -343,7 +348,7 @@ static enum err tidy_old(const struct fs *fs, const char *dir, struct why *why)
 
 enum err identity_recover(const struct fs *fs, const char *dir, struct why *why)
 {
-	enum err e = identity_is_interrupted(fs, dir) ? finish_replacing(fs, dir, why) : ERR_OK;
+	enum err e = finish(fs, dir, why);
 
 	return e ? e : tidy_old(fs, dir, why);
 }
@@ -352,8 +357,10 @@ enum err identity_recover(const struct fs *fs, const char *dir, struct why *why)
 
 enum err identity_keep_key(const struct fs *fs, const char *dir, const char *key_pem, struct why *why)
 {
-	enum err e = write_text(fs, dir, KEY NEW, key_pem, why);
+	enum err e = finish(fs, dir, why);
 
+	if (!e)
+		e = write_text(fs, dir, KEY NEW, key_pem, why);
 	return e ? e : fs->sync_dir(fs, dir, why);
 }
 

@@ -256,6 +256,11 @@ static enum err proven(const struct fs *fs, struct why *why)
 	return identity_proven(fs, DIR_NAME, why);
 }
 
+static enum err keep_key(const struct fs *fs, struct why *why)
+{
+	return identity_keep_key(fs, DIR_NAME, all.old.key, why);
+}
+
 static enum err go_back(const struct fs *fs, struct why *why)
 {
 	enum err e = identity_go_back(fs, DIR_NAME, why);
@@ -282,6 +287,7 @@ static const struct operation {
 	{"the first was used", true, proven, {&all.fresh}, &all.fresh, false, true},
 	{"going back", true, go_back, {&all.old, &all.fresh}, &all.old, false, false},
 	{"a join during a trial", true, install_fresher, {&all.fresh, &all.fresher}, &all.fresher, false, true},
+	{"a key that waits", true, keep_key, {&all.fresh}, &all.fresh, true, false},
 	{"a join", false, install_fresher, {&all.old, &all.fresher}, &all.fresher, false, true},
 };
 
@@ -363,7 +369,7 @@ static void it_can_stop_at_any_step(void **state)
 			for (size_t lost = 0; !is_past; lost++)
 				is_done = stop_once(&operations[k], stop_at, lost, &is_past);
 		}
-		check_row(&operations[k], stop_at > 3);
+		check_row(&operations[k], stop_at > 2);
 	}
 }
 
@@ -387,6 +393,33 @@ static void a_start_can_stop_at_any_step(void **state)
 				disk_stop_at(&d, again_at);
 				is_recovered = identity_recover(&d.fs, DIR_NAME, NULL) == ERR_OK;
 				disk_revive(&d, d.n_changes);
+				start(&d, o, stop_at, again_at);
+			}
+		}
+	}
+}
+
+/* The disk is full for a while: one that failed is followed by another in the same process, which stops too. */
+static void after_one_that_failed_another_can_stop_at_any_step(void **state)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(operations); k++) {
+		const struct operation *o = &operations[k];
+		bool is_done = false;
+
+		for (size_t stop_at = 0; !is_done; stop_at++) {
+			bool is_again = false;
+
+			for (size_t again_at = 0; !is_again; again_at++) {
+				CLEAN(disk_deinit) struct disk d;
+
+				prepare(&d, o);
+				disk_stop_at(&d, stop_at);
+				is_done = o->run(&d.fs, NULL) == ERR_OK;
+				disk_stop_at(&d, again_at);
+				/* A server asks for a key first. */
+				is_again = identity_keep_key(&d.fs, DIR_NAME, all.old.key, NULL) == ERR_OK &&
+					   o->run(&d.fs, NULL) == ERR_OK;
+				disk_revive(&d, 0);
 				start(&d, o, stop_at, again_at);
 			}
 		}
@@ -522,6 +555,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_can_stop_at_any_step),
 		cmocka_unit_test(a_start_can_stop_at_any_step),
+		cmocka_unit_test(after_one_that_failed_another_can_stop_at_any_step),
 		cmocka_unit_test(an_old_set_that_does_not_fit_is_none),
 		cmocka_unit_test(cas_that_would_lock_the_agent_out_are_refused),
 		cmocka_unit_test(an_expired_certificate_is_told_from_a_bad_one),
