@@ -211,7 +211,7 @@ static enum err check_sizes(const struct identity *i, struct why *why)
 	const char *const texts[] = {i->key, i->cert, i->ca};
 
 	for (size_t k = 0; k < ARRAY_SIZE(texts); k++) {
-		if (strlen(texts[k]) > IDENTITY_TEXT_MAX) {
+		if (texts[k] && strlen(texts[k]) > IDENTITY_TEXT_MAX) {
 			why_set(why, "key, certificate or CA has more than %u bytes", IDENTITY_TEXT_MAX);
 			return ERR_TOO_BIG;
 		}

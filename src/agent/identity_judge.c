@@ -49,11 +49,12 @@ static enum err say_expired(const char *cert, int64_t wall_s, struct why *why)
 		return e;
 	if (wall_s > info.not_after_s) {
 		date_text(date, info.not_after_s);
-		why_set(why, "it expired on %s, %lld days ago", date, (long long)((wall_s - info.not_after_s) / 86400));
+		why_set(why, "the certificate expired on %s, %lld days ago", date,
+			(long long)((wall_s - info.not_after_s) / 86400));
 		e = ERR_EXPIRED;
 	} else if (wall_s < info.not_before_s) {
 		date_text(date, info.not_before_s);
-		why_set(why, "it is valid from %s on only (is the clock right?)", date);
+		why_set(why, "the certificate is valid from %s on only (is the clock right?)", date);
 		e = ERR_EXPIRED;
 	} else {
 		e = ERR_UNTRUSTED; /* what cert_verify() said */

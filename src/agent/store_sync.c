@@ -52,18 +52,22 @@ static enum err put_fingerprints(struct str_list *out, const char *pem)
 	return e;
 }
 
-static bool has_the_same(const char *a, const char *b)
+/* All of them, whichever is the chain's and whichever a CA: a store doesn't tell the two apart. */
+static bool has_the_same(const struct pkcs12 *p, const struct identity *i)
 {
 	CLEAN(str_list_deinit) struct str_list left = {0};
 	CLEAN(str_list_deinit) struct str_list right = {0};
-	bool same = !put_fingerprints(&left, a) && !put_fingerprints(&right, b) && left.n == right.n;
+	bool same = !put_fingerprints(&left, p->cert) && !put_fingerprints(&left, p->ca) &&
+		    !put_fingerprints(&right, i->cert) && !put_fingerprints(&right, i->ca) && left.n == right.n;
 
-	for (size_t i = 0; same && i < left.n; i++)
-		same = str_list_has(&right, left.items[i]);
+	/* The key's own is the first of both. */
+	same = same && left.n && str_equal(left.items[0], right.items[0]);
+	for (size_t k = 0; same && k < left.n; k++)
+		same = str_list_has(&right, left.items[k]);
 	return same;
 }
 
-/* Does it hold the identity already? A chain of more than one can't be told from its CAs: then it is written anew. */
+/* Does it hold the identity already? */
 static enum err look(const struct sync *s, bool *is_same, struct why *why)
 {
 	CLEAN(buf_deinit) struct buf content = {0};
@@ -72,7 +76,7 @@ static enum err look(const struct sync *s, bool *is_same, struct why *why)
 
 	if (!e)
 		e = pkcs12_open(&p, content.data, content.len, s->passphrase, PKCS12_ALIAS, why);
-	*is_same = !e && has_the_same(p.cert, s->identity.cert) && has_the_same(p.ca, s->identity.ca);
+	*is_same = !e && has_the_same(&p, &s->identity);
 	pkcs12_deinit(&p);
 	return e;
 }

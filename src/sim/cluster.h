@@ -59,8 +59,8 @@ struct sim_agent {
 	char guid[UUID_TEXT];
 	char *certificate; /* PEM or the simulation's line */
 	char *key;
-	unsigned renewals; /* of the certificate, begun */
-	unsigned renewed;  /* of those, taken by a server */
+	unsigned renewals;       /* of the certificate, begun */
+	unsigned renewed;        /* of those, taken by a server */
 	struct agent_file *file; /* NULL while off */
 	struct agent *agent;     /* NULL while off */
 	bool wanted;

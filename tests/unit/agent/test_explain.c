@@ -141,6 +141,47 @@ static void people_read_sentences(void **state)
 		"10.0.0.1  avoided       the servers say that it should not be used now, it is tried last\n");
 }
 
+static void the_certificate_is_shown(void **state)
+{
+	static const struct {
+		const char *what;
+		enum cert_trial_use trial;
+		const char *trial_said, *given_up;
+		int64_t left_s;
+		const char *text;
+	} rows[] = {
+		{"in use", CERT_TRIAL_NONE, NULL, NULL, 312 * 86400,
+		 "certificate    for host g-2, expires in 312 days\n               serial 4f1c, issued by CN=ca\nlinks "},
+		{"about to expire", CERT_TRIAL_NONE, NULL, NULL, 3 * 86400, "for host g-2, EXPIRES SOON, in 3 days\n"},
+		{"expired", CERT_TRIAL_NONE, NULL, NULL, -3 * 86400, "for host g-2, EXPIRED 3 days ago\n"},
+		{"new", CERT_TRIAL_NEW, NULL, NULL, 300 * 86400, "CN=ca\n               renewed, not yet used\nlinks "},
+		{"the old one's turn", CERT_TRIAL_OLD, "the other side says: no", NULL, 300 * 86400,
+		 "renewed, not taken: the old one is tried; last time: the other side says: no\n"},
+		{"given up", CERT_TRIAL_NONE, NULL, "refused\033[31m", 300 * 86400,
+		 "the last renewal was given up, the old one stays: refused?[31m\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(scene_deinit) struct scene s;
+		CLEAN(buf_deinit) struct buf json = {0};
+		CLEAN(buf_deinit) struct buf out = {0};
+		struct cert_info info = {.serial = "4f1c", .role = CERT_ROLE_AGENT, .id = "g-2", .issuer = "CN=ca"};
+
+		scene_make(&s);
+		info.not_before_s = 2000000000 - 365 * 86400;
+		info.not_after_s = 2000000000 + rows[i].left_s;
+		s.q.certificate = &info;
+		s.q.wall_s = 2000000000;
+		s.q.given_up = rows[i].given_up;
+		s.view.trial = rows[i].trial;
+		s.view.trial_said = rows[i].trial_said;
+		assert_int_equal(explain_json(&json, &s.q), ERR_OK);
+		assert_int_equal(explain_text(&out, buf_str(&json), NULL), ERR_OK);
+		if (!strstr(buf_str(&out), rows[i].text))
+			fail_msg("%s: %s", rows[i].what, buf_str(&out));
+	}
+}
+
 /* What else the gate says, and how a server is shown that asked to come back. */
 static void verdicts_are_said_in_words(void **state)
 {
@@ -376,6 +417,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_line_has_everything),
 		cmocka_unit_test(people_read_sentences),
+		cmocka_unit_test(the_certificate_is_shown),
 		cmocka_unit_test(verdicts_are_said_in_words),
 		cmocka_unit_test(the_wait_before_the_first_dial_is_shown),
 		cmocka_unit_test(an_agent_without_anything),

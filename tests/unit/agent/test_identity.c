@@ -513,7 +513,7 @@ static void an_expired_certificate_is_told_from_a_bad_one(void **state)
 
 	/* Its CA is valid longer than it is. */
 	assert_int_equal(identity_check(&all.old, "g", WALL_S + 90000, &why), ERR_EXPIRED);
-	assert_non_null(strstr(why.text, "it expired on 2025-06-15"));
+	assert_non_null(strstr(why.text, "the certificate expired on 2025-06-15"));
 	assert_int_equal(identity_check(&all.old, "other", WALL_S + 90000, &why), ERR_INVALID);
 }
 
