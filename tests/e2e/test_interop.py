@@ -203,8 +203,8 @@ class ReferenceServers(unittest.TestCase):
                 self.assertNotEqual(again, first)
                 two.message("in", "StartupRoutingCommand", after=provisioned)
                 two.wait("host-status", after=provisioned, status="Up")
-                until(lambda: not os.path.exists(os.path.join(agent.dir, "cloud.crt.old")), what="the old one is not needed any more")
-                self.assertFalse([name for name in os.listdir(agent.dir) if name.endswith((".old", ".new"))])
+                until(lambda: not [name for name in os.listdir(agent.dir) if name.endswith((".old", ".new"))],
+                      what="the old one is not needed any more")
                 after = read("cloud.key"), read("cloud.crt")
                 self.assertNotEqual(after[0], before[0])
                 self.assertNotEqual(after[1], before[1])

