@@ -299,7 +299,9 @@ static void test_init(struct test *t, bool is_known, const char *ca)
 	CLEAN(mem_freep)
 	char *text =
 		mem_printf("guid=g-1\nhost=" SERVER_IP "\n%s", is_known ? "muster.servers.known=" SERVER_IP "\n" : "");
-	const struct tls_material own = {.chain = all.agent.cert, .key = all.agent.key, .ca = ca};
+	/* One with a guid is muster's, and makes its agent ask for muster/1 wherever it goes. */
+	const struct party *identity = is_known ? &all.agent : &all.cloudstack;
+	const struct tls_material own = {.chain = identity->cert, .key = identity->key, .ca = ca};
 	const char *base = getenv("TMPDIR");
 	struct agent_params p;
 	struct why why = WHY_NONE;
