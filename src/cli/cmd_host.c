@@ -439,8 +439,9 @@ int cmd_host_allow_weaker(struct cli *c, int argc, char **argv)
 	struct args a = {
 		.synopsis = "HOST",
 		.about =
-			"Lets a host connect once with a weaker identity than the one it had before, for example without its\n"
-			"certificate. Without this it is refused, because anyone could claim to be it. " HOST_HELP,
+			"Lets a host connect once with a weaker identity than the one it had before: without its certificate, or, a\n"
+			"CloudStack agent, with another key from another address. Without this it is refused, because anyone could\n"
+			"claim to be it. " HOST_HELP,
 		.min = 1,
 		.max = 1,
 	};

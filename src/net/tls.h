@@ -92,7 +92,8 @@ struct tls_peer {
 	bool resumed; /* with a ticket; everything below was judged now all the same */
 	bool has_cert;
 	bool chain_ok;     /* the certificate chains to a CA of the credentials (server side: may be false only when
-			      the certificate isn't required; also true for a CA certificate itself) */
+			      the certificate isn't required, and then it says nothing of its own dates: they are the
+			      caller's to judge; also true for a CA certificate itself) */
 	bool is_ca_itself; /* the leaf is one of our trusted CA certificates: what a CloudStack server presents */
 	char chain_problem[160]; /* a sentence when !chain_ok */
 	struct cert_info cert;   /* valid when has_cert */

@@ -132,7 +132,12 @@ static enum err judge_chain(struct session *s, const struct presented *p, int64_
 static enum err judge_client(struct session *s, const struct presented *p)
 {
 	struct why problem = WHY_NONE;
-	enum err e = judge_chain(s, p, s->params.expired_grace_s, &problem);
+	/*
+	 * Who is let in without a certificate must not get in because his own is bad: what is wrong with ours but its
+	 * signatures is not "no certificate", and whoever judges the peer later has to see it.
+	 */
+	int64_t grace_s = s->params.require_cert ? s->params.expired_grace_s : TRUST_ANY_DATE;
+	enum err e = judge_chain(s, p, grace_s, &problem);
 
 	s->peer.chain_ok = e == ERR_OK;
 	if (e == ERR_OK)

@@ -30,6 +30,9 @@ struct presented {
 enum err presented_init(struct presented *p, const gnutls_datum_t *ders, unsigned n, struct why *why) MUST_CHECK;
 void presented_deinit(struct presented *p);
 
+/* As grace_s: the first certificate's own dates don't count, those above it do. */
+#define TRUST_ANY_DATE INT64_MAX
+
 /*
  * Does the first certificate lead to a trusted CA, is everything on the way valid at wall_s (the first one until
  * grace_s later), is nothing revoked? ERR_UNTRUSTED, ERR_EXPIRED, ERR_REVOKED with a sentence. *is_ca_itself: it is

@@ -370,7 +370,7 @@ static enum err judge_chain(struct session *s, struct text *cert, int64_t grace_
 {
 	enum err e = judge(s->creds->sim->texts, cert, s->creds->ca, s->params.wall_s, why);
 
-	if (!e && s->params.wall_s > cert->info.not_after_s + grace_s) {
+	if (!e && grace_s != INT64_MAX && s->params.wall_s > cert->info.not_after_s + grace_s) {
 		why_set(why, "the certificate has expired");
 		e = ERR_EXPIRED;
 	}
@@ -380,7 +380,7 @@ static enum err judge_chain(struct session *s, struct text *cert, int64_t grace_
 static enum err judge_client(struct session *s, struct text *cert, struct why *why)
 {
 	struct why problem = WHY_NONE;
-	enum err e = judge_chain(s, cert, s->params.expired_grace_s, &problem);
+	enum err e = judge_chain(s, cert, s->params.require_cert ? s->params.expired_grace_s : INT64_MAX, &problem);
 
 	s->peer.chain_ok = !e;
 	if (!e)

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.parse
@@ -166,6 +167,15 @@ class Cluster:
             raise AssertionError("sanitizer reports: " + ", ".join(p.name for p in sanitizer))
 
     # ---- starting ----
+
+    def cloudstack_ca(self):
+        """The cluster gets CloudStack's kind of CA (RSA), before the first start; tests can issue with it what CloudStack does."""
+        sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
+        import pki  # pylint: disable=import-outside-toplevel
+        ca = pki.CertificateAuthority(os.path.join(self.dir, "ca"), 2048)
+        subprocess.run([program("muster-server"), "ca", "import", "--certificate", ca.certificate, "--key", ca.key, "--dir",
+                        self.servers[0].dir], capture_output=True, timeout=60, check=True)
+        return ca
 
     def start_servers(self):
         for server in self.servers:

@@ -74,20 +74,18 @@ class ReferenceAgents(unittest.TestCase):
     def test_strict(self):
         """Strictness on: no certificate, no entry, and never an answer that makes the agent exit; with one it is Up."""
         with Cluster(1) as cluster:
+            ca = cluster.cloudstack_ca()
             cluster.start_servers()
             m1 = cluster.servers[0]
             stranger = self.agent(cluster, 1, "--no-keystore", "--hosts", m1.address)
-            joined = Agent(cluster, "J2")
-            guid = "00000000-0000-3000-8000-000000000002"
-            joined.join(cluster.token(), "--guid", guid)
+            certificate, key = ca.issue(os.path.join(cluster.dir, "K2.crt"), f"{cluster.net}.102")
             known = None
             try:
                 first = stranger.wait("closed")
                 stranger.wait("closed", after=first)  # it tries again and again
                 self.assertIsNone(stranger.find("exit"))
                 self.assertNotIn("K1", cluster.hosts())
-                known = self.agent(cluster, 2, "--hosts", m1.address, *(x for name in ("cert:cloud.crt", "key:cloud.key", "ca:cloud.ca.crt")
-                                   for x in ("--" + name.split(":")[0], os.path.join(joined.dir, name.split(":")[1]))))
+                known = self.agent(cluster, 2, "--hosts", m1.address, "--cert", certificate, "--key", key, "--ca", ca.certificate)
                 until(lambda: cluster.hosts().get("K2", {}).get("state") == "Up", what="it is Up")
                 self.assertTrue(cluster.hosts()["K2"]["mustersecured"])
             finally:

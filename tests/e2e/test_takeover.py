@@ -1,5 +1,6 @@
 """muster-agent takes over hosts on which CloudStack's agent has run (the one of tests/interop, written from the reference)."""
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -51,13 +52,13 @@ class Takeover(unittest.TestCase):
     def test_from_a_key_store_on_our_servers(self):
         """The host keeps its row: same id, same guid, the certificate from cloud.jks; in place, and twice."""
         with Cluster(1) as cluster:
+            authority = cluster.cloudstack_ca()
             cluster.start_servers()
             server = cluster.servers[0]
-            joined = Agent(cluster, "joined")
-            joined.join(cluster.token(), "--guid", GUID)
             agent = Agent(cluster, "K1")
-            for name in PEM:
-                os.rename(os.path.join(joined.dir, name), os.path.join(agent.dir, name))
+            authority.issue(os.path.join(agent.dir, "cloud.crt"), f"{cluster.net}.101")
+            os.remove(os.path.join(agent.dir, "cloud.csr"))
+            shutil.copy(authority.certificate, os.path.join(agent.dir, "cloud.ca.crt"))
             old = self.cloudstack_agent(agent.dir, f"{cluster.net}.101", "--hosts", server.address, "--set",
                                         f"keystore.passphrase={PASSPHRASE}")
             try:
@@ -94,6 +95,8 @@ class Takeover(unittest.TestCase):
             self.assertEqual(contents(agent.dir), after)
 
             cluster.agents.append(agent)
+            with open(agent.properties, "a", encoding="ascii") as f:
+                f.write(f"muster.source.ip={cluster.net}.101\n")  # on a machine of its own it would have no other
             agent.start()
             host = until(lambda: next((h for h in cluster.hosts().values() if h["mustermuster"] and h["state"] == "Up"), None),
                          what="muster-agent is Up")

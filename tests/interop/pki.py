@@ -126,17 +126,17 @@ class CertificateAuthority:
         path.write_text(_CONFIG.format(directory=self.directory, sans=sans))
         return path
 
-    def sign(self, csr_text, names, days=365):
-        """PEM of a certificate for the request, its own SANs added to the given ones."""
+    def sign(self, csr_text, names, days=365, age=0.5):
+        """PEM of a certificate for the request, its own SANs added to the given ones; `age` in days, too."""
         request, result = self.directory / "request.csr", self.directory / "issued.crt"
         with self._locked():
             request.write_text(csr_text)
             config = self._config(san_text([*names, *csr_sans(request)]))
             openssl("ca", "-config", config, "-batch", "-notext", "-extensions", "leaf",
-                    "-in", request, "-out", result, *_validity(days))
+                    "-in", request, "-out", result, *_validity(days, age))
             return result.read_text()
 
-    def issue(self, certificate_path, address, names=()):
+    def issue(self, certificate_path, address, names=(), days=365, age=0.5):
         """A certificate for an agent at an address; the key goes beside it (.key).
 
         CloudStack puts the private address into the SAN twice, as IP and as DNS;
@@ -145,13 +145,13 @@ class CertificateAuthority:
         certificate = Path(certificate_path)
         key = certificate.with_suffix(".key")
         make_request(key, certificate.with_suffix(".csr"), address, [address, *names])
-        certificate.write_text(self.sign(certificate.with_suffix(".csr").read_text(), [address, *names]))
+        certificate.write_text(self.sign(certificate.with_suffix(".csr").read_text(), [address, *names], days, age))
         return certificate, key
 
 
-def _validity(days):
+def _validity(days, age=0.5):
     now = datetime.datetime.now(datetime.timezone.utc)
-    start, end = now - datetime.timedelta(hours=12), now + datetime.timedelta(days=days)
+    start, end = now - datetime.timedelta(days=age), now + datetime.timedelta(days=days)
     return "-startdate", start.strftime("%Y%m%d%H%M%SZ"), "-enddate", end.strftime("%Y%m%d%H%M%SZ")
 
 
