@@ -88,9 +88,16 @@ void ca_common_name(char out[CA_COMMON_NAME_MAX + 1], const char *name)
 	}
 }
 
-struct ca_provider *ca_provider_free(struct ca_provider *p)
+struct ca_provider *ca_provider_ref(struct ca_provider *p)
 {
 	if (p)
+		__atomic_fetch_add(&p->others, 1, __ATOMIC_RELAXED);
+	return p;
+}
+
+struct ca_provider *ca_provider_free(struct ca_provider *p)
+{
+	if (p && __atomic_fetch_sub(&p->others, 1, __ATOMIC_ACQ_REL) == 0)
 		p->ops->free(p);
 	return NULL;
 }

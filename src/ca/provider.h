@@ -47,10 +47,14 @@ struct ca_provider_ops {
 };
 struct ca_provider {
 	const struct ca_provider_ops *ops;
+	int others; /* atomic: owners beside the first one */
 };
+/* One more owner, each of which frees it: what is on its way to a work thread, while the cluster's CA is changed. */
+struct ca_provider *ca_provider_ref(struct ca_provider *p);
 
 enum err ca_issue(struct ca_provider *p, struct ca_issued *out, const struct ca_request *r, struct why *why) MUST_CHECK;
 /* The common name that a certificate gets: a longer name is cut to its first label; "" when that doesn't fit either. */
 #define CA_COMMON_NAME_MAX 64
 void ca_common_name(char out[CA_COMMON_NAME_MAX + 1], const char *name);
+/* Gives up one ownership; returns NULL. */
 struct ca_provider *ca_provider_free(struct ca_provider *p);
