@@ -43,7 +43,7 @@ static void list_ca_certificate(struct api_call *c)
 		return;
 	}
 	o = json_object();
-	api_put_text(o, "certificate", s->ca->ops->chain(s->ca));
+	api_put_text(o, "certificate", s->ca_chain);
 	api_put_text(o, "musterprovider", s->ca->ops->name);
 	api_put_text(o, "musterdescription", s->ca->ops->description);
 	api_put_text(o, "mustersubject", ca.common_name);

@@ -8,19 +8,16 @@
  *
  * Keys are made and signatures done on WORK_CRYPTO.
  */
-#include "server/internal.h"
+#include "server/rotation.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define SECRET_CERT "ca.certificate"
-#define SECRET_KEY "ca.sealed_key"
 
 struct start {
 	struct entry entry;
 	struct work work;
 	struct server *server;
-	struct ca_root_record record;
+	struct ca_records records;
 	struct ca_root_record made; /* by us, offered to the store */
 	uint8_t entropy[64];
 	char dn[256];
@@ -32,7 +29,7 @@ struct start {
 static void start_free(struct start *t)
 {
 	t->server->starting = NULL;
-	ca_root_record_deinit(&t->record);
+	ca_records_deinit(&t->records);
 	ca_root_record_deinit(&t->made);
 	mem_wipe(t->entropy, sizeof(t->entropy));
 	mem_free(t);
@@ -61,7 +58,7 @@ static char *own_chain(struct server *s, const char *cert)
 	char *path = NULL;
 
 	/* Where the root isn't known, the intermediate is what everybody trusts, and all there is to show. */
-	if (all && s->ca && s->ca->ops->is_slow &&
+	if (all && s->ca && (s->ca->ops->is_slow || rotation_trusts_both(s->rotation.phase)) &&
 	    cert_chain_complete(&path, all, world_wall_ms(s->world) / 1000, NULL) == ERR_OK)
 		return path;
 	return STEAL(all);
@@ -113,14 +110,26 @@ enum work_lane authority_lane(const struct server *s)
 	return s->ca->ops->is_slow ? WORK_FILE : WORK_CRYPTO;
 }
 
-static enum err open_provider(struct start *t)
+static enum err open_external(struct server *s, struct why *why)
 {
-	struct server *s = t->server;
 	const struct ca_exec_params exec = {
 		.command = s->p.exec_command, .trusted_pem = s->p.exec_trusted, .limit_ms = s->p.exec_limit_ms};
+	struct ca_provider *ca = NULL;
+	char *chain;
+	enum err e = ca_exec_open(&ca, &exec, why);
 
-	return is_external(s) ? ca_exec_open(&s->ca, &exec, &t->why)
-			      : ca_root_open(&s->ca, &t->record, s->p.cluster_key, &t->why);
+	if (e)
+		return e;
+	chain = mem_strdup(ca->ops->chain(ca));
+	if (!chain) {
+		ca_provider_free(ca);
+		return ERR_NOMEM;
+	}
+	ca_provider_free(s->ca);
+	s->ca = ca;
+	mem_free(s->ca_chain);
+	s->ca_chain = chain;
+	return ERR_OK;
 }
 
 static void own_cert_known(struct server *s, enum err result, const char *sentence)
@@ -132,21 +141,14 @@ static void ca_known(struct start *t)
 {
 	struct server *s = t->server;
 
-	s->ca = ca_provider_free(s->ca);
-	t->result = open_provider(t);
+	t->result = is_external(s) ? open_external(s, &t->why) : rotation_take(s, &t->records, &t->why);
 	if (t->result) {
 		fail(t);
 		return;
 	}
 	if (!s->ca->ops->can_issue(s->ca))
 		log_warn(s->log, "this server cannot issue certificates", KV_S("reason", s->ca->ops->cannot));
-	mem_free(s->ca_chain);
-	s->ca_chain = mem_strdup(s->ca->ops->chain(s->ca));
-	t->result = s->ca_chain ? ERR_OK : ERR_NOMEM;
-	if (t->result)
-		fail(t);
-	else
-		own_cert_start(s, own_cert_known);
+	own_cert_start(s, own_cert_known);
 }
 
 static enum err ca_store_run(struct store_tx *tx, struct entry *entry, struct why *why)
@@ -154,18 +156,16 @@ static enum err ca_store_run(struct store_tx *tx, struct entry *entry, struct wh
 	struct start *t = container_of(entry, struct start, entry);
 	enum err e;
 
-	ca_root_record_deinit(&t->record);
-	e = store_secret_get(tx, SECRET_CERT, &t->record.certificate);
-	if (!e)
-		return store_secret_get(tx, SECRET_KEY, &t->record.sealed_key);
+	ca_records_deinit(&t->records);
+	e = ca_records_read(tx, &t->records);
 	if (e != ERR_NOT_FOUND || !t->made.certificate)
 		return e;
 	/* Still none: ours it is. Another server's would have been found above, in this same transaction. */
-	e = store_secret_set(tx, SECRET_CERT, t->made.certificate);
+	e = store_secret_set(tx, CA_SECRET_CERT, t->made.certificate);
 	if (!e)
-		e = store_secret_set(tx, SECRET_KEY, t->made.sealed_key);
+		e = store_secret_set(tx, CA_SECRET_KEY, t->made.sealed_key);
 	if (!e) {
-		t->record = t->made;
+		t->records.issuing = t->made;
 		t->made = (struct ca_root_record){0};
 	}
 	return e;
@@ -315,6 +315,7 @@ void authority_reload(struct server *s)
 	struct revoked_read *r = mem_zalloc(sizeof(*r));
 
 	tickets_reload(s);
+	rotation_reload(s);
 	s->revoked_stale = !r;
 	if (!r)
 		return;
@@ -332,6 +333,7 @@ bool authority_is_revoked(const struct server *s, const char *serial)
 void authority_deinit(struct server *s)
 {
 	own_cert_deinit(s);
+	rotation_deinit(s);
 	if (s->starting)
 		start_free(s->starting);
 	s->creds = tls_creds_unref(s->creds);

@@ -22,7 +22,7 @@
  *   draining  this server is emptied, for maintenance or to stop (core/drain)
  *   peer      links between servers: hints, forwarding, liveness
  *   strictness agents without a certificate: said, cut
- *   authority CA, revocations, credentials; own_cert our own certificate
+ *   authority CA, revocations, credentials; own_cert our own certificate; rotation the CA is changed
  *   tickets   keys of session tickets, shared by the cluster
  *   provision one host gets a new certificate over its link
  *   renewal   which hosts are due for one, in which order, how many a second
@@ -37,6 +37,7 @@
 #include "ca/exec.h"
 #include "ca/policy.h"
 #include "ca/root.h"
+#include "ca/rotation.h"
 #include "core/admission.h"
 #include "core/algorithm.h"
 #include "core/heartbeat.h"
@@ -667,7 +668,7 @@ void strictness_unsecured(struct session *x, bool is_unsecured);
 /* This server's own certificate: read or make it, and the credentials with it; then done(). The RSA one comes later. */
 void own_cert_start(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence));
 void own_cert_tick(struct server *s); /* every second: the RSA one, when it is time */
-/* It nears its end while we run: a new one, for links from now on. */
+/* It nears its end while we run, or is not of the CA that signs now: a new one, for links from now on. */
 void own_cert_look(struct server *s);
 void own_cert_deinit(struct server *s);
 
@@ -895,8 +896,25 @@ struct server {
 	size_t n_unsecured; /* sessions */
 	bool strictness_said, was_strict;
 
+	/* rotation.c */
+	struct {
+		char *issuing_cert, *other_cert; /* as the store has them; other: NULL, there is one CA */
+		char *text;                      /* its row; NULL: the CA was never changed */
+		enum rotation_phase phase;
+		int64_t since_ms;
+		char by[64];
+		char issuing_id[FINGERPRINT_TEXT], other_id[FINGERPRINT_TEXT]; /* subject key ids; "": none */
+		char trusted_hash[FINGERPRINT_TEXT];                           /* of ca_chain; "": an external CA */
+		uint64_t own_seen;
+		char own_issuer[FINGERPRINT_TEXT]; /* of the certificate that we show */
+		char told_trusted[FINGERPRINT_TEXT], told_issuer[FINGERPRINT_TEXT];
+		struct mono told_at; /* it could not be stored; {0}: it could */
+		bool stale, reading, telling;
+	} rotation;
+
 	/* own_cert.c */
 	struct own_pair own[OWN_CERT_KINDS];
+	uint64_t own_changes;                         /* grows with each pair that is taken into use */
 	struct own_cert *making_cert[OWN_CERT_KINDS]; /* under way */
 	struct mono rsa_look_at;                      /* when it is to be looked at next */
 	bool rsa_failed;                              /* the last time */

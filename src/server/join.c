@@ -27,10 +27,13 @@ struct joining {
 	enum cert_role role;
 	struct str_list ips, dns;
 	/* on the way */
-	bool use;          /* false: step 2, true: step 4 */
-	char id[GUID_MAX]; /* guid of the agent, uuid of the server */
+	bool use;               /* false: step 2, true: step 4 */
+	char id[GUID_MAX];      /* guid of the agent, uuid of the server */
+	struct ca_provider *ca; /* owned with others */
 	struct ca_request request;
 	struct ca_issued issued;
+	char *trusted; /* the CA certificates that it will trust; owned */
+	char trusted_hash[FINGERPRINT_TEXT];
 	struct cert_row cert;
 	struct host_row host;
 	char uuid[UUID_TEXT], place_uuids[3][UUID_TEXT];
@@ -56,7 +59,9 @@ static void joining_free(struct joining *j)
 	mem_free(j->cluster);
 	str_list_deinit(&j->ips);
 	str_list_deinit(&j->dns);
+	ca_provider_free(j->ca);
 	ca_issued_deinit(&j->issued);
+	mem_free(j->trusted);
 	cert_row_deinit(&j->cert);
 	host_row_deinit(&j->host);
 	mem_free(j);
@@ -135,7 +140,7 @@ static enum err put_answer(struct joining *j, struct msg_join_answer *a)
 	enum err e = msg_set_text(&a->certificate, j->issued.certificate);
 
 	if (!e)
-		e = msg_set_text(&a->caCertificates, j->issued.chain);
+		e = msg_set_text(&a->caCertificates, j->trusted);
 	if (!e)
 		e = msg_set_text(&a->guid, j->id);
 	msg_set_i64(&a->port, j->server->p.port ? j->server->p.port : PORT_DEFAULT);
@@ -262,6 +267,8 @@ static enum err token_run(struct store_tx *tx, struct entry *entry, struct why *
 		e = store_token_use(tx, j->token_id);
 	if (!e && j->use)
 		e = store_cert_add(tx, &j->cert);
+	if (!e && j->use && j->role == CERT_ROLE_AGENT)
+		e = store_host_ca_known(tx, j->host.id, j->trusted_hash);
 	token_row_deinit(&t);
 	return e;
 }
@@ -270,7 +277,7 @@ static void issue_run(struct work *work)
 {
 	struct joining *j = container_of(work, struct joining, work);
 
-	j->result = ca_issue(j->server->ca, &j->issued, &j->request, &j->why);
+	j->result = ca_issue(j->ca, &j->issued, &j->request, &j->why);
 	if (!j->result)
 		j->result = authority_cert_row(j->issued.certificate, &j->cert);
 }
@@ -313,6 +320,13 @@ static void token_done(struct server *s, struct entry *entry, enum err result, c
 		.wall_s = world_wall_ms(s->world) / 1000,
 	};
 	world_entropy(s->world, j->request.serial, sizeof(j->request.serial));
+	j->ca = ca_provider_ref(s->ca);
+	j->trusted = mem_strdup(s->ca_chain);
+	if (!j->trusted) {
+		refuse(j, ERR_NOMEM, err_text(ERR_NOMEM));
+		return;
+	}
+	sha256_hex(j->trusted_hash, j->trusted, strlen(j->trusted));
 	j->work = (struct work){.run = issue_run, .done = issue_done, .cost_us = 600};
 	world_work(s->world, authority_lane(s), &j->work);
 }

@@ -19,6 +19,7 @@
 #define SERVER_VALIDITY_S (3650LL * 24 * 3600)
 #define LOOK_AGAIN_MS (3600LL * 1000)
 #define TRY_AGAIN_MS (600LL * 1000)
+#define FOLLOW_AGAIN_MS 2000
 #define DAY_MS (24 * 3600 * 1000LL)
 #define HOUR_MS (3600 * 1000LL)
 #define CLOSE_S (10LL * 24 * 3600)
@@ -39,6 +40,7 @@ struct own_cert {
 	struct why why;
 	struct ca_issued issued;
 	char *key;
+	struct ca_provider *ca;    /* owned with others */
 	struct ca_request request; /* borrows the lists below */
 	struct str_list ips, dns;
 	void (*done)(struct server *s, enum err result, const char *sentence); /* of the first one; NULL: none */
@@ -47,6 +49,7 @@ struct own_cert {
 static void own_cert_free(struct own_cert *o)
 {
 	o->server->making_cert[o->kind] = NULL;
+	ca_provider_free(o->ca);
 	ca_issued_deinit(&o->issued);
 	key_free(o->key);
 	str_list_deinit(&o->ips);
@@ -143,6 +146,9 @@ static bool is_good(struct server *s, enum own_cert_kind kind, const struct own_
 		why_set(why, "it is not for the address %s", address->host);
 	else if (map_get(&s->revoked, c.serial))
 		why_set(why, "it is revoked");
+	else if (s->rotation.issuing_id[0] && c.authority_key_id[0] && s->ca->ops->can_issue(s->ca) &&
+		 !str_equal(c.authority_key_id, s->rotation.issuing_id))
+		why_set(why, "it is not of the CA that signs now");
 	else if (kind == OWN_CERT_RSA && (!c.is_rsa || c.key_bits < rsa_bits(s)))
 		why_set(why, "its key has fewer bits than ca.framework.cert.keysize");
 	else
@@ -203,6 +209,7 @@ static enum err install(struct own_cert *o)
 	own_pair_deinit(pair);
 	pair->cert = STEAL(o->issued.certificate);
 	pair->key = STEAL(o->key);
+	s->own_changes++;
 	record_issued(s, pair->cert);
 	return authority_renew_creds(s, &o->why);
 }
@@ -236,7 +243,7 @@ static void make_own_cert(struct work *work)
 	if (o->result)
 		return;
 	o->request.csr_pem = csr;
-	o->result = ca_issue(o->server->ca, &o->issued, &o->request, &o->why);
+	o->result = ca_issue(o->ca, &o->issued, &o->request, &o->why);
 	o->request.csr_pem = NULL;
 }
 
@@ -274,6 +281,7 @@ static void make(struct own_cert *o, const struct server_address *address)
 		.wall_s = world_wall_ms(s->world) / 1000,
 	};
 	world_entropy(s->world, o->request.serial, sizeof(o->request.serial));
+	o->ca = ca_provider_ref(s->ca);
 	o->work = (struct work){.run = make_own_cert, .done = own_cert_made, .cost_us = 2000};
 	world_work(s->world, authority_lane(s), &o->work);
 }
@@ -310,6 +318,7 @@ static void find_or_make(struct own_cert *o)
 	if (is_there && is_good(s, o->kind, &there, &address, &why)) {
 		own_pair_deinit(&s->own[o->kind]);
 		s->own[o->kind] = there;
+		s->own_changes++;
 		o->result = authority_renew_creds(s, &o->why);
 		if (o->result)
 			fail(o);
@@ -346,10 +355,19 @@ static bool rsa_is_good(struct server *s)
 	       is_good(s, OWN_CERT_RSA, &s->own[OWN_CERT_RSA], &address, &why);
 }
 
+/* Is the CA that signs now another one than the one of what we show? As far as is known and can be changed. */
+static bool follows(const struct server *s)
+{
+	return s->rotation.own_issuer[0] && s->rotation.issuing_id[0] &&
+	       !str_equal(s->rotation.own_issuer, s->rotation.issuing_id) && s->ca->ops->can_issue(s->ca);
+}
+
 void own_cert_tick(struct server *s)
 {
 	struct own_cert *o;
 
+	if (s->running && follows(s))
+		own_cert_look(s);
 	if (!s->p.with_rsa || !s->own[OWN_CERT_EC].cert || s->making_cert[OWN_CERT_EC] ||
 	    s->making_cert[OWN_CERT_RSA] || !mono_reached(world_now(s->world), s->rsa_look_at))
 		return;
@@ -389,9 +407,8 @@ static void renewed(struct server *s, enum err result, const char *sentence)
 		event_add(s, "CA.CERTIFICATE.PROVISION", "INFO", 0,
 			  "management server %s has renewed its own certificate", s->p.name);
 	else if (!s->stopping)
-		event_add(s, "ALERT.CA.CERT", "ERROR", 0,
-			  "management server %s can't renew its own certificate, which expires soon: %s", s->p.name,
-			  sentence);
+		event_add(s, "ALERT.CA.CERT", "ERROR", 0, "management server %s can't renew its own certificate: %s",
+			  s->p.name, sentence);
 }
 
 void own_cert_look(struct server *s)
@@ -399,11 +416,16 @@ void own_cert_look(struct server *s)
 	struct mono now = world_now(s->world);
 	struct server_address address;
 	struct own_cert *o;
-	int64_t left_s = 0;
+	int64_t left_s = 0, pace_ms = FOLLOW_AGAIN_MS;
 
-	if (s->making_cert[OWN_CERT_EC] || !s->own[OWN_CERT_EC].cert || !is_old(s, s->own[OWN_CERT_EC].cert, &left_s))
+	if (s->making_cert[OWN_CERT_EC] || !s->own[OWN_CERT_EC].cert)
 		return;
-	if (s->own_tried.us && mono_ms_between(s->own_tried, now) < (left_s > CLOSE_S ? DAY_MS : HOUR_MS))
+	if (!follows(s)) {
+		if (!is_old(s, s->own[OWN_CERT_EC].cert, &left_s))
+			return;
+		pace_ms = left_s > CLOSE_S ? DAY_MS : HOUR_MS;
+	}
+	if (s->own_tried.us && mono_ms_between(s->own_tried, now) < pace_ms)
 		return;
 	s->own_tried = now;
 	o = own_cert_new(s, OWN_CERT_EC);

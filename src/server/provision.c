@@ -35,6 +35,7 @@ struct provision {
 	bool makes_key;      /* ours is the key */
 	enum key_kind kind;
 	char *key;
+	struct ca_provider *ca;    /* owned with others: the cluster's may be changed meanwhile */
 	struct ca_request request; /* borrows from here */
 	struct str_list ips, dns;
 	struct ca_issued issued;
@@ -60,6 +61,7 @@ static void provision_free(struct provision *p)
 	key_free(p->key);
 	str_list_deinit(&p->ips);
 	str_list_deinit(&p->dns);
+	ca_provider_free(p->ca);
 	ca_issued_deinit(&p->issued);
 	cert_row_deinit(&p->cert);
 	mem_free(p->trusted);
@@ -259,7 +261,7 @@ static void sign_run(struct work *work)
 	p->result = p->makes_key ? make_key(p) : ERR_OK;
 	p->request.csr_pem = p->csr;
 	if (!p->result)
-		p->result = ca_issue(p->server->ca, &p->issued, &p->request, &p->why);
+		p->result = ca_issue(p->ca, &p->issued, &p->request, &p->why);
 	if (!p->result)
 		p->result = authority_cert_row(p->issued.certificate, &p->cert);
 	sha256_hex(p->trusted_hash, p->trusted, strlen(p->trusted));
@@ -306,6 +308,7 @@ static void sign(struct provision *p)
 	world_entropy(s->world, p->request.serial, sizeof(p->request.serial));
 	p->work = (struct work){.run = sign_run, .done = sign_done, .cost_us = p->makes_key ? 100000 : 800};
 	p->at_work = true;
+	p->ca = ca_provider_ref(s->ca);
 	world_work(s->world, authority_lane(s), &p->work);
 }
 

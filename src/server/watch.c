@@ -13,6 +13,7 @@
  * harmless. None of it happens on account of our own stall: after one everybody gets a fresh period.
  */
 #include "server/provision.h"
+#include "server/rotation.h"
 
 #include <stdio.h>
 
@@ -521,6 +522,7 @@ static void on_tick(struct timer *t)
 	tickets_tick(s);
 	own_cert_tick(s);
 	strictness_tick(s);
+	rotation_tick(s);
 	look_at_members(s);
 	look_at_agents(s);
 	look_at_claims(s);

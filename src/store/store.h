@@ -236,6 +236,8 @@ struct server_row {
 	char *version;
 	int64_t last_update_ms; /* heartbeat */
 	int64_t started_ms, stopped_ms, removed_ms;
+	char *ca_known;    /* SHA-256 (hex) of the CA certificates that it trusts; NULL: not known */
+	char *cert_issuer; /* cert_info.authority_key_id of its own certificate; NULL: not known */
 };
 void server_row_deinit(struct server_row *r);
 /* Those not removed, by id. */
@@ -247,6 +249,8 @@ enum err store_server_register(struct store_tx *tx, struct server_row *row) MUST
  * server back that was Down or removed.
  */
 enum err store_server_heartbeat(struct store_tx *tx, int64_t msid, int64_t run_id) MUST_CHECK;
+/* What it trusts and shows; both may be NULL. */
+enum err store_server_ca(struct store_tx *tx, int64_t msid, const char *ca_known, const char *cert_issuer) MUST_CHECK;
 enum err store_server_event(struct store_tx *tx, int64_t msid, enum server_event event, enum server_state *to)
 	MUST_CHECK;
 /* ERR_STATE while it is Up. */
@@ -328,6 +332,8 @@ enum err store_drain_report(struct store_tx *tx, int64_t msid, const char *repor
 
 /* Named blobs: "ca.certificate", "ca.sealed_key" ... */
 enum err store_secret_get(struct store_tx *tx, const char *name, char **value) MUST_CHECK; /* ERR_NOT_FOUND */
+/* There may be none. */
+enum err store_secret_remove(struct store_tx *tx, const char *name) MUST_CHECK;
 enum err store_secret_set(struct store_tx *tx, const char *name, const char *value) MUST_CHECK;
 
 struct cert_row {

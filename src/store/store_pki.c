@@ -52,6 +52,13 @@ enum err store_secret_set(struct store_tx *tx, const char *name, const char *val
 	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_CA, 0);
 }
 
+enum err store_secret_remove(struct store_tx *tx, const char *name)
+{
+	enum err e = sql_run(tx, "DELETE FROM secret WHERE name = ?", SQL_T(name));
+
+	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_CA, 0);
+}
+
 /* ---- certificates ---- */
 
 void cert_row_deinit(struct cert_row *r)

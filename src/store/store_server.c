@@ -10,7 +10,8 @@
 #define SERVER_FIELDS(A, F)                                                                          \
 	A(ID, id) F(NUMBER, msid) F(NUMBER, run_id) F(UUID, uuid) F(TEXT, name) F(TEXT, address)     \
 	F(NUMBER, port) F(SERVER_STATE, state) F(TEXT, version) F(NUMBER, last_update_ms)            \
-	F(NUMBER, started_ms) F(NUMBER, stopped_ms) F(NUMBER, removed_ms)
+	F(NUMBER, started_ms) F(NUMBER, stopped_ms) F(NUMBER, removed_ms)                              \
+	F(TEXT, ca_known) F(TEXT, cert_issuer)
 #define VIEW_FIELDS(A, F) \
 	A(NUMBER, owner) F(NUMBER, peer) F(TEXT, view) F(NUMBER, at_ms)
 /* clang-format on */
@@ -54,6 +55,21 @@ static enum err not_found(struct store_tx *tx, int64_t msid)
 static enum err views_forget(struct store_tx *tx, int64_t msid)
 {
 	return sql_run(tx, "DELETE FROM mshost_peer WHERE owner = ?1 OR peer = ?1", SQL_N(msid));
+}
+
+enum err store_server_ca(struct store_tx *tx, int64_t msid, const char *ca_known, const char *cert_issuer)
+{
+	struct server_row row;
+	enum err e = server_get(tx, msid, &row);
+
+	if (e)
+		return e == ERR_NOT_FOUND ? not_found(tx, msid) : e;
+	server_row_deinit(&row);
+	e = sql_run(tx,
+		    "UPDATE mshost SET ca_known = ?1, cert_issuer = ?2"
+		    " WHERE msid = ?3 AND (ca_known IS NOT ?1 OR cert_issuer IS NOT ?2)",
+		    SQL_T(ca_known), SQL_T(cert_issuer), SQL_N(msid));
+	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_SERVER, msid);
 }
 
 /* ---- registering ---- */

@@ -1,0 +1,385 @@
+/*
+ * listCaRotation, advanceCaRotation, revertCaRotation: the root of the CA is changed, a phase at a time
+ * (docs/certificates.md, "Rotation"). Who would be cut off by a step is judged by what this server knows of hosts and
+ * servers; that the phase is still the one that was judged, in the transaction that takes the step.
+ */
+#include "server/api.h"
+
+#include <string.h>
+
+#include "server/rotation.h"
+
+#define NAMED_MOST 100 /* hosts by name in one answer; all are counted */
+
+/* ---- who is in the way ---- */
+
+struct behind {
+	size_t n_servers, n_hosts, n_all_servers, n_all_hosts;
+	json_t *servers, *hosts; /* NULL: only counted */
+};
+
+/* An agent that was let in without a certificate trusts nobody, and one that can't come back is lost already. */
+static bool counts(const struct server *s, const struct host_row *row)
+{
+	return row->cert_serial && row->cert_not_after_s + ADMIT_EXPIRED_LIMIT_S > world_wall_ms(s->world) / 1000;
+}
+
+static void add_party(json_t *to, const char *uuid, const char *name, const char *state, enum rotation_lag lag)
+{
+	json_t *o = json_object();
+
+	api_put_text(o, "id", uuid);
+	api_put_text(o, "name", name);
+	api_put_text(o, "state", state);
+	api_put_text(o, "why", rotation_lag_text(lag));
+	json_array_append_new(to, o);
+}
+
+static void look_at_hosts(struct behind *b, struct server *s, const struct rotation_want *w, enum rotation_step step)
+{
+	size_t cursor = 0;
+	struct host *h;
+
+	while ((h = roster_next(s, &cursor))) {
+		const struct rotation_party p = {.cert_issuer = h->row.cert_issuer, .ca_known = h->row.ca_known};
+		enum rotation_lag lag;
+
+		if (!counts(s, &h->row))
+			continue;
+		b->n_all_hosts++;
+		lag = rotation_lag_of(w, step, &p);
+		if (lag == ROTATION_READY)
+			continue;
+		b->n_hosts++;
+		if (b->hosts && b->n_hosts <= NAMED_MOST)
+			add_party(b->hosts, h->row.uuid, h->row.name, host_status_name(h->row.status), lag);
+	}
+}
+
+/* One that is Down reads what it needs before it starts. */
+static void look_at_servers(struct behind *b, struct server *s, const struct rotation_want *w, enum rotation_step step)
+{
+	list_for (m, &s->servers, struct member_server, in_servers) {
+		const struct rotation_party p = {.cert_issuer = m->row.cert_issuer, .ca_known = m->row.ca_known};
+		enum rotation_lag lag;
+
+		if (m->row.state == SERVER_DOWN)
+			continue;
+		b->n_all_servers++;
+		lag = rotation_lag_of(w, step, &p);
+		if (lag == ROTATION_READY)
+			continue;
+		b->n_servers++;
+		if (b->servers)
+			add_party(b->servers, m->row.uuid, m->row.name, server_state_name(m->row.state), lag);
+	}
+}
+
+static void look(struct behind *b, struct server *s, enum rotation_step step)
+{
+	const struct rotation_want w = rotation_want_of(s);
+
+	look_at_servers(b, s, &w, step);
+	look_at_hosts(b, s, &w, step);
+}
+
+/* ---- as the API shows it ---- */
+
+static json_t *ca_object(const char *pem)
+{
+	struct cert_info c;
+	json_t *o;
+
+	if (!pem || cert_info_parse(&c, pem, NULL))
+		return NULL;
+	o = json_object();
+	api_put_text(o, "subject", c.common_name);
+	api_put_text(o, "fingerprint", c.fingerprint);
+	api_put_date(o, "notbefore", c.not_before_s * 1000);
+	api_put_date(o, "notafter", c.not_after_s * 1000);
+	cert_info_deinit(&c);
+	return o;
+}
+
+static void put_step(json_t *o, const char *name, enum rotation_phase from, enum rotation_step step)
+{
+	enum rotation_phase to;
+
+	if (rotation_to(from, step, &to))
+		api_put_text(o, name, rotation_phase_name(to));
+}
+
+static json_t *rotation_object(struct server *s)
+{
+	struct behind b = {.servers = json_array(), .hosts = json_array()};
+	json_t *o = json_object(), *other = ca_object(s->rotation.other_cert);
+
+	look(&b, s, ROTATION_NEXT);
+	api_put_text(o, "phase", rotation_phase_name(s->rotation.phase));
+	if (s->rotation.text) {
+		api_put_date(o, "since", s->rotation.since_ms);
+		api_put_text(o, "by", s->rotation.by[0] ? s->rotation.by : NULL);
+	}
+	put_step(o, "next", s->rotation.phase, ROTATION_NEXT);
+	put_step(o, "back", s->rotation.phase, ROTATION_BACK);
+	json_object_set_new(o, "signs", ca_object(s->rotation.issuing_cert));
+	if (other)
+		json_object_set_new(o, "other", other);
+	api_put_flag(o, "othertrusted", rotation_trusts_both(s->rotation.phase));
+	api_put_number(o, "servers", (int64_t)b.n_all_servers);
+	api_put_number(o, "hosts", (int64_t)b.n_all_hosts);
+	api_put_number(o, "serversbehind", (int64_t)b.n_servers);
+	api_put_number(o, "hostsbehind", (int64_t)b.n_hosts);
+	json_object_set_new(o, "serverlist", b.servers);
+	json_object_set_new(o, "hostlist", b.hosts);
+	api_put_flag(o, "frozen", freeze_is_on(s));
+	return o;
+}
+
+static bool is_ours(struct api_call *c)
+{
+	if (!c->server->ca->ops->is_slow)
+		return true;
+	api_fail(
+		c, API_FAILED, CS_RUNTIME,
+		"The CA is an external one: it is rotated where it is, and ca.plugin.exec.ca.file names both meanwhile");
+	return false;
+}
+
+static void list_ca_rotation(struct api_call *c)
+{
+	if (is_ours(c))
+		api_answer_object(c, "carotation", rotation_object(c->server));
+}
+
+/* ---- a step ---- */
+
+struct stepping {
+	enum rotation_step step;
+	struct rotation_row from, to;
+	uint8_t cluster_key[CLUSTER_KEY_SIZE], entropy[64]; /* for a new CA */
+	char dn[256];
+	int64_t wall_s;
+	struct ca_root_record made;
+};
+
+static void stepping_free(void *state)
+{
+	struct stepping *t = state;
+
+	mem_wipe(t->cluster_key, sizeof(t->cluster_key));
+	mem_wipe(t->entropy, sizeof(t->entropy));
+	ca_root_record_deinit(&t->made);
+	mem_free(t);
+}
+
+/* The two CAs change places; whichever signs, its key is beside it. */
+static enum err swap(struct store_tx *tx)
+{
+	static const char *const pairs[][2] = {{CA_SECRET_CERT, CA_SECRET_OTHER_CERT},
+					       {CA_SECRET_KEY, CA_SECRET_OTHER_KEY}};
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; !e && i < ARRAY_SIZE(pairs); i++) {
+		CLEAN(mem_freep) char *a = NULL, *b = NULL;
+
+		e = store_secret_get(tx, pairs[i][0], &a);
+		if (!e)
+			e = store_secret_get(tx, pairs[i][1], &b);
+		if (!e)
+			e = store_secret_set(tx, pairs[i][0], b);
+		if (!e)
+			e = store_secret_set(tx, pairs[i][1], a);
+	}
+	return e;
+}
+
+static enum err forget_other(struct store_tx *tx)
+{
+	enum err e = store_secret_remove(tx, CA_SECRET_OTHER_CERT);
+
+	return e ? e : store_secret_remove(tx, CA_SECRET_OTHER_KEY);
+}
+
+/* An EC key is made in a millisecond, so the store's thread may do it. */
+static enum err add_other(struct store_tx *tx, struct stepping *t, struct why *why)
+{
+	enum err e = ERR_OK;
+
+	if (!t->made.certificate)
+		e = ca_root_create(&t->made, t->dn, t->cluster_key, t->entropy, t->wall_s, why);
+	if (!e)
+		e = store_secret_set(tx, CA_SECRET_OTHER_CERT, t->made.certificate);
+	return e ? e : store_secret_set(tx, CA_SECRET_OTHER_KEY, t->made.sealed_key);
+}
+
+/* What a step does to the records. */
+static enum err change(struct store_tx *tx, struct stepping *t, struct why *why)
+{
+	enum rotation_phase from = t->from.phase, to = t->to.phase;
+
+	if (from == ROTATION_NONE)
+		return add_other(tx, t, why);
+	if (to == ROTATION_NONE)
+		return forget_other(tx);
+	if ((from == ROTATION_TRUST && to == ROTATION_ISSUE) || (from == ROTATION_ISSUE && to == ROTATION_TRUST))
+		return swap(tx);
+	return ERR_OK;
+}
+
+static enum err step_run(struct store_tx *tx, struct api_call *c, struct why *why)
+{
+	struct stepping *t = c->state;
+	CLEAN(mem_freep) char *there = NULL;
+	CLEAN(mem_freep) char *text = rotation_row_text(&t->to);
+	struct rotation_row now;
+	enum err e = store_secret_get(tx, CA_SECRET_ROTATION, &there);
+
+	if (e && e != ERR_NOT_FOUND)
+		return e;
+	rotation_row_read(&now, there);
+	if (now.phase != t->from.phase || now.since_ms != t->from.since_ms) {
+		why_set(why, "somebody has taken a step meanwhile: the phase is %s now",
+			rotation_phase_name(now.phase));
+		return ERR_CONFLICT;
+	}
+	e = text ? change(tx, t, why) : ERR_NOMEM;
+	return e ? e : store_secret_set(tx, CA_SECRET_ROTATION, text);
+}
+
+static enum err nothing_run(struct store_tx *tx, struct api_call *c, struct why *why)
+{
+	return ERR_OK;
+}
+
+static void shown(struct api_call *c, enum err result, const char *sentence)
+{
+	if (result)
+		api_fail_err(c, result, sentence);
+	else
+		api_answer_object(c, "carotation", rotation_object(c->server));
+}
+
+static void step_then(struct api_call *c, enum err result, const char *sentence)
+{
+	struct stepping *t = c->state;
+
+	if (result) {
+		api_fail_err(c, result, sentence);
+		return;
+	}
+	event_add(c->server, "CA.ROTATE", "WARN", 0, "%s took the rotation of the CA from %s to %s", c->account,
+		  rotation_phase_name(t->from.phase), rotation_phase_name(t->to.phase));
+	/* The CA is being read, because it has changed: this comes after that. */
+	api_read(c, nothing_run, shown);
+}
+
+static bool has_key(struct api_call *c)
+{
+	struct server *s = c->server;
+
+	if (s->p.cluster_key && s->ca->ops->can_issue(s->ca))
+		return true;
+	api_fail(c, API_FAILED, CS_RUNTIME, "%s can't take this step, ask another server: %s", s->p.name,
+		 s->ca->ops->cannot);
+	return false;
+}
+
+/* The caller says which phase he has seen: two who press the button at once take one step. */
+static bool is_expected(struct api_call *c)
+{
+	const char *expected = api_text(c, "phase");
+
+	if (!expected || str_equal(expected, rotation_phase_name(c->server->rotation.phase)))
+		return true;
+	api_fail(c, API_FAILED, CS_RUNTIME, "The phase is %s, not %s: nothing was done",
+		 rotation_phase_name(c->server->rotation.phase), expected);
+	return false;
+}
+
+static bool may_step(struct api_call *c, enum rotation_step step)
+{
+	struct server *s = c->server;
+	struct behind b = {0};
+	struct why why = WHY_NONE;
+	enum err e;
+
+	look(&b, s, step);
+	e = rotation_may(s->rotation.phase, step, b.n_servers, b.n_hosts, api_flag(c, "force"), &why);
+	if (e)
+		api_fail_err(c, e, why.text);
+	return !e;
+}
+
+static void step(struct api_call *c, enum rotation_step which)
+{
+	struct server *s = c->server;
+	const char *dn = config_text(s, "ca.plugin.root.issuer.dn", 0);
+	struct stepping *t;
+
+	if (!is_ours(c) || !is_expected(c) || !has_key(c) || !may_step(c, which))
+		return;
+	t = mem_zalloc(sizeof(*t));
+	if (!t) {
+		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
+		return;
+	}
+	c->state = t;
+	c->state_free = stepping_free;
+	t->step = which;
+	t->from = (struct rotation_row){.phase = s->rotation.phase, .since_ms = s->rotation.since_ms};
+	t->to.since_ms = world_wall_ms(s->world);
+	(void)rotation_to(t->from.phase, which, &t->to.phase);
+	str_copy(t->to.by, sizeof(t->to.by), c->account);
+	str_copy(t->dn, sizeof(t->dn), str_starts(dn, "CN=") ? dn + 3 : dn);
+	memcpy(t->cluster_key, s->p.cluster_key, sizeof(t->cluster_key));
+	world_entropy(s->world, t->entropy, sizeof(t->entropy));
+	t->wall_s = t->to.since_ms / 1000;
+	api_write(c, step_run, step_then);
+}
+
+static void advance_ca_rotation(struct api_call *c)
+{
+	step(c, ROTATION_NEXT);
+}
+
+static void revert_ca_rotation(struct api_call *c)
+{
+	step(c, ROTATION_BACK);
+}
+
+/* ---- the tables ---- */
+
+/* clang-format off */
+static const struct api_param_spec step_params[] = {
+	{"phase", API_STRING, false, "The phase that it is in as far as you know: in another one nothing is done", ENTITY_NONE, 0, false},
+	{"force", API_BOOLEAN, false, "Also if hosts or servers would be cut off", ENTITY_NONE, 0, false},
+};
+static const struct api_field fields[] = {
+	{"phase", "string", "none, trust, issue or drop"},
+	{"since", "date", "When that began"},
+	{"by", "string", "Who took the last step"},
+	{"next", "string", "The phase that the next step leads to"},
+	{"back", "string", "The phase that the step back leads to"},
+	{"signs", "responseobject", "The CA that signs: subject, fingerprint, notbefore, notafter"},
+	{"other", "responseobject", "The other one, while there are two"},
+	{"othertrusted", "boolean", "Is it trusted now?"},
+	{"servers", "integer", "Servers that count, those not Down"},
+	{"hosts", "integer", "Hosts that count, those with a certificate"},
+	{"serversbehind", "integer", "Servers that the next step would cut off"},
+	{"hostsbehind", "integer", "Hosts that the next step would cut off"},
+	{"serverlist", "list", "Which servers: id, name, state, why"},
+	{"hostlist", "list", "Which hosts, the first hundred: id, name, state, why"},
+	{"frozen", "boolean", "Moves are frozen, and with them the renewal of certificates"},
+};
+static const struct api_route routes[] = {
+	{.name = "listCaRotation", .handle = list_ca_rotation, .right = RIGHT_ADMIN, .is_read = true,
+	 .description = "Shows how far the rotation of the CA's root is, and who is behind", ROUTE_FIELDS(fields)},
+	{.name = "advanceCaRotation", .handle = advance_ca_rotation, .right = RIGHT_ADMIN,
+	 .description = "Takes the next step of the rotation of the CA's root: begin, trust to issue, issue to drop, finish",
+	 ROUTE_PARAMS(step_params), ROUTE_FIELDS(fields)},
+	{.name = "revertCaRotation", .handle = revert_ca_rotation, .right = RIGHT_ADMIN,
+	 .description = "Takes the last step of the rotation of the CA's root back", ROUTE_PARAMS(step_params), ROUTE_FIELDS(fields)},
+};
+/* clang-format on */
+const struct api_routes api_rotation_routes = {routes, ARRAY_SIZE(routes)};

@@ -1,0 +1,317 @@
+#include "server/rotation.h"
+
+#include <string.h>
+
+#include <jansson.h>
+
+#include "server/provision.h"
+
+#define TRY_AGAIN_MS 10000
+
+/* ---- what the store has ---- */
+
+void ca_records_deinit(struct ca_records *r)
+{
+	ca_root_record_deinit(&r->issuing);
+	r->other_cert = mem_free(r->other_cert);
+	r->rotation = mem_free(r->rotation);
+}
+
+static enum err read_if_there(struct store_tx *tx, const char *name, char **out)
+{
+	enum err e = store_secret_get(tx, name, out);
+
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+enum err ca_records_read(struct store_tx *tx, struct ca_records *out)
+{
+	enum err e = store_secret_get(tx, CA_SECRET_CERT, &out->issuing.certificate);
+
+	if (!e && (e = store_secret_get(tx, CA_SECRET_KEY, &out->issuing.sealed_key)) == ERR_NOT_FOUND)
+		e = ERR_DAMAGED; /* a new one must not be made in its place */
+	if (!e)
+		e = read_if_there(tx, CA_SECRET_OTHER_CERT, &out->other_cert);
+	if (!e)
+		e = read_if_there(tx, CA_SECRET_ROTATION, &out->rotation);
+	return e;
+}
+
+void rotation_row_read(struct rotation_row *out, const char *text)
+{
+	json_t *o = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	const char *by = json_string_value(json_object_get(o, "by"));
+
+	*out = (struct rotation_row){.since_ms = json_integer_value(json_object_get(o, "since"))};
+	if (!rotation_phase_from_text(json_string_value(json_object_get(o, "phase")), &out->phase))
+		out->phase = ROTATION_NONE;
+	str_copy(out->by, sizeof(out->by), by ? by : "");
+	json_decref(o);
+}
+
+char *rotation_row_text(const struct rotation_row *r)
+{
+	json_t *o = json_pack("{s:s,s:I,s:s}", "phase", rotation_phase_name(r->phase), "since", (json_int_t)r->since_ms,
+			      "by", r->by);
+	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	char *copy = text ? mem_strdup(text) : NULL;
+
+	free(text);
+	json_decref(o);
+	return copy;
+}
+
+/* ---- taking it over ---- */
+
+/*
+ * All trusted CA certificates, in an order that doesn't depend on which of them signs: it is the same text, and the
+ * same hash, on both sides of a step that only changes that.
+ */
+static enum err trusted_text(char **out, const char *issuing, const char *other, struct why *why)
+{
+	struct cert_info a = {0}, b = {0};
+	enum err e = ERR_OK;
+	bool swap = false;
+
+	if (other) {
+		e = cert_info_parse(&a, issuing, why);
+		if (!e)
+			e = cert_info_parse(&b, other, why);
+		swap = !e && strcmp(a.fingerprint, b.fingerprint) > 0;
+		cert_info_deinit(&a);
+		cert_info_deinit(&b);
+	}
+	if (e)
+		return e;
+	*out = mem_printf("%s%s", swap ? other : issuing, swap ? issuing : other ? other : "");
+	return *out ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err key_id_of(char out[FINGERPRINT_TEXT], const char *pem, struct why *why)
+{
+	struct cert_info c;
+	enum err e;
+
+	out[0] = '\0';
+	if (!pem)
+		return ERR_OK;
+	e = cert_info_parse(&c, pem, why);
+	if (e)
+		return e;
+	str_copy(out, FINGERPRINT_TEXT, c.subject_key_id);
+	cert_info_deinit(&c);
+	return ERR_OK;
+}
+
+struct rotation_want rotation_want_of(const struct server *s)
+{
+	return (struct rotation_want){
+		.phase = s->rotation.phase,
+		.issuing = s->rotation.issuing_id,
+		.other = s->rotation.other_id[0] ? s->rotation.other_id : NULL,
+		.trusted = s->rotation.trusted_hash,
+	};
+}
+
+/* Who has another certificate or trusts other CAs is given a new one; only in clusters whose CA was ever changed. */
+static void tell_renewal(struct server *s)
+{
+	bool wanted = s->rotation.text && s->ca->ops->can_issue(s->ca);
+
+	renewal_want(s, wanted && s->rotation.issuing_id[0] ? s->rotation.issuing_id : NULL,
+		     wanted ? s->rotation.trusted_hash : NULL);
+}
+
+enum err rotation_take(struct server *s, struct ca_records *r, struct why *why)
+{
+	CLEAN(mem_freep) char *trusted = NULL;
+	char issuing_id[FINGERPRINT_TEXT] = "", other_id[FINGERPRINT_TEXT] = "";
+	struct ca_provider *ca = NULL;
+	struct rotation_row row;
+	const char *other;
+	enum err e;
+
+	rotation_row_read(&row, r->rotation);
+	other = rotation_trusts_both(row.phase) ? r->other_cert : NULL;
+	e = trusted_text(&trusted, r->issuing.certificate, other, why);
+	if (!e)
+		e = key_id_of(issuing_id, r->issuing.certificate, why);
+	if (!e)
+		e = key_id_of(other_id, r->other_cert, why);
+	if (!e)
+		e = ca_root_open(&ca, &r->issuing, s->p.cluster_key, why);
+	if (e)
+		return e;
+	ca_provider_free(s->ca);
+	s->ca = ca;
+	mem_free(s->ca_chain);
+	s->ca_chain = STEAL(trusted);
+	mem_free(s->rotation.issuing_cert);
+	s->rotation.issuing_cert = STEAL(r->issuing.certificate);
+	mem_free(s->rotation.text);
+	s->rotation.text = STEAL(r->rotation);
+	mem_free(s->rotation.other_cert);
+	s->rotation.other_cert = STEAL(r->other_cert);
+	s->rotation.phase = row.phase;
+	s->rotation.since_ms = row.since_ms;
+	str_copy(s->rotation.by, sizeof(s->rotation.by), row.by);
+	str_copy(s->rotation.issuing_id, sizeof(s->rotation.issuing_id), issuing_id);
+	str_copy(s->rotation.other_id, sizeof(s->rotation.other_id), other_id);
+	sha256_hex(s->rotation.trusted_hash, s->ca_chain, strlen(s->ca_chain));
+	return ERR_OK;
+}
+
+/* ---- what has changed ---- */
+
+struct ca_reading {
+	struct entry entry;
+	struct ca_records records;
+};
+
+static enum err reading_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct ca_reading *r = container_of(entry, struct ca_reading, entry);
+
+	ca_records_deinit(&r->records);
+	return ca_records_read(tx, &r->records);
+}
+
+static bool is_news(const struct server *s, const struct ca_records *r)
+{
+	return !str_equal(s->rotation.issuing_cert, r->issuing.certificate) ||
+	       !str_equal(s->rotation.text, r->rotation) || !str_equal(s->rotation.other_cert, r->other_cert);
+}
+
+static void take_news(struct server *s, struct ca_records *r)
+{
+	struct why why = WHY_NONE;
+	enum err e = rotation_take(s, r, &why);
+
+	if (!e)
+		e = authority_renew_creds(s, &why);
+	if (e) {
+		log_error(s->log, "the changed CA can't be taken over, the last one holds",
+			  KV_S("error", why_text(&why, e)));
+		return;
+	}
+	log_info(s->log, "the CA has changed", KV_S("phase", rotation_phase_name(s->rotation.phase)),
+		 KV_S("signs", s->ca->ops->fingerprint(s->ca)));
+	/* The certificate that we show may be of the other one. */
+	own_cert_look(s);
+	tell_renewal(s);
+	rotation_tick(s);
+}
+
+static void reading_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct ca_reading *r = container_of(entry, struct ca_reading, entry);
+
+	s->rotation.reading = false;
+	if (result) {
+		s->rotation.stale = true; /* a tick asks again */
+		if (!s->freed)
+			log_error(s->log, "the CA can't be read from the store, the last one holds",
+				  KV_S("error", sentence));
+	} else if (!s->freed && !s->stopping && s->ca && is_news(s, &r->records)) {
+		take_news(s, &r->records);
+	}
+	ca_records_deinit(&r->records);
+	mem_free(r);
+}
+
+void rotation_reload(struct server *s)
+{
+	struct ca_reading *r;
+
+	/* An external CA isn't in the store; while we start, it is read anyway. */
+	if (!s->ca || s->ca->ops->is_slow || s->starting)
+		return;
+	s->rotation.stale = true;
+	if (s->rotation.reading || !(r = mem_zalloc(sizeof(*r))))
+		return;
+	s->rotation.stale = false;
+	s->rotation.reading = true;
+	r->entry = (struct entry){.run = reading_run, .done = reading_done, .read_only = true};
+	ledger_add(s, &r->entry);
+}
+
+/* ---- saying how far we are ---- */
+
+struct ca_telling {
+	struct entry entry;
+	int64_t msid;
+	char trusted[FINGERPRINT_TEXT], issuer[FINGERPRINT_TEXT];
+};
+
+static enum err telling_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct ca_telling *t = container_of(entry, struct ca_telling, entry);
+
+	return store_server_ca(tx, t->msid, t->trusted, t->issuer[0] ? t->issuer : NULL);
+}
+
+static void telling_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct ca_telling *t = container_of(entry, struct ca_telling, entry);
+
+	s->rotation.telling = false;
+	if (result) {
+		s->rotation.told_at = world_now(s->world);
+	} else {
+		str_copy(s->rotation.told_trusted, sizeof(s->rotation.told_trusted), t->trusted);
+		str_copy(s->rotation.told_issuer, sizeof(s->rotation.told_issuer), t->issuer);
+		s->rotation.told_at = (struct mono){0};
+		if (!s->freed && !s->stopping)
+			api_committed(s);
+	}
+	mem_free(t);
+}
+
+/* Of the certificate in the credentials, not of one that is still being made. */
+static void issuer_of_own(const struct server *s, char out[FINGERPRINT_TEXT])
+{
+	struct cert_info c;
+
+	out[0] = '\0';
+	if (!s->own[OWN_CERT_EC].cert || cert_info_parse(&c, s->own[OWN_CERT_EC].cert, NULL))
+		return;
+	str_copy(out, FINGERPRINT_TEXT, c.authority_key_id);
+	cert_info_deinit(&c);
+}
+
+void rotation_tick(struct server *s)
+{
+	struct mono now = world_now(s->world);
+	struct ca_telling *t;
+
+	if (!s->running || s->stopping || !s->ca || s->ca->ops->is_slow)
+		return;
+	if (s->rotation.stale)
+		rotation_reload(s);
+	if (s->rotation.telling || (s->rotation.told_at.us && mono_ms_between(s->rotation.told_at, now) < TRY_AGAIN_MS))
+		return;
+	if (s->rotation.own_seen != s->own_changes) {
+		issuer_of_own(s, s->rotation.own_issuer);
+		s->rotation.own_seen = s->own_changes;
+		tell_renewal(s); /* at the start, too */
+	}
+	if (str_equal(s->rotation.told_trusted, s->rotation.trusted_hash) &&
+	    str_equal(s->rotation.told_issuer, s->rotation.own_issuer))
+		return;
+	t = mem_zalloc(sizeof(*t));
+	if (!t)
+		return; /* the next time */
+	t->entry = (struct entry){.run = telling_run, .done = telling_done};
+	t->msid = s->msid;
+	str_copy(t->trusted, sizeof(t->trusted), s->rotation.trusted_hash);
+	str_copy(t->issuer, sizeof(t->issuer), s->rotation.own_issuer);
+	s->rotation.telling = true;
+	ledger_add(s, &t->entry);
+}
+
+void rotation_deinit(struct server *s)
+{
+	s->rotation.text = mem_free(s->rotation.text);
+	s->rotation.issuing_cert = mem_free(s->rotation.issuing_cert);
+	s->rotation.other_cert = mem_free(s->rotation.other_cert);
+}

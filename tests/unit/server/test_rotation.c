@@ -1,0 +1,324 @@
+/* The root of the CA is changed under two servers and three agents that stay connected. */
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "provision_bench.h"
+#include "server/rotation.h"
+
+#define NOW_S INT64_C(1900000000) /* when the world begins */
+#define DAY INT64_C(86400)
+#define N 3
+
+struct bench {
+	struct engine_bench e;
+	struct keeper k[N];
+	char first[FINGERPRINT_TEXT]; /* the CA before */
+};
+
+static const struct {
+	const char *guid, *ip;
+	bool is_muster, on_b;
+} agents[N] = {
+	{"h1", "10.0.1.1", true, false},
+	{"h2", "10.0.1.2", true, true},
+	{"h3", "10.0.1.3", false, false},
+};
+
+static void up(struct bench *b)
+{
+	*b = (struct bench){0};
+	engine_up(&b->e);
+	node_add(&b->e, &b->e.b, B_IP);
+	engine_run(&b->e, 3000);
+	for (size_t i = 0; i < N; i++) {
+		const struct agent_script as = {
+			.guid = agents[i].guid,
+			.ip = agents[i].ip,
+			.identity = agents[i].is_muster ? ID_URI : ID_SAN,
+			.is_muster = agents[i].is_muster,
+			.boot = agents[i].is_muster ? "b1" : NULL,
+			.not_before_s = NOW_S - DAY,
+			.not_after_s = NOW_S + 365 * DAY,
+		};
+
+		keeper_init(&b->k[i], &b->e, agents[i].on_b ? &b->e.b : &b->e.a, &as);
+		keeper_connect(&b->k[i]);
+	}
+	str_copy(b->first, sizeof(b->first), b->e.a.server->ca->ops->fingerprint(b->e.a.server->ca));
+}
+
+static void down(struct bench *b)
+{
+	for (size_t i = 0; i < N; i++)
+		keeper_deinit(&b->k[i]);
+	engine_down(&b->e);
+}
+
+/* A command on that server; its answer, mem_free() it. */
+static char *ask(struct bench *b, struct node *on, const char *command, const char *phase, bool force, int *status)
+{
+	struct api_param params[3] = {{(char *)(uintptr_t) "command", (char *)(uintptr_t)command}};
+	size_t n = 1;
+
+	if (phase)
+		params[n++] = (struct api_param){(char *)(uintptr_t) "phase", (char *)(uintptr_t)phase};
+	if (force)
+		params[n++] = (struct api_param){(char *)(uintptr_t) "force", (char[]){"true"}};
+	return engine_ask(&b->e, on, params, n, status);
+}
+
+static void says(struct bench *b, struct node *on, const char *command, const char *phase, int status, const char *part)
+{
+	int got;
+	char *text = ask(b, on, command, phase, false, &got);
+
+	if (got != status || !strstr(text, part))
+		fail_msg("%s: expected %d with %s, got %d: %s", command, status, part, got, text);
+	mem_free(text);
+}
+
+static bool is_connected(struct bench *b, size_t i)
+{
+	struct host *h = host_of(agents[i].on_b ? &b->e.b : &b->e.a, agents[i].guid);
+
+	return h && h->session && h->session->state == SESSION_READY;
+}
+
+/* Time passes until nobody is behind. The muster agents have a link all the time. */
+static void settle(struct bench *b)
+{
+	for (int i = 0; i < 400; i++) {
+		int status;
+		char *text;
+		bool done;
+
+		for (int k = 0; k < 10; k++) {
+			keepers_run(b->k, N, 50);
+			assert_true(is_connected(b, 0));
+			assert_true(is_connected(b, 1));
+		}
+		text = ask(b, &b->e.b, "listCaRotation", NULL, false, &status);
+		done = strstr(text, "\"serversbehind\":0,\"hostsbehind\":0") != NULL;
+		mem_free(text);
+		if (done)
+			return;
+	}
+	says(b, &b->e.b, "listCaRotation", NULL, 200, "\"hostsbehind\":0");
+	fail();
+}
+
+static void check_signer(struct bench *b, struct node *n, bool is_first)
+{
+	struct server *s = n->server;
+	struct cert_info ca = {0}, own = {0};
+
+	assert_int_equal(str_equal(s->ca->ops->fingerprint(s->ca), b->first), is_first);
+	assert_int_equal(cert_info_parse(&ca, s->ca->ops->chain(s->ca), NULL), ERR_OK);
+	assert_int_equal(cert_info_parse(&own, s->own[OWN_CERT_EC].cert, NULL), ERR_OK);
+	assert_string_equal(own.authority_key_id, ca.subject_key_id);
+	cert_info_deinit(&ca);
+	cert_info_deinit(&own);
+}
+
+/* How many CA certificates that text has. */
+static size_t n_cas(const char *text)
+{
+	return count_of(text, "BEGIN CERTIFICATE");
+}
+
+static void check_all(struct bench *b, bool is_first, size_t trusted)
+{
+	check_signer(b, &b->e.a, is_first);
+	check_signer(b, &b->e.b, is_first);
+	assert_int_equal(n_cas(b->e.a.server->ca_chain), trusted);
+	assert_string_equal(b->e.a.server->ca_chain, b->e.b.server->ca_chain);
+}
+
+static void agents_trust(struct bench *b, size_t trusted)
+{
+	for (size_t i = 0; i < N; i++)
+		assert_int_equal(n_cas(b->k[i].trusted), trusted);
+}
+
+static void links_hold(struct bench *b)
+{
+	struct member_server *m = roster_server(b->e.a.server, b->e.b.server->msid);
+
+	assert_true(m && m->peer && peer_is_up(m->peer));
+}
+
+static void all_phases_with_everybody_connected(void **state)
+{
+	struct bench b;
+	CLEAN(mem_freep) char *secret = NULL;
+
+	up(&b);
+	says(&b, &b.e.a, "listCaRotation", NULL, 200, "\"phase\":\"none\",\"next\":\"trust\"");
+	says(&b, &b.e.a, "revertCaRotation", NULL, 530, "no rotation of the CA is under way");
+	says(&b, &b.e.a, "advanceCaRotation", "issue", 530, "The phase is none, not issue");
+
+	/* 1. trust */
+	says(&b, &b.e.a, "advanceCaRotation", "none", 200, "\"phase\":\"trust\"");
+	says(&b, &b.e.b, "advanceCaRotation", NULL, 530, "3 hosts would be cut off");
+	settle(&b);
+	check_all(&b, true, 2);
+	agents_trust(&b, 2);
+	links_hold(&b);
+
+	/* 2. issue, by the other server */
+	says(&b, &b.e.b, "advanceCaRotation", "trust", 200, "\"phase\":\"issue\"");
+	says(&b, &b.e.b, "advanceCaRotation", NULL, 530, "would be cut off");
+	settle(&b);
+	check_all(&b, false, 2);
+	for (size_t i = 0; i < N; i++)
+		assert_int_equal(cert_verify(b.k[i].pem, b.e.a.server->ca->ops->chain(b.e.a.server->ca),
+					     b.k[i].cert.not_before_s + DAY, NULL),
+				 ERR_OK);
+	links_hold(&b);
+
+	/* 3. drop */
+	says(&b, &b.e.a, "advanceCaRotation", "issue", 200, "\"phase\":\"drop\"");
+	settle(&b);
+	check_all(&b, false, 1);
+	agents_trust(&b, 1);
+	links_hold(&b);
+
+	/* 4. finish: the old key is gone */
+	says(&b, &b.e.a, "advanceCaRotation", "drop", 200, "\"phase\":\"none\"");
+	engine_run(&b.e, 1000);
+	assert_null(b.e.b.server->rotation.other_cert);
+	check_all(&b, false, 1);
+	says(&b, &b.e.b, "revertCaRotation", NULL, 530, "no rotation");
+	down(&b);
+}
+
+static void every_step_can_be_taken_back(void **state)
+{
+	struct bench b;
+
+	up(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	settle(&b);
+	says(&b, &b.e.a, "revertCaRotation", "trust", 200, "\"phase\":\"none\"");
+	engine_run(&b.e, 1000);
+	check_all(&b, true, 1);
+
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	settle(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"issue\"");
+	settle(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"drop\"");
+	settle(&b);
+	/* Everybody trusts the new one only: that is not in the way. */
+	says(&b, &b.e.b, "revertCaRotation", "drop", 200, "\"phase\":\"issue\"");
+	settle(&b);
+	check_all(&b, false, 2);
+	says(&b, &b.e.b, "revertCaRotation", "issue", 200, "\"phase\":\"trust\"");
+	/* What the new one has signed is still shown. */
+	says(&b, &b.e.b, "revertCaRotation", "trust", 530, "would be cut off");
+	for (int i = 0; i < 40; i++)
+		settle(&b);
+	check_all(&b, true, 2);
+	says(&b, &b.e.b, "revertCaRotation", "trust", 200, "\"phase\":\"none\"");
+	settle(&b);
+	check_all(&b, true, 1);
+	links_hold(&b);
+	down(&b);
+}
+
+/* Two at once: one step. */
+static void a_step_is_taken_once(void **state)
+{
+	static const struct api_caller caller = {.is_local = true, .address = "local"};
+	struct api_param params[] = {{(char[]){"command"}, (char[]){"advanceCaRotation"}}};
+	struct bench b;
+
+	up(&b);
+	server_api(b.e.a.server, &caller, params, 1, NULL, NULL);
+	server_api(b.e.b.server, &caller, params, 1, NULL, NULL);
+	engine_run(&b.e, 2000);
+	says(&b, &b.e.a, "listCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	assert_string_equal(b.e.a.server->rotation.other_cert, b.e.b.server->rotation.other_cert);
+	down(&b);
+}
+
+/* A server that starts in the middle reads how far it is before it takes anybody. */
+static void a_server_starts_in_the_middle(void **state)
+{
+	struct bench b;
+
+	up(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	settle(&b);
+	keeper_deinit(&b.k[1]);
+	node_kill(&b.e.b);
+	engine_run(&b.e, 20000);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"issue\"");
+	node_add(&b.e, &b.e.b, B_IP);
+	engine_run(&b.e, 5000);
+	check_all(&b, false, 2);
+	links_hold(&b);
+	for (size_t i = 0; i < N; i += 2)
+		keeper_deinit(&b.k[i]);
+	engine_down(&b.e);
+}
+
+/* Without the cluster key nobody can make a CA or a certificate. */
+static void a_server_without_the_key(void **state)
+{
+	struct bench b;
+	const uint8_t *key;
+
+	up(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	key = b.e.b.server->p.cluster_key;
+	b.e.b.server->p.cluster_key = NULL;
+	says(&b, &b.e.b, "revertCaRotation", NULL, 530, "can't take this step, ask another server");
+	b.e.b.server->p.cluster_key = key;
+	down(&b);
+}
+
+static void rows_of_the_store(void **state)
+{
+	static const struct {
+		const char *what, *text;
+		enum rotation_phase phase;
+		int64_t since_ms;
+		const char *by;
+	} rows[] = {
+		{"none", NULL, ROTATION_NONE, 0, ""},
+		{"as we write it", "{\"phase\":\"drop\",\"since\":17,\"by\":\"admin\"}", ROTATION_DROP, 17, "admin"},
+		{"of a newer program", "{\"phase\":\"later\",\"since\":17,\"by\":\"x\"}", ROTATION_NONE, 17, "x"},
+		{"garbage", "{", ROTATION_NONE, 0, ""},
+		{"other types", "{\"phase\":1,\"since\":\"x\",\"by\":[]}", ROTATION_NONE, 0, ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct rotation_row r;
+
+		rotation_row_read(&r, rows[i].text);
+		check_row(&rows[i],
+			  r.phase == rows[i].phase && r.since_ms == rows[i].since_ms && str_equal(r.by, rows[i].by));
+		if (rows[i].phase == ROTATION_DROP) {
+			char *text = rotation_row_text(&r);
+
+			assert_string_equal(text, rows[i].text);
+			mem_free(text);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_phases_with_everybody_connected),
+		cmocka_unit_test(every_step_can_be_taken_back),
+		cmocka_unit_test(a_step_is_taken_once),
+		cmocka_unit_test(a_server_starts_in_the_middle),
+		cmocka_unit_test(a_server_without_the_key),
+		cmocka_unit_test(rows_of_the_store),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
