@@ -31,6 +31,9 @@ static void print_ca(const struct cli *c, const json_t *ca)
 	printf("Key          %s, %" JSON_INTEGER_FORMAT " bits\n", json_text(ca, "musterkey", ""),
 	       (json_int_t)json_number(ca, "musterkeybits", 0));
 	print_life(c, ca);
+	if (json_object_get(ca, "musterrotation"))
+		printf("Rotation     %s%s%s, under way: `muster ca rotate --status`\n", tint_on(c, TINT_STRONG),
+		       json_text(ca, "musterrotation", ""), tint_off(c));
 	if (json_flag(ca, "mustercanissue", true))
 		printf("%s can issue certificates.\n", json_text(ca, "musteransweredby", "This server"));
 	else

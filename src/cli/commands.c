@@ -40,6 +40,7 @@ static const struct command token_commands[] = {
 };
 
 static const struct command ca_commands[] = {
+	{ "rotate", cmd_ca_rotate, NULL, "change the root of the CA, a phase at a time, while everything runs" },
 	{ "show", cmd_ca_show, NULL, "who signs: provider, fingerprint, how long it is valid" },
 	{ NULL },
 };
@@ -67,7 +68,7 @@ const struct command commands[] = {
 	{ "host",      NULL,          host_commands,    "one host: add, rm, reconnect, check, stats, rejoin, pin ..." },
 	{ "server",    NULL,          server_commands,  "one management server: set, token, rm" },
 	{ "token",     NULL,          token_commands,   "join tokens: create, list, revoke" },
-	{ "ca",        NULL,          ca_commands,      "certificate authority of the cluster: show" },
+	{ "ca",        NULL,          ca_commands,      "certificate authority of the cluster: show, rotate" },
 	{ "account",   NULL,          account_commands, "accounts of the query API: create, list, rm" },
 	{ "events",    cmd_events,    NULL,             "what happened, newest last" },
 	{ "api",       cmd_api,       NULL,             "send any command to the query API" },

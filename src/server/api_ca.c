@@ -54,6 +54,7 @@ static void list_ca_certificate(struct api_call *c)
 	api_put_date(o, "musternotbefore", ca.not_before_s * 1000);
 	api_put_date(o, "musternotafter", ca.not_after_s * 1000);
 	api_put_number(o, "musterdaysleft", (ca.not_after_s - world_wall_ms(s->world) / 1000) / 86400);
+	api_put_text(o, "musterrotation", s->rotation.phase ? rotation_phase_name(s->rotation.phase) : NULL);
 	api_put_flag(o, "mustercanissue", s->ca->ops->can_issue(s->ca));
 	api_put_text(o, "musteransweredby", s->p.name);
 	if (!s->ca->ops->can_issue(s->ca))

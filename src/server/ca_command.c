@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "ca/root.h"
+#include "server/rotation.h"
 
 #define FILE_LIMIT (256 * 1024)
 #define HEARTBEAT_FRESH_MS 15000
@@ -82,6 +83,23 @@ static enum err no_server_runs(struct store_tx *tx, int64_t now_ms, struct why *
 	return e;
 }
 
+/* Two CAs are half of a change already; what they are for would be lost. */
+static enum err no_rotation(struct store_tx *tx, struct why *why)
+{
+	CLEAN(mem_freep) char *text = NULL;
+	struct rotation_row row;
+	enum err e = store_secret_get(tx, CA_SECRET_ROTATION, &text);
+
+	if (e)
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	rotation_row_read(&row, text);
+	if (row.phase == ROTATION_NONE)
+		return ERR_OK;
+	why_set(why, "a rotation of the CA is under way (%s): finish it, or take it back, with `muster ca rotate`",
+		rotation_phase_name(row.phase));
+	return ERR_REFUSED;
+}
+
 /* Those without a certificate know no CA that could change. */
 static enum err count_host(void *user, const struct host_row *row)
 {
@@ -113,10 +131,10 @@ static enum err change_run(struct store_tx *tx, void *arg, struct why *why)
 	enum err e;
 
 	g->n_hosts = 0;
-	if ((e = no_server_runs(tx, g->now_ms, why)) || (e = check_hosts(tx, g, why)))
+	if ((e = no_server_runs(tx, g->now_ms, why)) || (e = no_rotation(tx, why)) || (e = check_hosts(tx, g, why)))
 		return e;
-	if (g->record.certificate && ((e = store_secret_set(tx, "ca.certificate", g->record.certificate)) ||
-				      (e = store_secret_set(tx, "ca.sealed_key", g->record.sealed_key))))
+	if (g->record.certificate && ((e = store_secret_set(tx, CA_SECRET_CERT, g->record.certificate)) ||
+				      (e = store_secret_set(tx, CA_SECRET_KEY, g->record.sealed_key))))
 		return e;
 	return store_config_set(tx, SETTING, CONFIG_GLOBAL, 0, g->provider, &changed);
 }

@@ -1,0 +1,132 @@
+"""The root of the CA is changed under a running cluster: real servers, real agents, real TLS."""
+import os
+import subprocess
+import unittest
+
+from harness import Cluster, program, until
+
+
+def muster(server, *words, check=True):
+    return subprocess.run([program("muster"), "--socket", server.socket, *words], capture_output=True, text=True, timeout=120,
+                          check=check, stdin=subprocess.DEVNULL)
+
+
+def issued_by(certificate, authority):
+    return subprocess.run(["openssl", "verify", "-partial_chain", "-trusted", authority, certificate], capture_output=True,
+                          timeout=60, check=False).returncode == 0
+
+
+def n_certificates(path):
+    with open(path, encoding="ascii") as f:
+        return f.read().count("BEGIN CERTIFICATE")
+
+
+class Rotation(unittest.TestCase):
+    def watch(self, cluster):
+        """Fails as soon as a host is seen without a link; called while something else is waited for."""
+        for name, host in cluster.hosts().items():
+            # Connecting: its next link is being taken, the last one is still there.
+            self.assertIn(host["state"], ("Up", "Connecting"), (name, host))
+            self.assertEqual(host.get("disconnected"), self.disconnected.get(name), name)
+
+    def begin_watch(self, cluster):
+        self.disconnected = {name: host.get("disconnected") for name, host in cluster.hosts().items()}
+
+    def settled(self, cluster, phase):
+        def look():
+            self.watch(cluster)
+            rotation = cluster.servers[0].api("listCaRotation")["carotation"]
+            return rotation["phase"] == phase and rotation["serversbehind"] == 0 and rotation["hostsbehind"] == 0
+        return look
+
+    def step(self, cluster, phase, *words):
+        done = muster(cluster.servers[1], "ca", "rotate", "--yes", "--no-wait", *words, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        until(self.settled(cluster, phase), what=f"all have followed to {phase}")
+
+    def ca_file(self, cluster, name, pem):
+        path = os.path.join(cluster.dir, name)
+        with open(path, "w", encoding="ascii") as f:
+            f.write(pem)
+        return path
+
+    def test_all_phases(self):
+        with Cluster(3) as cluster:
+            m1 = cluster.servers[0]
+            cluster.start_servers()
+            cluster.config("indirect.agent.lb.algorithm", "roundrobin")
+            cluster.add_agents(5)
+            until(cluster.all_up, what="agents are up")
+            old = self.ca_file(cluster, "old.pem", muster(m1, "ca", "show", "--pem").stdout)
+            token = cluster.token()
+            self.begin_watch(cluster)
+
+            self.step(cluster, "trust")
+            for agent in cluster.agents:
+                self.assertEqual(n_certificates(os.path.join(agent.dir, "cloud.ca.crt")), 2)
+                self.assertTrue(issued_by(os.path.join(agent.dir, "cloud.crt"), old))
+            # Taken back and begun again: nobody minds.
+            self.step(cluster, "none", "--back")
+            self.step(cluster, "trust")
+
+            self.step(cluster, "issue")
+            for server in cluster.servers:
+                self.assertFalse(issued_by(os.path.join(server.dir, "server.crt"), old))
+            for agent in cluster.agents:
+                self.assertFalse(issued_by(os.path.join(agent.dir, "cloud.crt"), old))
+            self.assertIn("issue, under way", muster(m1, "ca", "show").stdout)
+
+            # A token from before pins the old CA, which the servers don't show any more: refused before it is sent.
+            late = cluster.agents[0].__class__(cluster, "H8")
+            with self.assertRaises(AssertionError) as refused:
+                late.join(token)
+            self.assertIn("token", str(refused.exception))
+            refused = muster(m1, "token", "list").stdout
+            self.assertIn("valid", refused)
+
+            self.step(cluster, "drop")
+            for agent in cluster.agents:
+                self.assertEqual(n_certificates(os.path.join(agent.dir, "cloud.ca.crt")), 1)
+            new = self.ca_file(cluster, "new.pem", muster(m1, "ca", "show", "--pem").stdout)
+            self.assertEqual(n_certificates(new), 1)
+            for path in [os.path.join(s.dir, "server.crt") for s in cluster.servers] + \
+                        [os.path.join(a.dir, "cloud.crt") for a in cluster.agents]:
+                self.assertTrue(issued_by(path, new), path)
+            self.step(cluster, "none")
+
+            # Restarts and joins go on with the new one.
+            m1.kill(15)
+            m1.start()
+            until(m1.ready, what="m1 is back")
+            cluster.add_agents(1)
+            until(cluster.all_up, what="all are up, and one more")
+
+    def test_somebody_is_off(self):
+        with Cluster(2) as cluster:
+            m1 = cluster.servers[0]
+            cluster.start_servers()
+            cluster.add_agents(2)
+            until(cluster.all_up, what="agents are up")
+            off = cluster.agents[1]
+            off.kill()
+            until(lambda: cluster.hosts()["H2"]["state"] != "Up", what="H2 is seen to be gone")
+            muster(m1, "ca", "rotate", "--yes", "--no-wait")
+            until(lambda: m1.api("listCaRotation")["carotation"]["hostsbehind"] == 1, what="only H2 is behind")
+            refused = muster(m1, "ca", "rotate", "--yes", "--no-wait", check=False)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn("host H2", refused.stdout)
+            self.assertIn("waits for these", refused.stderr)
+            # It comes back and follows.
+            off.start()
+            until(lambda: m1.api("listCaRotation")["carotation"]["hostsbehind"] == 0, what="H2 has followed")
+            # The store is changed while no server runs? Not while this is under way.
+            for server in cluster.servers:
+                server.kill(15)
+            changed = subprocess.run([program("muster-server"), "ca", "use", "exec", "--force", "--dir", m1.dir],
+                                     capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(changed.returncode, 1)
+            self.assertIn("rotation", changed.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
