@@ -63,6 +63,9 @@ struct phase {
 	const char *name;
 	const char *sentence;
 	enum err (*act)(struct demo *d, struct why *why);
+	/* What must be true besides what expect_met() says; NULL: nothing. */
+	enum err (*is_done)(struct demo *d, bool *done, struct why *why);
+	bool keeps_links; /* nobody may lose its link meanwhile */
 };
 
 static const char *algorithm_sentence(enum algorithm a)
@@ -83,7 +86,7 @@ static const char *algorithm_sentence(enum algorithm a)
 	return "static stays in force.";
 }
 
-#define PHASES_MAX 5
+#define PHASES_MAX 8
 
 static size_t phases_of(const struct demo *d, struct phase out[PHASES_MAX])
 {
@@ -92,24 +95,37 @@ static size_t phases_of(const struct demo *d, struct phase out[PHASES_MAX])
 		"The agents join, each with a token of its own. All have the same list, so all\n"
 		"go to M1.",
 		do_static,
+		NULL,
+		false,
 	};
 	static const struct phase others[] = {
 		{"server-killed",
 		 "A server dies without a word. Its agents go on to the next server of their\n"
 		 "lists; the others stay.",
-		 do_kill},
+		 do_kill, NULL, false},
 		{"server-back",
 		 "The server comes back. Agents that prefer it notice at their next look and\n"
 		 "return.",
-		 do_return},
-		{"host-added", "One more agent joins. It takes the next place; nobody else moves.", do_add},
+		 do_return, NULL, false},
+		{"host-added", "One more agent joins. It takes the next place; nobody else moves.", do_add, NULL,
+		 false},
+		{"renewal",
+		 "muster cert renew --all: every agent makes a new key, gets a certificate for it, and has\n"
+		 "a link with the new one before it leaves the old one. Nobody loses its link.",
+		 certs_renew, certs_are_renewed, true},
+		{"revocation", "A certificate is revoked; all others stay. Its host comes back with a token for it.",
+		 certs_revoke, certs_is_back, true},
+		{"rotation",
+		 "muster ca rotate, four times: everybody comes to trust a new root, then to have\n"
+		 "certificates of it, then to forget the old one. Nobody loses its link.",
+		 certs_rotate, certs_are_rotated, true},
 	};
 	size_t n = 0;
 
 	out[n++] = first;
 	if (d->params.algorithm != ALGORITHM_STATIC)
 		out[n++] = (struct phase){algorithm_name(d->params.algorithm), algorithm_sentence(d->params.algorithm),
-					  do_algorithm};
+					  do_algorithm, NULL, false};
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		out[n++] = others[i];
 	return n;
@@ -156,13 +172,19 @@ static struct mono phase_deadline(const struct demo *d)
 }
 
 /* Looks until everything is as it should be. `why` says what was missing last. */
-static enum err converge(struct demo *d, struct mono start, struct mono deadline, struct why *why)
+static enum err converge(struct demo *d, const struct phase *p, struct mono start, struct mono deadline,
+			 struct why *why)
 {
 	for (;;) {
 		char note[sizeof(why->text) + 64];
+		bool done = true;
 		enum err e = demo_look(d, why);
 
-		if (!e && expect_met(d, why))
+		if (!e && p->keeps_links && !certs_links_held(d, why))
+			return ERR_CLOSED;
+		if (!e && p->is_done && (e = p->is_done(d, &done, why)) && e != ERR_UNREACHABLE)
+			return e;
+		if (!e && done && expect_met(d, why))
 			return ERR_OK;
 		snprintf(note, sizeof(note), "%.1f s: %s ...", seconds_since(start), why->text);
 		screen_update(d, note);
@@ -187,9 +209,12 @@ static enum err phase_run(struct demo *d, const struct phase *p, size_t number, 
 		return ERR_STOPPED;
 	start = clock_now();
 	deadline = phase_deadline(d);
+	json_decref(d->before);
+	d->before = d->hosts ? json_incref(d->hosts) : NULL;
+	d->victim = mem_free(d->victim);
 	e = p->act(d, why);
 	if (!e)
-		e = converge(d, start, deadline, why);
+		e = converge(d, p, start, deadline, why);
 	if (e == ERR_STOPPED)
 		return e;
 	seconds = seconds_since(start);
@@ -333,6 +358,8 @@ int demo_run(struct cli *c, const struct demo_params *params)
 	fleet_stop(&d);
 	screen_deinit(&d);
 	json_decref(d.hosts);
+	json_decref(d.before);
+	mem_free(d.victim);
 	json_decref(d.phases);
 	if (d.signals >= 0)
 		close(d.signals);

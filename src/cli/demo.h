@@ -4,6 +4,7 @@
  *   demo_process.c  starts, feeds, ends and buries child processes, each by its own id
  *   demo_fleet.c    folders, ports, settings; starting servers; joining agents; asking whichever server answers
  *   demo_expect.c   what must be true, computed with core's rules and never read from the servers
+ *   demo_certs.c    renewal, revocation, rotation: what they do, and when they are done
  *   demo_screen.c   sentences and the live table
  *   demo.c          the phases
  *
@@ -29,7 +30,7 @@
 #define DEMO_AGENTS_MAX 200
 #define DEMO_INTERVAL_S 2
 #define DEMO_PHASE_S 30 /* for one phase to converge */
-#define DEMO_ONCE_S 56  /* for all of --once, with what cleaning up takes below a minute */
+#define DEMO_ONCE_S 110 /* for all of --once, with what cleaning up takes below two minutes */
 
 struct child {
 	char name[16];
@@ -79,6 +80,9 @@ struct demo {
 	size_t n_agents;         /* joined so far */
 	enum algorithm in_force; /* what we have set */
 	json_t *hosts;           /* owned; as listHosts said last, sorted by id */
+	json_t *before;          /* owned; d->hosts when the phase began */
+	char *victim;            /* owned; id of the host that may lose its link; NULL: none may */
+	unsigned n_steps;        /* of the rotation */
 	json_t *phases;          /* owned; for --json */
 	struct screen screen;
 };
@@ -115,6 +119,8 @@ enum err fleet_prepare(struct demo *d, struct why *why) MUST_CHECK;
 enum err server_start(struct demo *d, size_t i, struct why *why) MUST_CHECK;
 /* Joins the next agent with a token of its own, starts it. */
 enum err agent_add(struct demo *d, struct why *why) MUST_CHECK;
+/* The same machine, a new identity for the same host; its process is not running. */
+enum err agent_rejoin(struct demo *d, size_t i, const char *host_id, struct why *why) MUST_CHECK;
 /* Of whichever server answers. */
 enum err demo_ask(struct demo *d, json_t **out, const char *command, const struct api_arg *args, struct why *why)
 	MUST_CHECK;
@@ -135,6 +141,18 @@ void fleet_stop(struct demo *d);
 bool expect_met(struct demo *d, struct why *why);
 /* The server with the most agents on it; the first of several. */
 size_t busiest_server(const struct demo *d);
+
+/* ---- demo_certs.c ---- */
+
+/* What the phases do, and whether they are done; an error ends the demonstration. */
+enum err certs_renew(struct demo *d, struct why *why) MUST_CHECK;
+enum err certs_are_renewed(struct demo *d, bool *done, struct why *why) MUST_CHECK;
+enum err certs_revoke(struct demo *d, struct why *why) MUST_CHECK;
+enum err certs_is_back(struct demo *d, bool *done, struct why *why) MUST_CHECK;
+enum err certs_rotate(struct demo *d, struct why *why) MUST_CHECK;
+enum err certs_are_rotated(struct demo *d, bool *done, struct why *why) MUST_CHECK;
+/* Has nobody lost its link since the phase began, but for whoever may? */
+bool certs_links_held(const struct demo *d, struct why *why);
 
 /* ---- demo_screen.c ---- */
 

@@ -346,15 +346,14 @@ enum err demo_look(struct demo *d, struct why *why)
 
 /* ---- agents ---- */
 
-static enum err make_token(struct demo *d, char **out, const char *name, struct why *why)
+static enum err make_token(struct demo *d, char **out, const char *command, const struct api_arg *args, struct why *why)
 {
 	json_t *answer = NULL;
-	enum err e = demo_ask(d, &answer, "createJoinToken", API_ARGS({"role", "agent"}, {"uses", "1"}, {"name", name}),
-			      why);
+	enum err e = demo_ask(d, &answer, command, args, why);
 	const char *token = e ? NULL : json_text(json_object_get(answer, "jointoken"), "token", NULL);
 
 	if (!e && !token) {
-		why_set(why, "createJoinToken gave no token");
+		why_set(why, "%s gave no token", command);
 		e = ERR_MALFORMED;
 	}
 	if (!e)
@@ -363,17 +362,14 @@ static enum err make_token(struct demo *d, char **out, const char *name, struct 
 	return e;
 }
 
-static enum err agent_join(struct demo *d, struct child *agent, struct why *why)
+static enum err agent_join(struct demo *d, struct child *agent, const char *token, struct why *why)
 {
 	char join[] = "join", from_stdin[] = "-", dir[] = "--dir", name[] = "--name";
 	char *argv[] = {d->programs[1], join, from_stdin, dir, agent->dir, name, agent->name, NULL};
-	CLEAN(mem_freep) char *token = NULL;
 	struct mono deadline = mono_add_ms(clock_now(), JOIN_MS);
 	char end[FORMAT_MAX];
-	enum err e = make_token(d, &token, agent->name, why);
+	enum err e = child_start(agent, argv, token, why);
 
-	if (!e)
-		e = child_start(agent, argv, token, why);
 	while (!e && child_is_alive(agent)) {
 		if (mono_reached(clock_now(), deadline)) {
 			why_set(why, "%s did not join within %d s", agent->name, JOIN_MS / 1000);
@@ -394,13 +390,33 @@ enum err agent_add(struct demo *d, struct why *why)
 {
 	struct child *agent = &d->agents[d->n_agents];
 	char option[] = "--dir";
+	CLEAN(mem_freep) char *token = NULL;
 	enum err e = child_init(d, agent, 'H', d->n_agents + 1, why);
 	char *argv[] = {d->programs[1], option, agent->dir, NULL};
 
 	d->n_agents++; /* from here on it is cleaned up with the others */
 	if (!e)
-		e = agent_join(d, agent, why);
+		e = make_token(d, &token, "createJoinToken",
+			       API_ARGS({"role", "agent"}, {"uses", "1"}, {"name", agent->name}), why);
+	if (!e)
+		e = agent_join(d, agent, token, why);
 	return e ? e : child_start(agent, argv, NULL, why);
+}
+
+enum err agent_rejoin(struct demo *d, size_t i, const char *host_id, struct why *why)
+{
+	struct child *agent = &d->agents[i];
+	char option[] = "--dir";
+	char *argv[] = {d->programs[1], option, agent->dir, NULL};
+	CLEAN(mem_freep) char *token = NULL;
+	enum err e = make_token(d, &token, "createRejoinToken", API_ARGS({"hostid", host_id}), why);
+
+	if (!e)
+		e = agent_join(d, agent, token, why);
+	if (e)
+		return e;
+	agent->was_killed = false;
+	return child_start(agent, argv, NULL, why);
 }
 
 /* ---- the end ---- */

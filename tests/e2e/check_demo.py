@@ -23,7 +23,8 @@ def main():
         print(result.stderr[-3000:])
         phases = json.loads(result.stdout)["phases"]
         assert result.returncode == 0, result.returncode
-        assert [p["name"] for p in phases] == ["static", "roundrobin", "server-killed", "server-back", "host-added"], phases
+        assert [p["name"] for p in phases] == ["static", "roundrobin", "server-killed", "server-back", "host-added", "renewal",
+                                                "revocation", "rotation"], phases
         assert all(p["converged"] for p in phases), phases
         servers = phases[0]["hosts"][0]["list"]
         assert all(h["list"] == servers and h["connected"] == servers[0] for h in phases[0]["hosts"]), phases[0]
