@@ -193,6 +193,21 @@ static enum err put_host(struct props *p, const struct msg_join_answer *a, const
 	return e;
 }
 
+/* Where the server has put the host, so that each startup says the same; the default needs no line. */
+static enum err put_place(struct props *p, const struct msg_join_answer *a, const struct agent_settings *s)
+{
+	const struct {
+		const char *key, *old, *value;
+	} rows[] = {{"zone", s->zone, a->zone}, {"pod", s->pod, a->pod}, {"cluster", s->cluster, a->cluster}};
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; !e && i < ARRAY_SIZE(rows); i++) {
+		if (!str_is_blank(rows[i].value) && !str_equal(rows[i].old, rows[i].value))
+			e = props_set(p, rows[i].key, rows[i].value, NULL);
+	}
+	return e;
+}
+
 static enum err put_options(struct props *p, const struct join_options *o)
 {
 	const struct {
@@ -224,6 +239,8 @@ static enum err fill_props(struct props *p, const struct join_options *o, const 
 		return e;
 	}
 	e = props_set(p, "guid", a->guid, NULL);
+	if (!e)
+		e = put_place(p, a, &s);
 	if (!e)
 		e = put_options(p, o);
 	if (!e)

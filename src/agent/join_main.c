@@ -30,7 +30,9 @@ struct joining {
 	struct world *world;
 	struct token token;
 	struct str_list servers;
-	struct agent_settings settings; /* of an agent.properties that is there already */
+	struct agent_settings settings;         /* of an agent.properties that is there already */
+	bool says_zone, says_pod, says_cluster; /* there: where nothing is said, the token or the server decides */
+	bool is_host;                           /* there is a guid, a key and a certificate, to be kept */
 	struct facts facts;
 	struct identity identity; /* the key, then all of it */
 	struct work work;
@@ -122,9 +124,15 @@ static enum err fill_request(struct joining *j, struct msg_join *m)
 		{&m->guid, j->guid},
 		{&m->name, j->host_name},
 		{&m->resourceName, resource},
-		{&m->zone, o->zone ? o->zone : j->settings.zone},
-		{&m->pod, o->pod ? o->pod : j->settings.pod},
-		{&m->cluster, o->cluster ? o->cluster : j->settings.cluster},
+		{&m->zone, o->zone        ? o->zone
+			   : j->says_zone ? j->settings.zone
+					  : NULL},
+		{&m->pod, o->pod        ? o->pod
+			  : j->says_pod ? j->settings.pod
+					: NULL},
+		{&m->cluster, o->cluster        ? o->cluster
+			      : j->says_cluster ? j->settings.cluster
+						: NULL},
 	};
 	enum err e = ERR_OK;
 
@@ -132,6 +140,9 @@ static enum err fill_request(struct joining *j, struct msg_join *m)
 		return ERR_INVALID;
 	for (size_t i = 0; !e && i < ARRAY_SIZE(rows); i++)
 		e = msg_set_text(rows[i].to, rows[i].value);
+	/* --force gives up what is here, so the token may make another host of this machine. */
+	msg_set_bool(&m->guidIsFixed, o->guid || (j->settings.guid && !o->force));
+	msg_set_bool(&m->rejoins, j->is_host);
 	m->addresses.has = true;
 	return e ? e : facts_addresses(&m->addresses.list, &j->facts, &j->settings);
 }
@@ -185,6 +196,16 @@ static enum err make_dir(struct joining *j)
 	return j->fs->make_dir(j->fs, j->options.dir, 0700, &j->why);
 }
 
+/* What is here is replaced only by the same host, or when somebody says that it may be. */
+static enum err check_guid(struct joining *j)
+{
+	if (!j->is_host || !j->options.guid || str_equal(j->options.guid, j->settings.guid))
+		return ERR_OK;
+	why_set(&j->why, "%s is an agent's already (guid %s): --force gives that up for guid %s", j->options.dir,
+		j->settings.guid, j->options.guid);
+	return ERR_EXISTS;
+}
+
 static enum err read_old(struct joining *j)
 {
 	CLEAN(mem_freep) char *path = path_join(j->options.dir, JOIN_FILE);
@@ -198,13 +219,15 @@ static enum err read_old(struct joining *j)
 			why_set(&j->why, "%s has mistakes: muster-agent --check --dir %s lists them", path,
 				j->options.dir);
 	}
-	if (!e && j->options.source_ip)
-		e = agent_settings_set(&j->settings, "muster.source.ip", j->options.source_ip, &j->why);
-	if (e || j->options.force || !j->settings.guid || !identity_exists(j->fs, j->options.dir))
+	if (e)
 		return e;
-	why_set(&j->why, "%s is an agent's already (guid %s); --force replaces its key and certificate", j->options.dir,
-		j->settings.guid);
-	return ERR_EXISTS;
+	j->says_zone = props_get(p, "zone") != NULL;
+	j->says_pod = props_get(p, "pod") != NULL;
+	j->says_cluster = props_get(p, "cluster") != NULL;
+	if (j->options.source_ip)
+		e = agent_settings_set(&j->settings, "muster.source.ip", j->options.source_ip, &j->why);
+	j->is_host = !j->options.force && j->settings.guid && identity_exists(j->fs, j->options.dir);
+	return e ? e : check_guid(j);
 }
 
 static enum err choose_names(struct joining *j)
@@ -350,7 +373,8 @@ static void usage(FILE *out)
 	      "      --source-ip IP       address to connect from\n"
 	      "      --zone Z --pod P --cluster C\n"
 	      "                           where the host belongs (default: default)\n"
-	      "      --force              replaces an identity that is there\n"
+	      "      --force              gives up an identity that is there; without it only a token of\n"
+	      "                           `muster host rejoin` for this same host replaces it\n"
 	      "  -v, --verbose\n"
 	      "  -h, --help\n",
 	      out);

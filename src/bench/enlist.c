@@ -88,8 +88,7 @@ static enum err fill_request(const struct seat *s, struct msg_join *m)
 		const char *value;
 	} rows[] = {
 		{&m->tokenId, t->id}, {&m->tokenSecret, t->secret}, {&m->role, "agent"},          {&m->csr, s->csr},
-		{&m->guid, s->guid},  {&m->name, s->name},          {&m->resourceName, RESOURCE}, {&m->zone, "default"},
-		{&m->pod, "default"}, {&m->cluster, "default"},
+		{&m->guid, s->guid},  {&m->name, s->name},          {&m->resourceName, RESOURCE},
 	};
 	enum err e = ERR_OK;
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "ca/join_request.h"
 #include "pki/cert.h"
 #include "pki/token.h"
 
@@ -96,8 +97,11 @@ struct token_record { /* as stored */
 	enum cert_role role;
 	const char *bound_name; /* NULL: any */
 	const char *bound_guid; /* NULL: any; set by addHost and rejoin */
+	const char *bound_zone; /* NULL: any */
 };
-/* May this token be used now? ERR_OK, ERR_EXPIRED, ERR_REVOKED, ERR_REFUSED (used up, wrong secret, role, name or
- * guid). Constant-time on the secret. */
-enum err token_check(const struct token_record *r, const char *id, const char *secret, enum cert_role role,
-		     const char *name, const char *guid, int64_t wall_s, struct why *why) MUST_CHECK;
+/*
+ * May this token (NULL: there is none of this id) be used now for this request? JOIN_YES, or which refusal it is, with
+ * a sentence for the joiner; it is the same for a wrong secret as for no token. Constant-time on the secret.
+ */
+enum join_refusal token_check(const struct token_record *r, const struct join_request *q, int64_t wall_s,
+			      struct why *why) MUST_CHECK;

@@ -310,6 +310,7 @@ int cmd_host_stats(struct cli *c, int argc, char **argv)
 int cmd_host_rejoin(struct cli *c, int argc, char **argv)
 {
 	int64_t lifetime = 0;
+	bool keep = false;
 	const struct arg_option options[] = {
 		{.name = "--lifetime",
 		 .value = "TIME",
@@ -317,12 +318,14 @@ int cmd_host_rejoin(struct cli *c, int argc, char **argv)
 		 .min = 1,
 		 .max = 31536000,
 		 .help = "how long it is valid: 90, 15m, 2h, 7d"},
+		{.name = "--keep", .flag = &keep, .help = "the certificates that the host has now stay good"},
 	};
 	struct args a = {
 		.synopsis = "HOST",
 		.about =
-			"Makes a token for a host that has lost its key or certificate: with it the machine becomes the same host\n"
-			"again. It stands alone on stdout. " HOST_HELP,
+			"Makes a token for a host that was lost or installed again: with it a machine becomes the same host\n"
+			"again. When it is used, the host's old certificates are revoked, and whoever is connected with one is cut\n"
+			"off. The token stands alone on stdout. " HOST_HELP,
 		.options = options,
 		.n_options = ARRAY_SIZE(options),
 		.min = 1,
@@ -338,8 +341,10 @@ int cmd_host_rejoin(struct cli *c, int argc, char **argv)
 		return CLI_FAILED;
 	snprintf(lifetime_text, sizeof(lifetime_text), "%" JSON_INTEGER_FORMAT, (json_int_t)lifetime);
 	return token_ask(c, "createRejoinToken",
-			 API_ARGS({"hostid", id}, {"lifetime", lifetime ? lifetime_text : NULL}),
-			 "On that host: muster-agent join TOKEN");
+			 API_ARGS({"hostid", id}, {"lifetime", lifetime ? lifetime_text : NULL},
+				  {"keepcertificate", keep ? "true" : NULL}),
+			 keep ? "On that host: muster-agent join TOKEN"
+			      : "On that host: muster-agent join TOKEN. Its old certificates are revoked then.");
 }
 
 /* ---- pins ---- */

@@ -51,7 +51,7 @@ static const char *number_or_null(char out[24], int64_t n)
 static int create(struct cli *c, int argc, char **argv, bool for_server)
 {
 	int64_t lifetime = 0, uses = 1;
-	const char *name = NULL;
+	const char *name = NULL, *zone = NULL;
 	const struct arg_option options[] = {
 		{.name = "--lifetime",
 		 .value = "TIME",
@@ -69,6 +69,10 @@ static int create(struct cli *c, int argc, char **argv, bool for_server)
 		 .value = "NAME",
 		 .text = &name,
 		 .help = "only a machine that joins under this name may use it"},
+		{.name = "--zone",
+		 .value = "ZONE",
+		 .text = &zone,
+		 .help = "hosts that join with it are in this zone, and stay there; one that says another is refused"},
 	};
 	struct args a = {
 		.about =
@@ -77,7 +81,7 @@ static int create(struct cli *c, int argc, char **argv, bool for_server)
 				: "Makes a token with which a host joins the cluster. It stands alone on stdout, so that this works:\n"
 				  "  muster token create | ssh HOST muster-agent join -",
 		.options = options,
-		.n_options = ARRAY_SIZE(options),
+		.n_options = ARRAY_SIZE(options) - for_server, /* servers join no zone */
 	};
 	char lifetime_text[24], uses_text[24];
 
@@ -86,7 +90,7 @@ static int create(struct cli *c, int argc, char **argv, bool for_server)
 	return token_ask(c, "createJoinToken",
 			 API_ARGS({"role", for_server ? "server" : "agent"},
 				  {"lifetime", number_or_null(lifetime_text, lifetime)},
-				  {"uses", number_or_null(uses_text, uses)}, {"name", name}),
+				  {"uses", number_or_null(uses_text, uses)}, {"name", name}, {"zone", zone}),
 			 for_server ? "On the new server: muster-server join TOKEN"
 				    : "On the host: muster-agent join TOKEN");
 }
@@ -99,6 +103,19 @@ int cmd_token_create(struct cli *c, int argc, char **argv)
 int cmd_server_token(struct cli *c, int argc, char **argv)
 {
 	return create(c, argc, argv, true);
+}
+
+/* Whom it is for: a host; or a machine of some name, in some zone. */
+static void put_binding(struct table *t, const json_t *token)
+{
+	const char *name = json_text(token, "name", NULL), *zone = json_text(token, "zone", NULL);
+	const char *host = json_text(token, "hostname", json_text(token, "hostid", NULL));
+
+	if (host)
+		table_cell(t, TINT_NONE, "host %s%s", host,
+			   json_is_true(json_object_get(token, "keepcertificate")) ? ", keeps its certificates" : "");
+	else
+		table_cell(t, TINT_NONE, "%s%s%s", name ? name : "anyone", zone ? " in zone " : "", zone ? zone : "");
 }
 
 static void print_table(const struct cli *c, const json_t *tokens)
@@ -123,7 +140,7 @@ static void print_table(const struct cli *c, const json_t *tokens)
 			   (json_int_t)json_number(token, "usesleft", 0), (json_int_t)json_number(token, "uses", 0));
 		table_cell(t, TINT_NONE, "%s", format_date(created, json_text(token, "created", "")));
 		table_cell(t, TINT_NONE, "%s", format_date(expires, json_text(token, "expires", "")));
-		table_cell(t, TINT_NONE, "%s", json_text(token, "name", json_text(token, "hostid", "anyone")));
+		put_binding(t, token);
 	}
 	table_print(t);
 	table_free(t);

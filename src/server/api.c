@@ -14,6 +14,10 @@
 #include <string.h>
 #include <strings.h>
 
+#define STRAYS_MAX 4096     /* addresses remembered whose requests failed */
+#define FAILURES_AT_ONCE 30 /* then one every FAILURE_MS */
+#define FAILURE_MS 2000
+
 /* ---- routes ---- */
 
 static const struct api_routes *const all_routes[] = {
@@ -57,7 +61,7 @@ struct api *api_of(struct server *s)
 			return NULL;
 		list_init(&a->calls);
 		list_init(&a->jobs);
-		map_init_text(&a->strays, rng_u64(&s->world->rng));
+		strays_init(&a->strays, rng_u64(&s->world->rng), STRAYS_MAX, FAILURES_AT_ONCE, FAILURE_MS);
 		s->api = a;
 	}
 	return a;
@@ -74,7 +78,7 @@ void api_deinit(struct server *s)
 	/* Calls wait in the ledger, which has answered them all by now, or for an agent: those requests have ended. */
 	assert(list_is_empty(&a->calls));
 	api_jobs_deinit(a);
-	api_auth_deinit(a);
+	strays_deinit(&a->strays);
 	mem_free(a);
 	s->api = NULL;
 }

@@ -85,8 +85,8 @@ struct api_call {
 /* What hangs off struct server. */
 struct api {
 	struct list calls;
-	struct list jobs;  /* api_jobs.c: running here */
-	struct map strays; /* api_auth.c: address -> struct stray, who failed lately */
+	struct list jobs;     /* api_jobs.c: running here */
+	struct strays strays; /* api_auth.c: whose requests failed lately */
 };
 struct api *api_of(struct server *s); /* NULL: out of memory */
 
@@ -141,7 +141,6 @@ bool api_matches(const char *text, const char *filter);
 
 /* Ends in api_go() or in an answer. */
 void api_authenticate(struct api_call *c);
-void api_auth_deinit(struct api *a);
 
 /* ---- api_host_object.c ---- */
 
@@ -250,6 +249,12 @@ struct api_token { /* a token on its way into the store; what is shown once */
 	char *text;
 };
 void api_token_free(struct api_token *t);
-/* role "agent" or "server"; guid NULL: any. The id of the host may be set later, in the transaction. */
-enum err api_token_make(struct api_token *out, struct server *s, const char *role, int64_t lifetime_s, int64_t uses,
-			const char *name, const char *guid, int64_t host_id) MUST_CHECK;
+struct api_token_wish {
+	const char *role;               /* agent or server */
+	int64_t lifetime_s;             /* 0: the setting */
+	int64_t uses;                   /* 0: one */
+	const char *name, *guid, *zone; /* that it is for; NULL: any */
+	int64_t host_id;                /* 0: none, or it is set later, in the transaction */
+	bool keeps_certificates;
+};
+enum err api_token_make(struct api_token *out, struct server *s, const struct api_token_wish *w) MUST_CHECK;

@@ -7,7 +7,6 @@
  */
 #include "server/api.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -16,97 +15,12 @@
 #include <gnutls/gnutls.h>
 
 #define SHA1_SIZE 20
-#define STRAYS_MAX 4096     /* addresses remembered */
-#define FAILURES_AT_ONCE 30 /* then one every FAILURE_MS */
-#define FAILURE_MS 2000
-
-/* ---- addresses that fail ---- */
-
-struct stray {
-	struct mono until; /* every failure moves it by FAILURE_MS; blocked when it is too far ahead */
-	char address[];
-};
-
-/* Of IPv6 the network: whoever has one address there has them all. */
-static void network_of(char out[64], const char *address)
-{
-	struct in6_addr a;
-
-	if (inet_pton(AF_INET6, address, &a) == 1 && !IN6_IS_ADDR_V4MAPPED(&a)) {
-		memset(&a.s6_addr[8], 0, 8);
-		inet_ntop(AF_INET6, &a, out, 64);
-	} else {
-		str_copy(out, 64, address);
-	}
-}
-
-static bool stray_is_blocked(struct api_call *c)
-{
-	struct server *s = c->server;
-	struct api *a = s->api;
-	char network[64];
-	struct stray *x;
-
-	network_of(network, c->address);
-	x = map_get(&a->strays, network);
-	return x && mono_ms_between(world_now(s->world), x->until) > FAILURES_AT_ONCE * FAILURE_MS;
-}
-
-static void strays_sweep(struct api *a, struct mono now)
-{
-	struct stray *x;
-	size_t cursor = 0;
-
-	while ((x = map_next(&a->strays, &cursor))) {
-		if (!mono_reached(now, x->until))
-			continue;
-		map_remove(&a->strays, x->address);
-		mem_free(x);
-	}
-}
-
-static void stray_failed(struct api_call *c)
-{
-	struct server *s = c->server;
-	struct api *a = s->api;
-	struct mono now = world_now(s->world);
-	char network[64];
-	struct stray *x;
-
-	network_of(network, c->address);
-	x = map_get(&a->strays, network);
-	if (!x) {
-		if (a->strays.n >= STRAYS_MAX)
-			strays_sweep(a, now);
-		x = a->strays.n < STRAYS_MAX ? mem_zalloc(sizeof(*x) + strlen(network) + 1) : NULL;
-		if (!x)
-			return;
-		strcpy(x->address, network);
-		if (map_put(&a->strays, x->address, x)) {
-			mem_free(x);
-			return;
-		}
-	}
-	if (mono_before(x->until, now))
-		x->until = now;
-	x->until = mono_add_ms(x->until, FAILURE_MS);
-}
-
-void api_auth_deinit(struct api *a)
-{
-	struct stray *x;
-	size_t cursor = 0;
-
-	while ((x = map_next(&a->strays, &cursor)))
-		mem_free(x);
-	map_deinit(&a->strays);
-}
 
 static void refuse(struct api_call *c, const char *sentence)
 {
 	log_info(c->server->log, "API request refused", KV_S("peer", c->address),
 		 KV_S("command", c->route ? c->route->name : "?"), KV_S("reason", sentence));
-	stray_failed(c);
+	strays_failed(&api_of(c->server)->strays, c->address, world_now(c->server->world));
 	/* The caller is not told which part was wrong. */
 	api_fail(c, API_UNAUTHORIZED, CS_NONE,
 		 "unable to verify user credentials and/or request signature: API key, signature or expiry is wrong");
@@ -218,7 +132,7 @@ void api_authenticate(struct api_call *c)
 	const char *key = api_param_find(c->params, c->n_params, "apikey");
 	const char *signature = api_param_find(c->params, c->n_params, "signature");
 
-	if (stray_is_blocked(c)) {
+	if (strays_is_over(&api_of(c->server)->strays, c->address, world_now(c->server->world))) {
 		api_fail(c, API_LIMITED, CS_LIMIT, "Too many refused requests from %s: wait a while", c->address);
 		return;
 	}

@@ -197,6 +197,24 @@ static json_t *admission_object(const struct server *s)
 	return o;
 }
 
+/* Of the server that answers, since it runs: who joined, and who did not and why. */
+static json_t *joins_object(const struct server *s)
+{
+	json_t *o = json_object(), *reasons = json_object();
+	uint64_t n = 0;
+
+	for (int r = JOIN_YES + 1; r < JOIN_REFUSAL_N; r++) {
+		n += s->n_joins_refused[r];
+		if (s->n_joins_refused[r])
+			api_put_number(reasons, join_refusal_name((enum join_refusal)r),
+				       (int64_t)s->n_joins_refused[r]);
+	}
+	api_put_number(o, "joined", (int64_t)s->n_joined);
+	api_put_number(o, "refused", (int64_t)n);
+	json_object_set_new(o, "reasons", reasons);
+	return o;
+}
+
 static void put_settings(json_t *o, struct server *s)
 {
 	api_put_text(o, "algorithm", algorithm_name(lists_algorithm(s)));
@@ -206,6 +224,7 @@ static void put_settings(json_t *o, struct server *s)
 	api_put_number(o, "configversion", s->config_version);
 	json_object_set_new(o, "store", store_object(s));
 	json_object_set_new(o, "admission", admission_object(s));
+	json_object_set_new(o, "joins", joins_object(s));
 	api_put_text(o, "answeredby", s->p.name);
 	api_put_flag(o, "strictness", config_bool(s, "ca.plugin.root.auth.strictness"));
 }

@@ -4,6 +4,7 @@
  */
 #include "server/api.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LIFETIME_MAX_S 31536000
@@ -46,31 +47,33 @@ static enum err add_servers(struct str_list *out, struct server *s)
 	return e;
 }
 
-static enum err fill_row(struct token_row *row, const char *role, const struct token *t, const char *name,
-			 const char *guid)
+static enum err fill_row(struct token_row *row, const struct token *t, const struct api_token_wish *w)
 {
 	char hash[FINGERPRINT_TEXT];
 
 	token_hash(hash, t->id, t->secret);
 	row->id = mem_strdup(t->id);
 	row->hash = mem_strdup(hash);
-	row->role = mem_strdup(role);
-	row->bound_name = mem_strdup(name);
-	row->bound_guid = mem_strdup(guid);
-	return row->id && row->hash && row->role && (!name || row->bound_name) && (!guid || row->bound_guid)
+	row->role = mem_strdup(w->role);
+	row->bound_name = mem_strdup(w->name);
+	row->bound_guid = mem_strdup(w->guid);
+	row->bound_zone = mem_strdup(w->zone);
+	row->keeps_certificates = w->keeps_certificates;
+	row->uses_left = w->uses ? w->uses : 1;
+	row->host_id = w->host_id;
+	return row->id && row->hash && row->role && (!w->name || row->bound_name) && (!w->guid || row->bound_guid) &&
+			       (!w->zone || row->bound_zone)
 		       ? ERR_OK
 		       : ERR_NOMEM;
 }
 
-enum err api_token_make(struct api_token *out, struct server *s, const char *role, int64_t lifetime_s, int64_t uses,
-			const char *name, const char *guid, int64_t host_id)
+enum err api_token_make(struct api_token *out, struct server *s, const struct api_token_wish *w)
 {
-	struct token t = {.role = str_equal(role, "server") ? CERT_ROLE_SERVER : CERT_ROLE_AGENT};
+	struct token t = {.role = str_equal(w->role, "server") ? CERT_ROLE_SERVER : CERT_ROLE_AGENT};
+	int64_t lifetime_s = w->lifetime_s > 0 ? w->lifetime_s : config_number(s, "join.token.lifetime", 0);
 	uint8_t id[8], secret[TOKEN_SECRET_BYTES];
 	enum err e;
 
-	if (lifetime_s <= 0)
-		lifetime_s = config_number(s, "join.token.lifetime", 0);
 	world_entropy(s->world, id, sizeof(id));
 	world_entropy(s->world, secret, sizeof(secret));
 	hex_encode(t.id, id, sizeof(id));
@@ -79,7 +82,7 @@ enum err api_token_make(struct api_token *out, struct server *s, const char *rol
 	str_copy(t.fingerprint, sizeof(t.fingerprint), s->ca->ops->fingerprint(s->ca));
 	e = add_servers(&t.servers, s);
 	if (!e)
-		e = fill_row(&out->row, role, &t, name, guid);
+		e = fill_row(&out->row, &t, w);
 	if (!e) {
 		out->text = token_format(&t);
 		e = out->text ? ERR_OK : ERR_NOMEM;
@@ -87,8 +90,6 @@ enum err api_token_make(struct api_token *out, struct server *s, const char *rol
 	token_deinit(&t);
 	out->row.created_ms = world_wall_ms(s->world);
 	out->row.expires_ms = out->row.created_ms + lifetime_s * 1000;
-	out->row.uses_left = uses;
-	out->row.host_id = host_id;
 	if (e)
 		api_token_free(out);
 	return e;
@@ -100,6 +101,21 @@ static void token_free(void *state)
 {
 	api_token_free(state);
 	mem_free(state);
+}
+
+/* Whom it is for. */
+static void put_binding(struct server *s, json_t *o, const struct token_row *row)
+{
+	const struct host *h = row->host_id ? roster_host(s, row->host_id) : NULL;
+
+	if (!h && row->bound_guid)
+		h = roster_by_guid(s, row->bound_guid);
+	api_put_text(o, "name", row->bound_name);
+	api_put_text(o, "zone", row->bound_zone);
+	api_put_text(o, "hostid", h ? h->row.uuid : NULL);
+	api_put_text(o, "hostname", h ? h->row.name : NULL);
+	if (row->keeps_certificates)
+		api_put_flag(o, "keepcertificate", true);
 }
 
 static enum err create_run(struct store_tx *tx, struct api_call *c, struct why *why)
@@ -126,6 +142,7 @@ static void create_then(struct api_call *c, enum err result, const char *sentenc
 	api_put_text(o, "role", t->row.role);
 	api_put_date(o, "expires", t->row.expires_ms);
 	api_put_number(o, "uses", t->row.uses_left);
+	put_binding(c->server, o, &t->row);
 	api_answer_object(c, "jointoken", o);
 }
 
@@ -137,47 +154,93 @@ static bool in_range(struct api_call *c, const char *name, int64_t n, int64_t mo
 	return false;
 }
 
-static void create_begin(struct api_call *c, const char *role, int64_t uses, const char *name, const struct host *h)
+static void create_begin(struct api_call *c, struct api_token_wish *w)
 {
 	struct api_token *t = mem_zalloc(sizeof(*t));
-	int64_t lifetime_s = api_number(c, "lifetime", 0);
 
 	c->state = t;
 	c->state_free = token_free;
-	if (!in_range(c, "lifetime", lifetime_s, LIFETIME_MAX_S))
+	w->lifetime_s = api_number(c, "lifetime", 0);
+	if (!in_range(c, "lifetime", w->lifetime_s, LIFETIME_MAX_S))
 		return;
-	if (!t || api_token_make(t, c->server, role, lifetime_s, uses, name, h ? h->row.guid : NULL, h ? h->row.id : 0))
+	if (!t || api_token_make(t, c->server, w))
 		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
 	else
 		api_write(c, create_run, create_then);
 }
 
+static const char *text_or_null(struct api_call *c, const char *name)
+{
+	const char *text = api_text(c, name);
+
+	return str_is_blank(text) ? NULL : text;
+}
+
+/* The name of a zone that is said by its name, id or uuid. One that nobody is in yet comes with its first host. */
+static const char *zone_name(const struct server *s, const char *said)
+{
+	char number[24];
+
+	for (size_t i = 0; said && i < s->n_places; i++) {
+		const struct place_row *p = &s->places[i];
+
+		if (p->kind != PLACE_ZONE)
+			continue;
+		snprintf(number, sizeof(number), "%lld", (long long)p->id);
+		if (str_equal(p->uuid, said) || str_equal(number, said))
+			return p->name;
+	}
+	return said;
+}
+
+static bool wish_is_whole(struct api_call *c, const struct api_token_wish *w)
+{
+	bool is_agent = strcmp(w->role, "agent") == 0;
+
+	if (!is_agent && strcmp(w->role, "server") != 0)
+		api_fail(c, API_BAD_PARAM, CS_VALUE, "role: \"%.64s\" is neither agent nor server", w->role);
+	else if (w->guid && (w->uses != 1 || !is_agent))
+		api_fail(c, API_BAD_PARAM, CS_VALUE, "A token for one host is for an agent, once");
+	else if (w->zone && (w->guid || !is_agent))
+		api_fail(c, API_BAD_PARAM, CS_VALUE, "A token for a zone is for new hosts");
+	else if (w->zone && !join_place_is_valid(w->zone))
+		api_fail(c, API_BAD_PARAM, CS_VALUE, "zone: 1 to 255 bytes without control characters");
+	else
+		return in_range(c, "uses", w->uses, USES_MAX);
+	return false;
+}
+
 static void create_join_token(struct api_call *c)
 {
-	const char *role = api_text(c, "role"), *name = api_text(c, "name");
-	struct host *h = api_has(c, "hostid") ? roster_host(c->server, api_number(c, "hostid", 0)) : NULL;
-	int64_t uses = api_number(c, "uses", 1);
+	const struct host *h = api_has(c, "hostid") ? roster_host(c->server, api_number(c, "hostid", 0)) : NULL;
+	struct api_token_wish w = {
+		.role = text_or_null(c, "role"),
+		.uses = api_number(c, "uses", 1),
+		.name = text_or_null(c, "name"),
+		.zone = zone_name(c->server, text_or_null(c, "zone")),
+		.guid = h ? h->row.guid : NULL,
+		.host_id = h ? h->row.id : 0,
+	};
 
-	if (str_is_blank(role))
-		role = "agent";
-	if (str_is_blank(name))
-		name = NULL;
-	if (strcmp(role, "agent") != 0 && strcmp(role, "server") != 0) {
-		api_fail(c, API_BAD_PARAM, CS_VALUE, "role: \"%.64s\" is neither agent nor server", role);
-		return;
-	}
-	if (!in_range(c, "uses", uses, USES_MAX))
-		return;
-	if (h && (uses != 1 || strcmp(role, "agent") != 0)) {
-		api_fail(c, API_BAD_PARAM, CS_VALUE, "A token for one host is for an agent, once");
-		return;
-	}
-	create_begin(c, role, uses, name, h);
+	if (!w.role)
+		w.role = "agent";
+	if (wish_is_whole(c, &w))
+		create_begin(c, &w);
 }
 
 static void create_rejoin_token(struct api_call *c)
 {
-	create_begin(c, "agent", 1, NULL, roster_host(c->server, api_number(c, "hostid", 0)));
+	const struct host *h = roster_host(c->server, api_number(c, "hostid", 0));
+	struct api_token_wish w = {.role = "agent", .uses = 1, .keeps_certificates = api_flag(c, "keepcertificate")};
+
+	/* It was there when the parameter was looked at. */
+	if (!h) {
+		api_fail(c, API_BAD_PARAM, CS_VALUE, "There is no such host");
+		return;
+	}
+	w.guid = h->row.guid;
+	w.host_id = h->row.id;
+	create_begin(c, &w);
 }
 
 /* ---- listJoinTokens ---- */
@@ -220,11 +283,8 @@ static const char *state_of(const struct token_row *row, int64_t now_ms)
 
 static json_t *token_object(struct server *s, const struct token_row *row)
 {
-	const struct host *h = row->host_id ? roster_host(s, row->host_id) : NULL;
 	json_t *o = json_object();
 
-	if (!h && row->bound_guid)
-		h = roster_by_guid(s, row->bound_guid);
 	api_put_text(o, "id", row->id);
 	api_put_text(o, "role", row->role);
 	api_put_date(o, "created", row->created_ms);
@@ -232,9 +292,7 @@ static json_t *token_object(struct server *s, const struct token_row *row)
 	api_put_number(o, "usesleft", row->uses_left);
 	api_put_number(o, "uses", row->uses + row->uses_left);
 	api_put_text(o, "state", state_of(row, world_wall_ms(s->world)));
-	api_put_text(o, "name", row->bound_name);
-	api_put_text(o, "hostid", h ? h->row.uuid : NULL);
-	api_put_text(o, "hostname", h ? h->row.name : NULL);
+	put_binding(s, o, row);
 	return o;
 }
 
@@ -245,7 +303,7 @@ static bool token_is_wanted(struct api_call *c, const struct token_row *row)
 
 	return api_matches(row->id, api_text(c, "id")) && api_matches(state, api_text(c, "state")) &&
 	       (api_contains(row->id, keyword) || api_contains(row->role, keyword) ||
-		api_contains(row->bound_name, keyword));
+		api_contains(row->bound_name, keyword) || api_contains(row->bound_zone, keyword));
 }
 
 static void list_then(struct api_call *c, enum err result, const char *sentence)
@@ -316,11 +374,13 @@ static const struct api_param_spec create_params[] = {
 	{"lifetime", API_LONG, false, "Seconds that it is valid; default: join.token.lifetime", ENTITY_NONE, 0, false},
 	{"uses", API_INTEGER, false, "How often it can be used; default: 1", ENTITY_NONE, 0, false},
 	{"name", API_STRING, false, "Only for the machine of this name", ENTITY_NONE, 0, false},
+	{"zone", API_STRING, false, "Only for this zone: hosts that join with it are in it, and stay there", ENTITY_NONE, 0, false},
 	{"hostid", API_UUID, false, "Only for this host", ENTITY_HOST, 0, false},
 };
 static const struct api_param_spec rejoin_params[] = {
 	{"hostid", API_UUID, true, "The host", ENTITY_HOST, 0, false},
 	{"lifetime", API_LONG, false, "Seconds that it is valid; default: join.token.lifetime", ENTITY_NONE, 0, false},
+	{"keepcertificate", API_BOOLEAN, false, "Do not revoke its old certificates when it is used", ENTITY_NONE, 0, false},
 };
 static const struct api_param_spec list_params[] = {
 	{"id", API_STRING, false, "The token", ENTITY_NONE, 0, false},
@@ -336,6 +396,11 @@ static const struct api_field create_fields[] = {
 	{"role", "string", "agent or server"},
 	{"expires", "date", "When it ends"},
 	{"uses", "integer", "How often it can be used"},
+	{"name", "string", "Machine that it is for"},
+	{"zone", "string", "Zone that it is for"},
+	{"hostid", "string", "Host that it is for"},
+	{"hostname", "string", "Name of that host"},
+	{"keepcertificate", "boolean", "The host's old certificates stay good"},
 };
 static const struct api_field list_fields[] = {
 	{"id", "string", "Id of the token"},
@@ -346,8 +411,10 @@ static const struct api_field list_fields[] = {
 	{"uses", "integer", "How often it could be used"},
 	{"state", "string", "valid, used, expired or revoked"},
 	{"name", "string", "Machine that it is for"},
+	{"zone", "string", "Zone that it is for"},
 	{"hostid", "string", "Host that it is for"},
 	{"hostname", "string", "Name of that host"},
+	{"keepcertificate", "boolean", "The host's old certificates stay good"},
 };
 static const struct api_field success_fields[] = {
 	{"success", "boolean", "true"},

@@ -4,10 +4,14 @@
 #include "server/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define EVENT_TEXT 512
 #define PACE_MS 10000
-#define REFUSALS_A_SECOND 5
+#define ADDRESSES_MAX 4096     /* remembered */
+#define REFUSALS_AT_ONCE 5     /* of one address */
+#define REFUSALS_EACH_MS 10000 /* then one */
+#define REFUSALS_A_SECOND 50   /* of all together: thousands of addresses may be one person's */
 
 struct event_write {
 	struct entry entry;
@@ -84,23 +88,50 @@ bool pace_passes(const struct server *s, struct mono *said)
 	return true;
 }
 
-void event_add_refusal(struct server *s, const char *type, const char *format, ...)
+void event_init(struct server *s)
+{
+	/* Its key is as good as one of its own. */
+	strays_init(&s->refusals, s->addresses.key, ADDRESSES_MAX, REFUSALS_AT_ONCE, REFUSALS_EACH_MS);
+}
+
+void event_deinit(struct server *s)
+{
+	strays_deinit(&s->refusals);
+}
+
+/* Each refusal is told, but for those of whom there are too many: of one address, or of all together. */
+static bool refusal_is_told(struct server *s, const char *address, uint64_t *held)
 {
 	struct mono now = world_now(s->world);
+
+	if (mono_ms_between(s->refusals_since, now) >= 1000) {
+		s->refusals_since = now;
+		s->n_refusals = 0;
+	}
+	if (s->n_refusals >= REFUSALS_A_SECOND || !strays_may_tell(&s->refusals, address, now, held))
+		return false;
+	s->n_refusals++;
+	return true;
+}
+
+void event_add_refusal(struct server *s, const char *type, const char *address, const char *format, ...)
+{
 	char text[EVENT_TEXT];
+	uint64_t held = 0;
+	size_t n;
 	va_list ap;
 
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	if (mono_ms_between(s->refusals_since, now) >= 1000) {
-		s->refusals_since = now;
-		s->n_refusals = 0;
-	}
-	if (s->n_refusals++ < REFUSALS_A_SECOND) {
-		add(s, type, "WARN", 0, text);
+	if (!refusal_is_told(s, address, &held)) {
+		str_make_printable(text);
+		log_debug(s->log, text, KV_S("event", type), KV_S("peer", address));
 		return;
 	}
-	str_make_printable(text);
-	log_debug(s->log, text, KV_S("event", type));
+	n = strlen(text);
+	if (held)
+		snprintf(text + n, sizeof(text) - n, " (and %llu more refusals from %s before)",
+			 (unsigned long long)held, address);
+	add(s, type, "WARN", 0, text);
 }

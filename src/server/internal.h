@@ -35,6 +35,7 @@
 #include "base/map.h"
 #include "base/props.h"
 #include "ca/exec.h"
+#include "ca/join_request.h"
 #include "ca/policy.h"
 #include "ca/root.h"
 #include "ca/rotation.h"
@@ -45,6 +46,7 @@
 #include "core/member.h"
 #include "core/server_list.h"
 #include "core/spread.h"
+#include "core/strays.h"
 #include "core/token_bucket.h"
 #include "net/link.h"
 #include "server/server.h"
@@ -680,7 +682,11 @@ void tickets_deinit(struct server *s);
 
 /* ---- join.c ---- */
 
+void join_init(struct server *s);
+/* The one request of a muster-join/1 link. */
 void join_message(struct session *x, const struct header *h, struct batch *b);
+/* What came is none. Ends the session. */
+void join_malformed(struct session *x, const char *sentence);
 void join_abandon(struct session *x);
 void join_deinit(struct server *s);
 
@@ -698,15 +704,19 @@ void api_deinit(struct server *s);
 void event_add(struct server *s, const char *type, const char *level, int64_t host_id, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
+void event_init(struct server *s);
+void event_deinit(struct server *s);
+
 /* For a line that would be written again and again: true every ten seconds; *said begins as {0}. */
 bool pace_passes(const struct server *s, struct mono *said);
 
 /*
- * As event_add() at level WARN, for what somebody who has not shown who he is can cause as often as he likes: at most a
- * few are stored a second, the rest is counted and stands in the debug log.
+ * As event_add() at level WARN, for what somebody who has not shown who he is can cause as often as he likes: of each
+ * address a few are stored, then one every ten seconds, which says how many there were between. The others stand in the
+ * debug log. So nobody's refusal is hidden by another one's noise.
  */
-void event_add_refusal(struct server *s, const char *type, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+void event_add_refusal(struct server *s, const char *type, const char *address, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* ---- the server ---- */
 
@@ -778,7 +788,10 @@ struct server {
 	struct mono put_off_said;
 	struct mono agents_counted;
 	bool is_overrun;
-	struct mono refusals_since; /* event.c: the second that is counted */
+
+	/* event.c */
+	struct strays refusals;     /* which addresses were refused lately */
+	struct mono refusals_since; /* the second that is counted */
 	unsigned n_refusals;
 
 	/* ledger.c */
@@ -800,7 +813,11 @@ struct server {
 	struct place_row *places;
 	size_t n_places;
 
-	struct list joinings;   /* join.c: under way */
+	/* join.c */
+	struct list joinings;      /* under way */
+	struct strays join_strays; /* from where joins failed lately */
+	uint64_t n_joined, n_joins_refused[JOIN_REFUSAL_N];
+
 	struct start *starting; /* authority.c: under way */
 
 	struct list names; /* names.c */

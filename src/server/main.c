@@ -35,6 +35,7 @@
 
 #define SETTINGS_LIMIT (1024 * 1024)
 #define TWIN_FRESH_MS 10000 /* a heartbeat younger than that may be of a server that runs */
+#define TOKEN_VARIABLE "MUSTER_TOKEN"
 #define EXIT_USAGE 2
 #define EXIT_CONFIG 66
 #define EXIT_START 67
@@ -548,7 +549,7 @@ static void harden(void)
 static void usage(FILE *out)
 {
 	fputs("usage: muster-server [--dir DIR] [-s KEY=VALUE]... [--check | --dump]\n"
-	      "       muster-server join TOKEN [--dir DIR] [-s KEY=VALUE]...\n"
+	      "       muster-server join [TOKEN] [--dir DIR] [-s KEY=VALUE]...\n"
 	      "       muster-server ca import --certificate FILE --key FILE [--chain FILE] [--force] [--dir DIR]\n"
 	      "       muster-server ca use root|exec [--force] [--dir DIR]\n"
 	      "\n"
@@ -623,12 +624,15 @@ static int run(struct daemon *d)
 	return d->exit_code;
 }
 
-static int join(struct daemon *d, const char *token)
+static int join(struct daemon *d, char *token)
 {
 	struct enrol_params p = {.dir = d->dir, .settings = &d->settings, .token = token};
 	struct why why = WHY_NONE;
-	enum err e = enrol(&p, &why);
+	enum err e;
 
+	harden();
+	e = enrol(&p, &why);
+	mem_wipe(token, strlen(token));
 	if (e)
 		fprintf(stderr, "muster-server: join: %s\n", why_text(&why, e));
 	else
@@ -688,7 +692,7 @@ int main(int argc, char **argv)
 	struct ca_command ca = {0};
 	char *assignments[64] = {NULL};
 	size_t n = 0;
-	const char *token = NULL;
+	CLEAN(mem_freep) char *token = NULL;
 	bool for_manual = false;
 	int mode = 0, c, code;
 
@@ -734,11 +738,19 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind < argc && strcmp(argv[optind], "join") == 0) {
-		if (++optind == argc) {
-			fputs("muster-server: join needs a token: its text, @FILE, or - for standard input\n", stderr);
+		/* Others can read a command line as long as it lives, and the environment of a process only its owner.
+		 */
+		token = mem_strdup(++optind < argc ? argv[optind] : getenv(TOKEN_VARIABLE));
+		if (!token) {
+			fputs("muster-server: join needs a token: its text, @FILE, - for standard input, or in " TOKEN_VARIABLE
+			      "\n",
+			      stderr);
 			return EXIT_USAGE;
 		}
-		token = argv[optind++];
+		if (optind < argc) {
+			mem_wipe(argv[optind], strlen(argv[optind]));
+			optind++;
+		}
 	} else if (optind < argc && strcmp(argv[optind], "ca") == 0) {
 		optind += ca_command_words(&ca, argc - optind, argv + optind);
 	}

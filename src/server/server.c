@@ -107,7 +107,6 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->sessions);
 	list_init(&s->servers);
 	ledger_init(s);
-	list_init(&s->joinings);
 	list_init(&s->provisions);
 	list_init(&s->renewal.due);
 	list_init(&s->renewal.look_later.queued);
@@ -126,6 +125,8 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	map_init_text(&s->addresses, rng_u64(&s->world->rng));
 	map_init_text(&s->revoked, rng_u64(&s->world->rng));
 	map_init_number(&s->requests, rng_u64(&s->world->rng));
+	event_init(s);
+	join_init(s);
 	map_init_number(&s->pings, rng_u64(&s->world->rng));
 	timer_init(&s->spread_timer, NULL);
 	timer_init(&s->tails_timer, NULL);
@@ -187,6 +188,7 @@ struct server *server_free(struct server *s)
 	api_deinit(s);
 	map_deinit(&s->requests);
 	crowd_deinit(s);
+	event_deinit(s);
 	map_deinit(&s->pings);
 	authority_deinit(s);
 	config_deinit(s);

@@ -542,7 +542,7 @@ static void joining_message(struct session *x, const struct header *h, const cha
 
 	crowd_idle(x, false);
 	if (batch_decode(&b, body, n, &why))
-		session_end(x, ERR_MALFORMED, why_text(&why, ERR_MALFORMED), EVENT_N);
+		join_malformed(x, why_text(&why, ERR_MALFORMED));
 	else
 		join_message(x, h, &b);
 	batch_deinit(&b);

@@ -207,8 +207,8 @@ static void refuse(struct session *x, const struct header *h, enum admit a, cons
 	/* A CloudStack agent exits on a refusing answer: its link is only closed, and it comes again (decision 28). */
 	if (link_is_muster(x->link) && answer_startup(x, h, false, sentence, NULL))
 		log_debug(x->server->log, "a refusal could not be sent");
-	event_add_refusal(x->server, "HOST.REFUSED", "%s from %s: %s", x->guid ? x->guid : "?", link_peer_ip(x->link),
-			  sentence);
+	event_add_refusal(x->server, "HOST.REFUSED", link_peer_ip(x->link), "%s from %s: %s", x->guid ? x->guid : "?",
+			  link_peer_ip(x->link), sentence);
 	session_end(x, ERR_REFUSED, sentence, EVENT_N);
 }
 
@@ -340,8 +340,14 @@ static enum err describe(struct claim *c, struct session *x, const struct batch 
 
 static enum err find_places(struct store_tx *tx, struct claim *c)
 {
-	enum err e = store_place_find_or_make(tx, PLACE_ZONE, 0, c->zone, c->place_uuids[0], &c->row.zone_id);
+	int64_t bound = 0;
+	enum err e = store_host_bound_zone(tx, c->row.guid, &bound);
 
+	/* Joined with a token for one zone: there it stays, whatever its agent says by now. */
+	if (!e && bound)
+		c->row.zone_id = bound;
+	else if (!e)
+		e = store_place_find_or_make(tx, PLACE_ZONE, 0, c->zone, c->place_uuids[0], &c->row.zone_id);
 	if (!e)
 		e = store_place_find_or_make(tx, PLACE_POD, c->row.zone_id, c->pod, c->place_uuids[1], &c->row.pod_id);
 	if (!e)

@@ -155,6 +155,7 @@ struct host_row {
 	char *cert_issuer;         /* whose key signed it: cert_info.authority_key_id; NULL: not known */
 	char *ca_known;            /* SHA-256 (hex) of the CA certificates that its agent confirmed; NULL: not known */
 	char *bound_to;            /* bound by "san": the key (cert_info.key_id) that it showed; NULL: not known */
+	int64_t bound_zone;        /* the one that its token was for: it stays there; 0: its agent says */
 	int64_t created_ms, disconnected_ms, last_ping_ms, removed_ms; /* 0: never */
 };
 void host_row_deinit(struct host_row *r);
@@ -162,6 +163,8 @@ enum err host_row_copy(struct host_row *to, const struct host_row *from) MUST_CH
 
 enum err store_host_get(struct store_tx *tx, int64_t id, struct host_row *out) MUST_CHECK;           /* ERR_NOT_FOUND */
 enum err store_host_by_guid(struct store_tx *tx, const char *guid, struct host_row *out) MUST_CHECK; /* not removed */
+/* The zone that a host has to be in; 0: any, or there is no such host. */
+enum err store_host_bound_zone(struct store_tx *tx, const char *guid, int64_t *zone_id) MUST_CHECK;
 /* Calls `each` for all that are not removed, by id. */
 enum err store_host_list(struct store_tx *tx, enum err (*each)(void *user, const struct host_row *row), void *user)
 	MUST_CHECK;
@@ -371,6 +374,7 @@ struct token_row {
 	char *bound_name, *bound_guid; /* NULL: any */
 	int64_t host_id;               /* reserved host (addHost), 0: none */
 	char *bound_zone;              /* name of a zone; NULL: any */
+	bool keeps_certificates;       /* what the host has already stays good when it joins again */
 };
 void token_row_deinit(struct token_row *r);
 enum err store_token_add(struct store_tx *tx, const struct token_row *row) MUST_CHECK;

@@ -19,6 +19,7 @@
 	F(TEXT, ms_list) F(NUMBER, ms_interval) F(BOOL, is_muster) F(BOOL, secured)                       \
 	F(TEXT, bound_key) F(BOOL, allow_weaker) F(TEXT, cert_serial) F(NUMBER, cert_not_after_s)         \
 	F(NUMBER, cert_not_before_s) F(TEXT, cert_issuer) F(TEXT, ca_known) F(TEXT, bound_to)             \
+	F(NUMBER, bound_zone)                                                                             \
 	F(NUMBER, created_ms) F(NUMBER, disconnected_ms) F(NUMBER, removed_ms)
 #define ALL_FIELDS(A, F) \
 	HOST_FIELDS(A, F) F(TEXT, details) F(NUMBER, last_ping_ms) F(NUMBER, placed_first)                \
@@ -75,6 +76,11 @@ enum err store_host_list(struct store_tx *tx, enum err (*each)(void *user, const
 		host_row_deinit(&row);
 	}
 	return sql_close(&q);
+}
+
+enum err store_host_bound_zone(struct store_tx *tx, const char *guid, int64_t *zone_id)
+{
+	return sql_read(tx, zone_id, 0, "SELECT bound_zone FROM host WHERE guid = ? AND removed_ms = 0", SQL_T(guid));
 }
 
 /* ---- coming ---- */

@@ -12,7 +12,8 @@
 #define TOKEN_FIELDS(A, F)                                                                      \
 	A(TEXT, id) F(TEXT, hash) F(TEXT, role) F(NUMBER, created_ms) F(NUMBER, expires_ms)     \
 	F(NUMBER, uses_left) F(NUMBER, uses) F(BOOL, revoked) F(TEXT, bound_name)               \
-	F(TEXT, bound_guid) F(NUMBER, host_id) F(TEXT, bound_zone)
+	F(TEXT, bound_guid) F(NUMBER, host_id) F(TEXT, bound_zone)               \
+	F(BOOL, keeps_certificates)
 /* clang-format on */
 #define FIELD(kind, member) SQL_FIELD(cert_row, kind, member),
 static const struct sql_field cert_fields[] = {CERT_FIELDS(FIELD, FIELD)};
