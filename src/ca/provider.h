@@ -19,7 +19,8 @@ struct ca_request {
 	const char *csr_pem; /* borrowed; NULL: the provider makes the key pair */
 	const char *common_name;
 	enum cert_role role;
-	const char *id; /* guid of an agent, uuid of a server */
+	const char *id;     /* guid of an agent, uuid of a server */
+	const char *csr_id; /* whom the request names, when that was no more than a proposal; NULL: the same */
 	const struct str_list *ips, *dns;
 	int64_t validity_s;
 	int64_t wall_s;

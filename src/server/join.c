@@ -437,6 +437,8 @@ static void issue(struct joining *j)
 		.common_name = j->q.name,
 		.role = j->q.role,
 		.id = j->id,
+		/* A machine without identity had to make up a guid before it heard of the token's. */
+		.csr_id = j->q.guid_is_fixed ? NULL : j->q.guid,
 		.ips = &j->q.ips,
 		.dns = &j->q.dns,
 		.validity_s = config_number(s, "ca.framework.cert.validity.period", 0) * 24 * 3600,
