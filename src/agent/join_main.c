@@ -17,6 +17,7 @@
 #include "agent/settings.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "client/join.h"
 #include "core/server_list.h"
 #include "net/world_uv.h"
@@ -453,6 +454,7 @@ int join_main(int argc, char **argv)
 		mem_wipe(argv[optind], strlen(argv[optind]));
 	}
 	log_init_stderr(&j.log, level, false);
+	process_keep_secrets();
 	code = join_run(&j, token);
 	if (token)
 		mem_wipe(token, strlen(token));

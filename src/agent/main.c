@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +20,7 @@
 #include "agent/programs.h"
 #include "agent/takeover.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "net/world_uv.h"
 
 #define FILE_NAME "agent.properties"
@@ -417,8 +417,7 @@ static int run(struct program *p)
 
 	log_init_stderr(&d->log, LOG_INFO, getenv("JOURNAL_STREAM") == NULL);
 	apply_log_level(d);
-	/* The key is in memory: no core file, no other process of the same user reading along. */
-	prctl(PR_SET_DUMPABLE, 0);
+	process_keep_secrets();
 	e = lock_take(&lock, d->dir, &why);
 	if (!e)
 		e = set_up(p, &why);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -13,6 +12,7 @@
 #include "agent/programs.h"
 #include "agent/takeover.h"
 #include "base/mem.h"
+#include "base/process.h"
 
 #define DAY_S 86400
 #define SOON_DAYS 15 /* CloudStack renews by then */
@@ -101,8 +101,7 @@ static int takeover_run(struct takeover_options *o)
 	struct why why = WHY_NONE;
 	enum err e;
 
-	/* The key is in memory. */
-	prctl(PR_SET_DUMPABLE, 0);
+	process_keep_secrets();
 	e = takeover_read(&t, &fs_posix, o, wall_s, &why);
 	if (!e)
 		e = write_locked(&t, o, wall_s, &why);

@@ -13,10 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "base/mem.h"
+#include "base/process.h"
 #include "bench/bench.h"
 #include "core/server_list.h"
 #include "net/world_uv.h"
@@ -521,7 +521,7 @@ int main(int argc, char **argv)
 		return misused("--dir is missing", "");
 	timer_init(&p.end, on_end);
 	log_init_stderr(&p.log, LOG_WARN, false);
-	prctl(PR_SET_DUMPABLE, 0); /* keys are in memory */
+	process_keep_secrets();
 	code = p.options.only_floor ? run_floor(&p) : run(&p);
 	tear_down(&p);
 	return code;

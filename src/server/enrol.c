@@ -4,6 +4,7 @@
 #include "server/enrol.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fs.h"
@@ -14,6 +15,7 @@
 #include "core/server_list.h"
 #include "net/world_uv.h"
 #include "pki/token.h"
+#include "server/cluster_key.h"
 
 #define TOKEN_LIMIT 8192
 
@@ -153,6 +155,27 @@ static enum err ask(struct enrolment *e, const struct log *log)
 	return e->result;
 }
 
+/* The key comes with the answer: it must have a place, and take nobody else's. */
+static enum err check_cluster_key(const struct enrol_params *p, struct why *why)
+{
+	CLEAN(cluster_key_place_deinit) struct cluster_key_place place = {0};
+	enum err e = cluster_key_find(&place, p->dir, p->settings->cluster_key, getenv(CREDENTIALS_VARIABLE), why);
+
+	if (e || place.is_credential) {
+		why_set(why,
+			"cluster.key.file is a credential, and joining writes the key into a file: name that one for "
+			"now, and make a credential of it afterwards");
+		return ERR_INVALID;
+	}
+	if (!fs_posix.exists(&fs_posix, place.path))
+		return ERR_OK;
+	why_set(why,
+		"%s exists: a server that has the key of its cluster needs no token and is only started; if the key is of "
+		"another cluster, name another file",
+		place.path);
+	return ERR_EXISTS;
+}
+
 static enum err check_folder(const struct enrol_params *p, struct why *why)
 {
 	static const char *const files[] = {"server.id", "server.crt", "server.key"};
@@ -169,7 +192,7 @@ static enum err check_folder(const struct enrol_params *p, struct why *why)
 			return ERR_EXISTS;
 		}
 	}
-	return ERR_OK;
+	return check_cluster_key(p, why);
 }
 
 enum err enrol(const struct enrol_params *p, struct why *why)

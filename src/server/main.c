@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,11 +19,13 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/props.h"
 #include "base/str.h"
 #include "ca/root.h"
 #include "net/world_uv.h"
 #include "server/ca_command.h"
+#include "server/cluster_key.h"
 #include "server/enrol.h"
 #include "server/http.h"
 #include "server/server.h"
@@ -269,10 +270,18 @@ static enum err check_no_twin(struct daemon *d, struct glance *g, struct why *wh
 	return ERR_DUPLICATE;
 }
 
+static enum err read_cluster_key(struct daemon *d, const struct cluster_key_place *place, struct why *why)
+{
+	enum err e = secret_file_check(place->path, place->is_credential, why);
+
+	return e ? e : cluster_key_read(d->cluster_key, &fs_posix, place->path, why);
+}
+
 static enum err read_or_make_cluster_key(struct daemon *d, const char *path, struct why *why)
 {
 	uint8_t random[32];
-	enum err e = cluster_key_read(d->cluster_key, &fs_posix, path, why);
+	enum err e = read_cluster_key(d, &(struct cluster_key_place){.path = (char *)(uintptr_t)path}, why);
+
 	if (e == ERR_NOT_FOUND) {
 		/* Only the first server of a cluster makes one: with a CA in the store already, a new key opens
 		 * nothing. */
@@ -286,15 +295,28 @@ static enum err read_or_make_cluster_key(struct daemon *d, const char *path, str
 	return e;
 }
 
+/* The other secret in our folder is our own: it has been read by whoever could, so what is left is to say so. */
+static void check_own_key(struct daemon *d)
+{
+	CLEAN(mem_freep) char *path = path_join(d->dir, "server.key");
+	struct why why = WHY_NONE;
+
+	if (path && secret_file_check(path, false, &why) == ERR_REFUSED)
+		log_warn(&d->log, "the private key of this server is not private", KV_S("reason", why.text));
+}
+
 static enum err load_cluster_key(struct daemon *d, bool cluster_has_ca, struct why *why)
 {
-	CLEAN(mem_freep) char *path = in_dir(d, d->settings.cluster_key);
-	enum err e;
+	CLEAN(cluster_key_place_deinit) struct cluster_key_place place = {0};
+	enum err e = cluster_key_find(&place, d->dir, d->settings.cluster_key, getenv(CREDENTIALS_VARIABLE), why);
+	const char *path = place.path;
 	int lock;
 
-	if (!path)
-		return ERR_NOMEM;
-	e = cluster_key_read(d->cluster_key, &fs_posix, path, why);
+	check_own_key(d);
+	if (!e)
+		e = read_cluster_key(d, &place, why);
+	if (e == ERR_NOT_FOUND && place.is_credential)
+		return ERR_INVALID; /* what systemd was told to give is not there: nothing to make up for */
 	if (e == ERR_NOT_FOUND && cluster_has_ca) {
 		/* A new key would open nothing. Without it we run, if we have a certificate, and can't issue (decision
 		 * 6). */
@@ -536,8 +558,7 @@ static void harden(void)
 {
 	struct rlimit files;
 
-	/* Keys are in memory: no core file, no other process of the same user reading along. */
-	prctl(PR_SET_DUMPABLE, 0);
+	process_keep_secrets();
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
