@@ -28,6 +28,7 @@
 	X(JOIN_OTHER_ZONE, ERR_REFUSED, "token for another zone")                                                      \
 	X(JOIN_NO_REJOIN, ERR_EXISTS, "no token to rejoin")                                                            \
 	X(JOIN_GUID_EXISTS, ERR_EXISTS, "guid exists")                                                                 \
+	X(JOIN_HOST_GONE, ERR_REFUSED, "host is gone")                                                                 \
 	X(JOIN_TOO_MANY, ERR_BUSY, "too many failed joins")                                                            \
 	X(JOIN_CANNOT_ISSUE, ERR_REFUSED, "no certificate")                                                            \
 	X(JOIN_FAILED, ERR_STORE, "failed here")

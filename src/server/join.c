@@ -305,6 +305,11 @@ static enum err host_for_join(struct store_tx *tx, struct joining *j, const stru
 {
 	enum err e = store_host_by_guid(tx, j->id, &j->host);
 
+	if (e == ERR_NOT_FOUND && t->bound_guid) {
+		j->refusal = JOIN_HOST_GONE;
+		why_set(why, "the host that the token is for was removed");
+		return join_refusal_err(j->refusal);
+	}
 	if (e == ERR_NOT_FOUND)
 		return j->use ? make_host(tx, j) : ERR_OK;
 	if (e)

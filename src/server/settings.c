@@ -23,7 +23,7 @@ static const struct setting rows[] = {
 	{ .name = "store", .type = SETTING_TEXT, .offset = AT(store), .fallback = "muster.db",
 	  .help = "SQLite file of the cluster's store; a relative path is relative to this server's folder" },
 	{ .name = "cluster.key.file", .type = SETTING_TEXT, .offset = AT(cluster_key), .fallback = "cluster.key",
-	  .help = "File with the key that protects the CA's key in the store; made at the first start of a cluster" },
+	  .help = "File with the key that protects the CA's key in the store, for nobody else to read; made at the first start of a cluster. $CREDENTIALS_DIRECTORY/NAME: a credential that systemd gives; one called cluster.key is taken where there is no file" },
 	{ .name = "ca.plugin.exec.command", .type = SETTING_TEXT, .offset = AT(exec_command),
 	  .help = "Command that signs when ca.framework.provider.plugin is exec: an absolute path and its arguments, double quotes around one with blanks; no shell. Unset: this server does not sign" },
 	{ .name = "ca.plugin.exec.ca.file", .type = SETTING_TEXT, .offset = AT(exec_ca_file),

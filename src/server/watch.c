@@ -22,6 +22,7 @@
 #define SHORT_STALL_MS 1500 /* a look that is half a second late: nobody is suspected for it */
 #define CLAIM_MS 3000
 #define PINGS_FLUSH_MS 5000
+#define TOKENS_KEPT_MS (30LL * 24 * 3600 * 1000) /* after their end: whoever comes with one still reads why not */
 #define TRIM_MS 60000
 
 /* ---- heartbeat and the others' ---- */
@@ -476,17 +477,21 @@ static void grace_for_all(struct server *s, int64_t pause_ms)
 struct trimming {
 	struct entry entry;
 	size_t keep;
+	int64_t wall_ms;
 };
 
 static enum err trim_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
-	return store_events_trim(tx, container_of(entry, struct trimming, entry)->keep);
+	const struct trimming *t = container_of(entry, struct trimming, entry);
+	enum err e = store_events_trim(tx, t->keep);
+
+	return e ? e : store_tokens_trim(tx, t->wall_ms - TOKENS_KEPT_MS);
 }
 
 static void trim_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
 {
 	if (result)
-		log_debug(s->log, "old events could not be cleared away", KV_S("error", sentence));
+		log_debug(s->log, "old events and tokens could not be cleared away", KV_S("error", sentence));
 	mem_free(container_of(entry, struct trimming, entry));
 }
 
@@ -499,6 +504,7 @@ static void trim(struct server *s)
 	t->entry.run = trim_run;
 	t->entry.done = trim_done;
 	t->keep = (size_t)config_number(s, "events.keep", 0);
+	t->wall_ms = world_wall_ms(s->world);
 	ledger_add(s, &t->entry);
 }
 

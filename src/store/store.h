@@ -383,6 +383,8 @@ enum err store_token_list(struct store_tx *tx, struct token_row **rows, size_t *
 enum err store_token_use(struct store_tx *tx, const char *id)
 	MUST_CHECK; /* uses_left - 1; ERR_REFUSED at 0, ERR_EXPIRED, ERR_REVOKED */
 enum err store_token_revoke(struct store_tx *tx, const char *id) MUST_CHECK; /* ERR_NOT_FOUND */
+/* Forgets those that expired before that time. */
+enum err store_tokens_trim(struct store_tx *tx, int64_t before_ms) MUST_CHECK;
 
 /* ---- accounts, jobs, events ---- */
 

@@ -240,3 +240,9 @@ enum err store_token_revoke(struct store_tx *tx, const char *id)
 	e = sql_run(tx, "UPDATE join_token SET revoked = 1 WHERE id = ?", SQL_T(id));
 	return e ? e : token_changed(tx, id);
 }
+
+/* No change row: nobody remembers what can't be used. */
+enum err store_tokens_trim(struct store_tx *tx, int64_t before_ms)
+{
+	return sql_run(tx, "DELETE FROM join_token WHERE expires_ms > 0 AND expires_ms < ?", SQL_N(before_ms));
+}

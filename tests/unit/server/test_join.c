@@ -562,6 +562,46 @@ static void a_host_may_keep_what_it_has(void **state)
 	engine_down(&e);
 }
 
+/* An old token must not bring back who was removed. */
+static void a_removed_host_stays_away(void **state)
+{
+	struct engine_bench e;
+	struct joiner j;
+	char *t;
+
+	engine_up(&e);
+	old_host(&e);
+	t = token(&e, &e.a, "command=createRejoinToken&hostid=1");
+	json_decref(api(&e, &e.a, "command=deleteHost&id=1&forced=true"));
+	j = join(&e, &e.a, &(struct ask){.token = t, .guid = "random", .name = "kvm-old"});
+	assert_false(j.result);
+	assert_string_equal(j.sentence, "the host that the token is for was removed");
+	assert_int_equal(e.a.server->n_joins_refused[JOIN_HOST_GONE], 1);
+	assert_null(host_of(&e.a, "old"));
+	mem_free(t);
+	engine_down(&e);
+}
+
+/* Of a token that is over its name is known for a while, then nothing. */
+static void old_tokens_are_forgotten(void **state)
+{
+	struct engine_bench e;
+	struct joiner j;
+	char *t;
+
+	engine_up(&e);
+	t = token(&e, &e.a, "command=createJoinToken&lifetime=60");
+	engine_run(&e, 120000);
+	j = join(&e, &e.a, &(struct ask){.token = t, .guid = "g", .name = "n"});
+	assert_string_equal(j.sentence, "the token is expired");
+	fake_world_sleep(e.f, 30LL * 24 * 3600 * 1000);
+	engine_run(&e, 120000);
+	j = join(&e, &e.a, &(struct ask){.token = t, .guid = "g", .name = "n"});
+	assert_string_equal(j.sentence, "no such token");
+	mem_free(t);
+	engine_down(&e);
+}
+
 /* What was reserved is for the token that came with it. */
 static void a_reserved_host_waits_for_its_token(void **state)
 {
@@ -812,6 +852,8 @@ int main(void)
 		cmocka_unit_test(a_zone_holds_its_hosts),
 		cmocka_unit_test(a_lost_machine_is_cut_off),
 		cmocka_unit_test(a_host_may_keep_what_it_has),
+		cmocka_unit_test(a_removed_host_stays_away),
+		cmocka_unit_test(old_tokens_are_forgotten),
 		cmocka_unit_test(a_reserved_host_waits_for_its_token),
 		cmocka_unit_test(servers_join_as_nobody_else),
 		cmocka_unit_test(one_use_is_one_host),

@@ -59,10 +59,12 @@ TX_TEST(a_host_is_stored_with_all_its_fields)
 		.bound_to = (char[]){"0a1b"},
 		.disconnected_ms = 9,
 		.last_ping_ms = 10,
+		.bound_zone = 1,
 		.epoch = 99,      /* filled in by the store */
 		.removed_ms = 11, /* likewise */
 	};
 	struct host_row got, copy;
+	int64_t zone = 9;
 
 	str_copy(row.uuid, sizeof(row.uuid), some_uuid());
 	ok(store_host_create(tx, &row));
@@ -102,6 +104,11 @@ TX_TEST(a_host_is_stored_with_all_its_fields)
 	assert_string_equal(copy.cert_issuer, "cd34");
 	assert_string_equal(copy.ca_known, "ef56");
 	assert_string_equal(copy.bound_to, "0a1b");
+	assert_int_equal(copy.bound_zone, 1);
+	ok(store_host_bound_zone(tx, "guid", &zone));
+	assert_int_equal(zone, 1);
+	ok(store_host_bound_zone(tx, "nobody", &zone));
+	assert_int_equal(zone, 0);
 	assert_int_equal(copy.disconnected_ms, 9);
 	assert_int_equal(copy.last_ping_ms, 10);
 	host_row_deinit(&copy);

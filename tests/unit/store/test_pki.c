@@ -182,6 +182,29 @@ TX_TEST(a_token_is_used_up)
 	return ERR_OK;
 }
 
+TX_TEST(old_tokens_are_trimmed)
+{
+	struct token_row row = token_like("t"), forever = token_like("forever");
+	struct token_row *rows = NULL;
+	size_t n = 0;
+
+	forever.expires_ms = 0;
+	row.keeps_certificates = true;
+	ok(store_token_add(tx, &row));
+	ok(store_token_add(tx, &forever));
+	ok(store_tokens_trim(tx, WALL + 1000));
+	ok(store_token_list(tx, &rows, &n));
+	assert_int_equal(n, 2);
+	assert_true(rows[0].keeps_certificates && !rows[1].keeps_certificates);
+	for (size_t i = 0; i < n; i++)
+		token_row_deinit(&rows[i]);
+	mem_free(rows);
+	ok(store_tokens_trim(tx, WALL + 1001));
+	err_is(store_token_revoke(tx, "t"), ERR_NOT_FOUND);
+	ok(store_token_revoke(tx, "forever"));
+	return ERR_OK;
+}
+
 TX_TEST(a_token_that_is_over_is_refused_by_name)
 {
 	struct token_row forever = token_like("forever");
@@ -280,6 +303,7 @@ int main(void)
 		cmocka_unit_test(a_foreign_serial_can_be_revoked_before_it_is_seen),
 		cmocka_unit_test(all_of_a_subject_is_revoked),
 		cmocka_unit_test(a_token_is_used_up),
+		cmocka_unit_test(old_tokens_are_trimmed),
 		cmocka_unit_test(a_token_that_is_over_is_refused_by_name),
 		cmocka_unit_test(tokens_are_listed_and_their_changes_told_apart),
 		cmocka_unit_test(accounts_are_found_by_key),
