@@ -52,7 +52,8 @@ static enum err check_csr(const struct ca_request *r, struct why *why)
 		e = ERR_REFUSED;
 	}
 	/* 5. A request that names somebody else is not quietly turned into one for its sender. */
-	else if (csr.role != CERT_ROLE_NONE && (csr.role != r->role || !str_equal(csr.id, r->csr_id ? r->csr_id : r->id))) {
+	else if (csr.role != CERT_ROLE_NONE &&
+		 (csr.role != r->role || !str_equal(csr.id, r->csr_id ? r->csr_id : r->id))) {
 		why_set(why, "the certificate request is for %s %s, not for %s",
 			csr.role == CERT_ROLE_SERVER ? "server" : "agent", csr.id, r->id ? r->id : r->common_name);
 		e = ERR_REFUSED;

@@ -119,9 +119,9 @@ static enum err adding_fill(struct adding *a, struct api_call *c, const char *ad
 		return ERR_NOMEM;
 	str_make_printable(row->name);
 	str_make_printable(row->hypervisor);
-	return api_token_make(&a->token, s,
-			      &(struct api_token_wish){
-				      .role = "agent", .lifetime_s = api_number(c, "lifetime", 0), .guid = guid});
+	return api_token_make(
+		&a->token, s,
+		&(struct api_token_wish){.role = "agent", .lifetime_s = api_number(c, "lifetime", 0), .guid = guid});
 }
 
 /* Pod and cluster must lie in what was said above them. */

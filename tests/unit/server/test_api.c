@@ -710,6 +710,9 @@ static void tokens_live_and_end(void **state)
 		{"no uses", "command=createJoinToken&uses=0", 431, NULL, NULL},
 		{"for an unknown host", "command=createJoinToken&hostid=nobody", 431, NULL, ERROR_431_9999},
 		{"for one host, often", "command=createJoinToken&hostid=kvm1&uses=2", 431, NULL, NULL},
+		{"for servers of a zone", "command=createJoinToken&role=server&zone=east", 431, NULL, NULL},
+		{"for a host in a zone", "command=createJoinToken&hostid=kvm1&zone=east", 431, NULL, NULL},
+		{"for a zone that paints terminals", "command=createJoinToken&zone=a%1bb", 431, NULL, NULL},
 		{"revoking what there is not", "command=revokeJoinToken&id=nope", 431, NULL, ERROR_431_4350},
 		{"again without a host", "command=createRejoinToken", 431, NULL, ERROR_431_9999},
 	};
@@ -740,7 +743,21 @@ static void tokens_live_and_end(void **state)
 	assert_string_equal(bench_at(b, "listjointokensresponse/jointoken/0/name"), "ms2");
 	token_deinit(&t);
 
-	assert_int_equal(bench_ask(b, "command=createRejoinToken&hostid=1"), 200);
+	/* A zone by its id is that zone by its name. */
+	assert_int_equal(bench_ask(b, "command=createJoinToken&zone=1&name=kvm7"), 200);
+	assert_string_equal(bench_at(b, "createjointokenresponse/jointoken/zone"), "default");
+	snprintf(query, sizeof(query), "command=listJoinTokens&id=%s",
+		 bench_at(b, "createjointokenresponse/jointoken/id"));
+	assert_int_equal(bench_ask(b, query), 200);
+	assert_string_equal(bench_at(b, "listjointokensresponse/jointoken/0/zone"), "default");
+	assert_string_equal(bench_at(b, "listjointokensresponse/jointoken/0/name"), "kvm7");
+	snprintf(query, sizeof(query), "command=revokeJoinToken&id=%s",
+		 bench_at(b, "listjointokensresponse/jointoken/0/id"));
+	assert_int_equal(bench_ask(b, query), 200);
+
+	assert_int_equal(bench_ask(b, "command=createRejoinToken&hostid=1&keepcertificate=true"), 200);
+	assert_string_equal(bench_at(b, "createrejointokenresponse/jointoken/hostname"), "kvm1");
+	assert_string_equal(bench_at(b, "createrejointokenresponse/jointoken/keepcertificate"), "true");
 	assert_int_equal(bench_ask(b, "command=listJoinTokens&state=valid"), 200);
 	assert_string_equal(bench_at(b, "listjointokensresponse/count"), "1");
 	assert_string_equal(bench_at(b, "listjointokensresponse/jointoken/0/hostname"), "kvm1");
