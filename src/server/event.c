@@ -114,7 +114,7 @@ static bool refusal_is_told(struct server *s, const char *address, uint64_t *hel
 	return true;
 }
 
-void event_add_refusal(struct server *s, const char *type, const char *address, const char *format, ...)
+void event_refused(struct server *s, const char *type, const char *address, const char *format, ...)
 {
 	char text[EVENT_TEXT];
 	uint64_t held = 0;

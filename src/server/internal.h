@@ -715,7 +715,7 @@ bool pace_passes(const struct server *s, struct mono *said);
  * address a few are stored, then one every ten seconds, which says how many there were between. The others stand in the
  * debug log. So nobody's refusal is hidden by another one's noise.
  */
-void event_add_refusal(struct server *s, const char *type, const char *address, const char *format, ...)
+void event_refused(struct server *s, const char *type, const char *address, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /* ---- the server ---- */

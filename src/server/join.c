@@ -103,8 +103,8 @@ static void count(struct server *s, const char *ip, const char *name, enum join_
 	/* Who has to wait has failed often enough; it must come to an end. */
 	if (join_refusal_is_theirs(refusal) && refusal != JOIN_TOO_MANY)
 		strays_failed(&s->join_strays, ip, world_now(s->world));
-	event_add_refusal(s, "JOIN.REFUSED", ip, "join of %s from %s refused, %s: %s", name ? name : "?", ip,
-			  join_refusal_name(refusal), sentence);
+	event_refused(s, "JOIN.REFUSED", ip, "join of %s from %s refused, %s: %s", name ? name : "?", ip,
+		      join_refusal_name(refusal), sentence);
 }
 
 static void refuse(struct joining *j, enum join_refusal refusal, enum err why, const char *sentence)

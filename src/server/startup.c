@@ -207,8 +207,8 @@ static void refuse(struct session *x, const struct header *h, enum admit a, cons
 	/* A CloudStack agent exits on a refusing answer: its link is only closed, and it comes again (decision 28). */
 	if (link_is_muster(x->link) && answer_startup(x, h, false, sentence, NULL))
 		log_debug(x->server->log, "a refusal could not be sent");
-	event_add_refusal(x->server, "HOST.REFUSED", link_peer_ip(x->link), "%s from %s: %s", x->guid ? x->guid : "?",
-			  link_peer_ip(x->link), sentence);
+	event_refused(x->server, "HOST.REFUSED", link_peer_ip(x->link), "%s from %s: %s", x->guid ? x->guid : "?",
+		      link_peer_ip(x->link), sentence);
 	session_end(x, ERR_REFUSED, sentence, EVENT_N);
 }
 
@@ -575,8 +575,8 @@ static void claim_done(struct server *s, struct entry *entry, enum err result, c
 	} else {
 		/* It has been answered already; this is for the operator. */
 		if (result == ERR_REFUSED)
-			event_add_refusal(s, "HOST.REFUSED", "%s from %s: %s", x->guid, link_peer_ip(x->link),
-					  sentence);
+			event_refused(s, "HOST.REFUSED", link_peer_ip(x->link), "%s from %s: %s", x->guid,
+				      link_peer_ip(x->link), sentence);
 		session_end(x, result, sentence, EVENT_N);
 	}
 	claim_free(c);
