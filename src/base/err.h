@@ -48,6 +48,10 @@ enum err {
 	ERR_LIST(X)
 #undef X
 };
+/* How many there are: the numbers go on without a hole. */
+#define X(name, number, text) +1
+enum { ERR_COUNT = ERR_LIST(X) };
+#undef X
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 

@@ -201,6 +201,36 @@ static void print_lists(const json_t *status)
 	mem_free(list);
 }
 
+#define REASONS_SHOWN 3
+
+/* Of the server that answers, since it was started; the most frequent reasons come first. */
+static void print_refusals(const json_t *status)
+{
+	const json_t *a = json_object_get(status, "admission"), *reasons = json_object_get(a, "refusals");
+	int64_t all = 0, shown = 0;
+	char text[FORMAT_MAX];
+	size_t i;
+	json_t *r;
+
+	json_array_foreach (reasons, i, r)
+		all += json_number(r, "count", 0);
+	if (!all)
+		return;
+	printf("Refused     %" PRId64 " by %s since it was started:\n           ", all,
+	       json_text(status, "answeredby", "this server"));
+	json_array_foreach (reasons, i, r) {
+		int64_t n = json_number(r, "count", 0);
+
+		if (i == REASONS_SHOWN)
+			break;
+		shown += n;
+		printf("%s %" PRId64 " %s", i ? "," : "", n, json_text(r, "reason", "?"));
+	}
+	if (all > shown)
+		printf(", %s", format_count(text, all - shown, "other"));
+	printf("\n");
+}
+
 /* Only while somebody waits. */
 static void print_admission(const json_t *status)
 {
@@ -309,6 +339,7 @@ int cmd_status(struct cli *c, int argc, char **argv)
 		print_views(c, servers);
 		print_hosts(status);
 		print_lists(status);
+		print_refusals(status);
 		print_admission(status);
 		print_warnings(c, status);
 	}

@@ -193,6 +193,7 @@ static json_t *admission_object(const struct server *s)
 	api_put_number(o, "maderoom", (int64_t)s->n_made_room);
 	api_put_number(o, "noroom", (int64_t)s->n_no_room);
 	api_put_number(o, "cuts", (int64_t)s->gate.n_cuts);
+	json_object_set_new(o, "refusals", refusal_reasons(s));
 	api_put_number(o, "longestdelayms", s->gate.worst_us / 1000);
 	return o;
 }

@@ -92,6 +92,44 @@ static enum msg_type answer_for(const struct element *e)
 	}
 }
 
+/* An agent that gives one is broken or hostile; nothing is done, and it is told so. */
+static bool only_servers_give(enum msg_type type)
+{
+	switch (type) {
+	case MSG_SETUP_KEYSTORE:
+	case MSG_SETUP_CERTIFICATE:
+	case MSG_READY:
+	case MSG_SETUP_MS_LIST:
+	case MSG_MIGRATE:
+	case MSG_JOIN:
+	case MSG_PEER_HELLO:
+	case MSG_PEER_STATUS:
+	case MSG_CHANGE_HINT:
+	case MSG_CHANGE_AGENT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void refuse_command(struct session *x, const struct header *h, const struct element *e)
+{
+	struct batch b = {0};
+	struct msg_answer *a = batch_add(&b, MSG_ANSWER);
+
+	refusal_count(x->server, REFUSAL_SERVERS_COMMAND);
+	log_at(x->server->log, pace_passes(x->server, &x->server->servers_command_said) ? LOG_WARN : LOG_DEBUG,
+	       "an agent gives a command that only servers give", KV_I("host", x->host_id),
+	       KV_S("class", e->class_name ? e->class_name : "?"));
+	if (!a || msg_set_text(&a->details, "only servers give this command")) {
+		batch_deinit(&b);
+		return;
+	}
+	msg_set_bool(&a->result, false);
+	if (session_answer(x, h, &b))
+		log_debug(x->server->log, "a command could not be answered", KV_I("host", x->host_id));
+}
+
 static void handle_others(struct session *x, const struct header *h, const struct batch *b)
 {
 	struct batch answers = {0};
@@ -122,6 +160,8 @@ void handle_request(struct session *x, const struct header *h, struct batch *b)
 		handle_shutdown(x, first->fields);
 	else if (element_startup(first))
 		handle_startup_again(x, h, b);
+	else if (only_servers_give(first->type))
+		refuse_command(x, h, first);
 	else
 		handle_others(x, h, b);
 }

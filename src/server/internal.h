@@ -318,6 +318,8 @@ struct session {
 	enum session_state state;
 	struct mono since;
 	struct mono opened;      /* when the link was accepted */
+	char ip[IP_TEXT];        /* of the peer, also when the link is gone */
+	enum admit refused_as;   /* why its startup or its certificate was refused; ADMIT_YES: it was not */
 	bool only_here;          /* let in at a closed door: its list has no other server that takes agents */
 	struct list in_sessions; /* s->sessions */
 	struct timer deadline;   /* of the state */
@@ -718,6 +720,30 @@ bool pace_passes(const struct server *s, struct mono *said);
 void event_refused(struct server *s, const char *type, const char *address, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* ---- refusal.c ---- */
+
+/* What is turned away without costing the link, or has a name of its own. */
+enum refusal {
+	REFUSAL_JOIN,
+	REFUSAL_AS_SERVER,
+	REFUSAL_FOREIGN_ANSWER,
+	REFUSAL_UNASKED_ANSWER,
+	REFUSAL_SERVERS_COMMAND,
+	REFUSAL_N
+};
+
+/* Since the start. */
+struct refusals {
+	uint64_t by_admit[ADMIT_N]; /* startups, and servers' links */
+	uint64_t by_err[ERR_COUNT]; /* links that ended before that */
+	uint64_t by_kind[REFUSAL_N];
+};
+void refusal_count(struct server *s, enum refusal kind);
+/* A session is ended because of what it did: by session_end(). */
+void refusal_of_session(struct server *s, const struct session *x, enum err why);
+/* [{"reason": "certificate of another host", "count": 3}, ...], the most frequent first. */
+json_t *refusal_reasons(const struct server *s);
+
 /* ---- the server ---- */
 
 /*
@@ -766,6 +792,8 @@ struct server {
 	int64_t n_attachments;                 /* ever, see session.attachment */
 	struct list events_again;              /* status events that the store did not take: session.c */
 	uint64_t n_refused;
+	struct refusals refused_by;
+	struct mono servers_command_said;
 	struct mono closings_since; /* session.c: the second that is counted */
 	unsigned n_closings;
 

@@ -298,6 +298,17 @@ static void take_request(struct server *s, struct peer *p, struct session *x, co
 		batch_deinit(&b);
 		return;
 	}
+	if (x && !x->peer_msid && b.elements[0].type != MSG_PEER_HELLO) {
+		/* A server says first which one it is; and whoever has its certificate is no agent. */
+		if (element_startup(&b.elements[0]))
+			x->refused_as = ADMIT_WRONG_ROLE;
+		session_end(x, ERR_REFUSED,
+			    element_startup(&b.elements[0]) ? "an agent's startup with the certificate of a server"
+							    : "a server that does not say first which one it is",
+			    EVENT_N);
+		batch_deinit(&b);
+		return;
+	}
 	switch (b.elements[0].type) {
 	case MSG_PEER_HELLO:
 		hello_came(s, x, b.elements[0].fields);

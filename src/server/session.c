@@ -49,11 +49,6 @@ const char *session_state_name(enum session_state st)
 	return states[st].name;
 }
 
-static const char *session_peer(const struct session *x)
-{
-	return x->link ? link_peer_ip(x->link) : "";
-}
-
 struct link_stamp session_stamp(const struct session *x)
 {
 	return (struct link_stamp){x->boot, x->boot_number, x->link_number};
@@ -64,7 +59,7 @@ void session_move(struct session *x, enum session_state to, const char *reason)
 	assert(states[x->state].next & (1u << to));
 
 	log_at(x->server->log, x->host_id ? LOG_INFO : LOG_DEBUG, "session moved", KV_I("host", x->host_id),
-	       KV_S("peer", session_peer(x)), KV_S("from", states[x->state].name), KV_S("to", states[to].name),
+	       KV_S("peer", x->ip), KV_S("from", states[x->state].name), KV_S("to", states[to].name),
 	       KV_S("reason", reason));
 	list_remove(&x->in_superseded);
 	x->server->n_in_state[x->state]--;
@@ -122,6 +117,21 @@ static enum log_level closing_level(struct server *s)
 	return s->n_closings++ < CLOSINGS_A_SECOND ? LOG_INFO : LOG_DEBUG;
 }
 
+/* Who was let in before and has lost its link since was not refused, unless its certificate doesn't count any more. */
+static bool is_refusal(const struct session *x, enum err why)
+{
+	switch (x->state) {
+	case SESSION_ATTACHED:
+	case SESSION_READY:
+	case SESSION_SUPERSEDED:
+		return why == ERR_REVOKED;
+	case SESSION_PEER:
+		return why == ERR_REVOKED || (!x->peer_msid && why != ERR_CLOSED && why != ERR_STOPPED);
+	default:
+		return why != ERR_CLOSED && why != ERR_STOPPED;
+	}
+}
+
 void session_end(struct session *x, enum err why, const char *sentence, enum host_event event)
 {
 	struct server *s = x->server;
@@ -130,9 +140,9 @@ void session_end(struct session *x, enum err why, const char *sentence, enum hos
 
 	if (x->state == SESSION_CLOSED)
 		return;
-	if (x->state < SESSION_ATTACHED && why != ERR_CLOSED) {
-		s->n_refused++;
-		log_at(s->log, closing_level(s), "connection refused", KV_S("peer", session_peer(x)),
+	if (is_refusal(x, why)) {
+		refusal_of_session(s, x, why);
+		log_at(s->log, closing_level(s), "connection refused", KV_S("peer", x->ip),
 		       KV_S("state", states[x->state].name), KV_S("error", err_name(why)), KV_S("reason", sentence));
 	}
 	if (x->state == SESSION_PEER)
@@ -325,6 +335,7 @@ static void on_up(struct link *l, void *user)
 				     authority_is_revoked(s, peer->cert.serial), world_wall_ms(s->world) / 1000, &why);
 
 		if (a != ADMIT_YES) {
+			x->refused_as = a;
 			session_end(x, ERR_UNTRUSTED, why_text(&why, ERR_UNTRUSTED), EVENT_N);
 			return;
 		}
@@ -406,6 +417,7 @@ void session_accept(struct server *s, struct stream *take_stream)
 		return;
 	}
 	x->server = s;
+	str_copy(x->ip, sizeof(x->ip), take_stream->peer_ip);
 	x->state = SESSION_TLS;
 	x->since = x->opened = world_now(s->world);
 	x->interval_told = -1;
@@ -490,6 +502,12 @@ static void anonymous_message(struct session *x, const struct header *h, const c
 	if (b.n && element_startup(&b.elements[0])) {
 		crowd_leave(x);
 		startup_begin(x, h, &b);
+	} else if (b.n && b.elements[0].type == MSG_PEER_HELLO) {
+		x->refused_as = ADMIT_WRONG_ROLE;
+		session_end(x, ERR_UNTRUSTED, "a hello of a management server, without a server's certificate",
+			    EVENT_N);
+	} else if (b.n && b.elements[0].type == MSG_JOIN) {
+		session_end(x, ERR_REFUSED, "a join request on a link that is not for joining", EVENT_N);
 	}
 	batch_deinit(&b);
 }
@@ -501,12 +519,14 @@ static void agent_message(struct session *x, const struct header *h, const char 
 	struct why why = WHY_NONE;
 
 	if (h->flags & FLAG_FROM_SERVER) {
+		refusal_count(s, REFUSAL_AS_SERVER);
 		session_end(x, ERR_REFUSED, "an agent may not speak as a server", EVENT_AGENT_DISCONNECTED);
 		return;
 	}
 	if (!(h->flags & FLAG_REQUEST)) {
 		/* It answers for itself only: what it was asked carried its id. */
 		if (h->agent_id != x->host_id) {
+			refusal_count(s, REFUSAL_FOREIGN_ANSWER);
 			log_debug(s->log, "an answer in the name of another host is dropped", KV_I("host", x->host_id),
 				  KV_I("agent", h->agent_id));
 			return;
@@ -521,6 +541,7 @@ static void agent_message(struct session *x, const struct header *h, const char 
 					 KV_I("server", h->mgmt_id));
 		} else if (!request_answered(s, h, body, n)) {
 			/* Late answers are normal after a time-out: the request is gone. */
+			refusal_count(s, REFUSAL_UNASKED_ANSWER);
 			log_debug(s->log, "nobody waits for this answer", KV_I("host", x->host_id),
 				  KV_I("seq", h->seq));
 		}

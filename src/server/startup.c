@@ -207,6 +207,7 @@ static void refuse(struct session *x, const struct header *h, enum admit a, cons
 	/* A CloudStack agent exits on a refusing answer: its link is only closed, and it comes again (decision 28). */
 	if (link_is_muster(x->link) && answer_startup(x, h, false, sentence, NULL))
 		log_debug(x->server->log, "a refusal could not be sent");
+	x->refused_as = a;
 	event_refused(x->server, "HOST.REFUSED", link_peer_ip(x->link), "%s from %s: %s", x->guid ? x->guid : "?",
 		      link_peer_ip(x->link), sentence);
 	session_end(x, ERR_REFUSED, sentence, EVENT_N);

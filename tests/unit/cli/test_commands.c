@@ -55,7 +55,9 @@ static const struct fake_answer answers[] = {
 	{"getMusterStatus", NULL, 0,
 	 STATUS("0", "2", "false",
 		"{\"ok\":false,\"failingseconds\":75,\"waiting\":3},\"admission\":{\"handshakesallowed\":16,"
-		"\"handshakeswaiting\":300,\"starting\":900,\"startupwaitms\":4500,\"putoff\":12}")},
+		"\"handshakeswaiting\":300,\"starting\":900,\"startupwaitms\":4500,\"putoff\":12,"
+		"\"refusals\":[{\"reason\":\"certificate not trusted\",\"count\":12},{\"reason\":\"TLS failed\",\"count\":7},"
+		"{\"reason\":\"join refused\",\"count\":3},{\"reason\":\"took too long\",\"count\":1}]}")},
 	{"listHosts", "name=nobody\n", 0, "{\"listhostsresponse\":{}}"},
 	{"listHosts", "name=silent\n", 0, "{\"listhostsresponse\":{\"count\":1,\"host\":[" HOST_SILENT "]}}"},
 	{"listHosts", "name=twins\n", 0, "{\"listhostsresponse\":{\"count\":2,\"host\":[" HOST_1 "," HOST_1 "]}}"},

@@ -1,0 +1,72 @@
+/*
+ * Refusals: what was turned away since the start, counted by reason. The log has each one with its sentence, events
+ * have a few a second; this is what remains countable when somebody sends thousands.
+ */
+#include "server/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define REASONS_MAX (ADMIT_N + ERR_COUNT + REFUSAL_N)
+
+static const char *const kinds[REFUSAL_N] = {
+	[REFUSAL_JOIN] = "join refused",
+	[REFUSAL_AS_SERVER] = "agent speaks as a server",
+	[REFUSAL_FOREIGN_ANSWER] = "answer in the name of another host",
+	[REFUSAL_UNASKED_ANSWER] = "answer that nobody waits for",
+	[REFUSAL_SERVERS_COMMAND] = "command that only servers give",
+};
+
+void refusal_count(struct server *s, enum refusal kind)
+{
+	s->refused_by.by_kind[kind]++;
+}
+
+void refusal_of_session(struct server *s, const struct session *x, enum err why)
+{
+	s->n_refused++;
+	if (x->refused_as != ADMIT_YES)
+		s->refused_by.by_admit[x->refused_as]++;
+	else if (x->state == SESSION_JOINING && why == ERR_REFUSED)
+		refusal_count(s, REFUSAL_JOIN);
+	else if ((unsigned)why < ERR_COUNT)
+		s->refused_by.by_err[why]++;
+}
+
+struct reason {
+	const char *name;
+	uint64_t n;
+};
+
+static int more_first(const void *a, const void *b)
+{
+	const struct reason *x = a, *y = b;
+
+	if (x->n != y->n)
+		return x->n > y->n ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+json_t *refusal_reasons(const struct server *s)
+{
+	const struct refusals *r = &s->refused_by;
+	struct reason reasons[REASONS_MAX];
+	json_t *all = json_array();
+	size_t n = 0;
+
+	for (int i = 0; i < ADMIT_N; i++)
+		reasons[n++] = (struct reason){admit_name((enum admit)i), r->by_admit[i]};
+	for (int i = 0; i < ERR_COUNT; i++)
+		reasons[n++] = (struct reason){err_text((enum err)i), r->by_err[i]};
+	for (int i = 0; i < REFUSAL_N; i++)
+		reasons[n++] = (struct reason){kinds[i], r->by_kind[i]};
+	qsort(reasons, n, sizeof(*reasons), more_first);
+	for (size_t i = 0; i < n && reasons[i].n; i++) {
+		json_t *o = json_object();
+
+		api_put_text(o, "reason", reasons[i].name);
+		api_put_number(o, "count", (int64_t)reasons[i].n);
+		json_array_append_new(all, o);
+	}
+	return all;
+}
