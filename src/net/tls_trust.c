@@ -206,11 +206,13 @@ static enum err why_not(unsigned verdict, struct why *why)
 		enum err e;
 		const char *sentence;
 	} rows[] = {
-		{ GNUTLS_CERT_REVOKED,            ERR_REVOKED,   "the certificate is revoked" },
-		{ GNUTLS_CERT_SIGNER_NOT_FOUND,   ERR_UNTRUSTED, "the certificate is not signed by a trusted CA" },
-		{ GNUTLS_CERT_SIGNER_NOT_CA,      ERR_UNTRUSTED, "the certificate's signer is not a CA" },
-		{ GNUTLS_CERT_SIGNATURE_FAILURE,  ERR_UNTRUSTED, "the certificate's signature is wrong" },
-		{ GNUTLS_CERT_INSECURE_ALGORITHM, ERR_UNTRUSTED, "the certificate uses an insecure algorithm" },
+		{ GNUTLS_CERT_REVOKED,                    ERR_REVOKED,   "the certificate is revoked" },
+		{ GNUTLS_CERT_SIGNER_NOT_FOUND,           ERR_UNTRUSTED, "the certificate is not signed by a trusted CA" },
+		{ GNUTLS_CERT_SIGNER_NOT_CA,              ERR_UNTRUSTED, "the certificate's signer is not a CA" },
+		{ GNUTLS_CERT_SIGNATURE_FAILURE,          ERR_UNTRUSTED, "the certificate's signature is wrong" },
+		{ GNUTLS_CERT_INSECURE_ALGORITHM,         ERR_UNTRUSTED, "the certificate uses an insecure algorithm" },
+		{ GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, ERR_UNTRUSTED, "constraints of its CA forbid the certificate" },
+		{ GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS,    ERR_UNTRUSTED, "the certificate has an unknown critical extension" },
 	};
 	/* clang-format on */
 
