@@ -113,9 +113,32 @@ enum err cert_split(struct str_list *out, const char *pem, struct why *why) MUST
  * it; all of them valid at that time. ERR_NOT_FOUND: an issuer on the way is missing, the sentence names it.
  */
 enum err cert_chain_complete(char **out, const char *pem, int64_t wall_s, struct why *why) MUST_CHECK;
-/* A CRL over serials (hex), signed by the CA. */
+/* ---- revocation lists ---- */
+
+#define CRL_PEM_LABEL "X509 CRL"
+
+struct crl_entry {
+	const char *serial; /* hex, borrowed */
+	int64_t revoked_s;
+};
+struct crl_params {
+	const char *ca_cert_pem; /* the first certificate signs */
+	const char *ca_key_pem;
+	const struct crl_entry *entries;
+	size_t n;
+	int64_t this_s, next_s; /* when it is made; when the next one comes at the latest */
+	uint64_t number;        /* higher than the last one's */
+};
+/* A signed list, DER, appended to `out`. ERR_UNSUPPORTED: the CA may not sign lists (key usage). Takes time: off the
+ * loop. */
+enum err crl_sign(struct buf *out, const struct crl_params *p, struct why *why) MUST_CHECK;
+/* The same as PEM, over serials alone, numbered by its time. */
 enum err crl_new(char **pem, const char *ca_cert_pem, const char *ca_key_pem, const struct str_list *serials,
 		 int64_t this_s, int64_t next_s, struct why *why) MUST_CHECK;
+/* DER as PEM with that label, new string; NULL: out of memory. */
+char *pem_text(const char *label, const void *der, size_t n);
+/* What stands between the first pair of lines of that label, appended; false: there is nothing, or it is damaged. */
+bool pem_bytes(struct buf *out, const char *label, const char *pem) MUST_CHECK;
 
 /* SHA-256 over bytes, hex. */
 void sha256_hex(char out[FINGERPRINT_TEXT], const void *data, size_t n);

@@ -1,5 +1,5 @@
 /*
- * Making certificates and revocation lists.
+ * Making certificates.
  *
  * Of a request only the public key is taken. Subject, names, usages and dates are the caller's, whatever the request
  * asks for; who may have what is decided in ca/.
@@ -8,21 +8,13 @@
 
 #include <string.h>
 
-#define TIME_MAX_S INT64_C(253402300799) /* 9999-12-31 23:59:59, where the format ends */
-
-struct signer {
-	gnutls_x509_crt_t crt; /* NULL: self-signed */
-	gnutls_privkey_t key;
-	gnutls_digest_algorithm_t hash;
-};
-
-static void signer_deinit(struct signer *s)
+void signer_deinit(struct signer *s)
 {
 	crt_freep(&s->crt);
 	privkey_freep(&s->key);
 }
 
-static enum err signer_load(struct signer *s, const char *cert_pem, const char *key_pem, struct why *why)
+enum err signer_load(struct signer *s, const char *cert_pem, const char *key_pem, struct why *why)
 {
 	CLEAN(pubkey_freep) gnutls_pubkey_t public_key = NULL;
 	enum err e;
@@ -202,90 +194,5 @@ enum err cert_new(char **pem, const struct cert_params *p, struct why *why)
 		ret = gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &text);
 	if (ret < 0)
 		return x509_fail(ret, ERR_INVALID, why, "sign the certificate");
-	return x509_take_text(pem, &text);
-}
-
-static enum err crl_put(gnutls_x509_crl_t crl, const char *serial, int64_t this_s, struct why *why)
-{
-	CLEAN(buf_deinit) struct buf raw = {0};
-	char text[SERIAL_TEXT + 3] = "00"; /* a positive number, whatever its first bit */
-	size_t n = strlen(serial);
-	int ret;
-
-	if (buf_reserve(&raw, sizeof(text)))
-		return ERR_NOMEM;
-	/* Serials are written without leading zeros, so their count of digits may be odd. */
-	if (n >= 1 && n <= 40) {
-		if (n % 2)
-			text[1] = '\0';
-		strcat(text, serial);
-	}
-	if (n < 1 || n > 40 || !hex_decode(text, &raw)) {
-		why_set(why, "a serial number that is not 1 to 40 hex digits");
-		return ERR_INVALID;
-	}
-	size_t skip = raw.len > 1 && raw.data[0] == 0 && raw.data[1] < 0x80 ? 1 : 0;
-
-	ret = gnutls_x509_crl_set_crt_serial(crl, raw.data + skip, raw.len - skip, (time_t)this_s);
-	return ret < 0 ? x509_fail(ret, ERR_INVALID, why, "put a serial number on the list") : ERR_OK;
-}
-
-static enum err crl_fill(gnutls_x509_crl_t crl, gnutls_x509_crt_t issuer, const struct str_list *serials,
-			 int64_t this_s, int64_t next_s, struct why *why)
-{
-	uint8_t number[8], id[64];
-	size_t n = sizeof(id);
-	enum err e;
-	int ret;
-
-	/* A list is numbered by its time, so a newer one has the higher number without anybody counting. */
-	for (unsigned i = 0; i < sizeof(number); i++)
-		number[i] = (uint8_t)((uint64_t)this_s >> (56 - 8 * i));
-
-	ret = gnutls_x509_crl_set_version(crl, 2);
-	if (ret >= 0)
-		ret = gnutls_x509_crl_set_this_update(crl, (time_t)this_s);
-	if (ret >= 0)
-		ret = gnutls_x509_crl_set_next_update(crl, (time_t)next_s);
-	if (ret >= 0)
-		ret = gnutls_x509_crl_set_number(crl, number, sizeof(number));
-	if (ret >= 0 && gnutls_x509_crt_get_subject_key_id(issuer, id, &n, NULL) >= 0)
-		ret = gnutls_x509_crl_set_authority_key_id(crl, id, n);
-	if (ret < 0)
-		return x509_fail(ret, ERR_INVALID, why, "write the revocation list");
-	for (size_t i = 0; serials && i < serials->n; i++)
-		if ((e = crl_put(crl, serials->items[i], this_s, why)))
-			return e;
-	return ERR_OK;
-}
-
-enum err crl_new(char **pem, const char *ca_cert_pem, const char *ca_key_pem, const struct str_list *serials,
-		 int64_t this_s, int64_t next_s, struct why *why)
-{
-	CLEAN(signer_deinit) struct signer signer = {0};
-	CLEAN(crl_freep) gnutls_x509_crl_t crl = NULL;
-	gnutls_datum_t text = {0};
-	enum err e;
-	int ret;
-
-	if (this_s < 0 || next_s <= this_s || next_s > TIME_MAX_S) {
-		why_set(why, "the next revocation list would come before this one");
-		return ERR_INVALID;
-	}
-	if (!ca_cert_pem) {
-		why_set(why, "a revocation list needs a CA certificate");
-		return ERR_INVALID;
-	}
-	if ((e = signer_load(&signer, ca_cert_pem, ca_key_pem, why)))
-		return e;
-	if (gnutls_x509_crl_init(&crl) < 0)
-		return ERR_NOMEM;
-	if ((e = crl_fill(crl, signer.crt, serials, this_s, next_s, why)))
-		return e;
-	ret = gnutls_x509_crl_privkey_sign(crl, signer.crt, signer.key, signer.hash, 0);
-	if (ret >= 0)
-		ret = gnutls_x509_crl_export2(crl, GNUTLS_X509_FMT_PEM, &text);
-	if (ret < 0)
-		return x509_fail(ret, ERR_INVALID, why, "sign the revocation list");
 	return x509_take_text(pem, &text);
 }

@@ -74,6 +74,18 @@ enum err cert_load(gnutls_x509_crt_t *out, const char *pem, struct why *why) MUS
 /* The key of the first certificate is the private key's? */
 enum err key_fits(gnutls_x509_crt_t crt, gnutls_privkey_t key, struct why *why) MUST_CHECK;
 
+#define TIME_MAX_S INT64_C(253402300799) /* 9999-12-31 23:59:59, where the format ends */
+
+/* Who signs. */
+struct signer {
+	gnutls_x509_crt_t crt; /* NULL: self-signed */
+	gnutls_privkey_t key;
+	gnutls_digest_algorithm_t hash;
+};
+void signer_deinit(struct signer *s);
+/* `cert_pem` must be a CA's and fit the key; NULL: none. signer_deinit() it with an error, too. */
+enum err signer_load(struct signer *s, const char *cert_pem, const char *key_pem, struct why *why) MUST_CHECK;
+
 #define X509_CLEAN_DEFINE(name, type, deinit)                                                                          \
 	static inline void name##_freep(type *object)                                                                  \
 	{                                                                                                              \

@@ -239,6 +239,131 @@ static void revocation_lists(void **state)
 	}
 }
 
+static void a_revocation_list_says_when_and_which(void **state)
+{
+	static const struct crl_entry entries[] = {
+		{"a1", 1736899202},  /* 2025-01-15 */
+		{"b2", 2524607999},  /* the last second that has a year of two digits */
+		{"c3", 2524608000},  /* the first one that hasn't */
+		{"0d4", 1736899202}, /* not the shortest form: written so all the same */
+	};
+	static const char *const said[] = {
+		"verify OK",
+		"Serial Number: A1\n        Revocation Date: Jan 15 00:00:02 2025 GMT",
+		"Serial Number: B2\n        Revocation Date: Dec 31 23:59:59 2049 GMT",
+		"Serial Number: C3\n        Revocation Date: Jan  1 00:00:00 2050 GMT",
+		"Serial Number: D4\n",
+		"X509v3 CRL Number: \n                4096",
+		"X509v3 Authority Key Identifier",
+		"Last Update: Jun 15 15:06:40 2025 GMT",
+		"Next Update: Jun 16 15:06:40 2025 GMT",
+	};
+	CLEAN(folder_freep) char *dir = openssl_folder();
+	CLEAN(buf_deinit) struct buf der = {0};
+	CLEAN(buf_deinit) struct buf again = {0};
+	CLEAN(text_freep) char *pem = NULL;
+	struct crl_params p = {.ca_cert_pem = w.ca.cert,
+			       .ca_key_pem = w.ca.key,
+			       .entries = entries,
+			       .n = ARRAY_SIZE(entries),
+			       .this_s = WALL_S,
+			       .next_s = WALL_S + DAY_S,
+			       .number = 4096};
+
+	(void)state;
+	assert_int_equal(crl_sign(&der, &p, NULL), ERR_OK);
+	pem = pem_text(CRL_PEM_LABEL, der.data, der.len);
+	assert_true(str_starts(pem, "-----BEGIN X509 CRL-----\n"));
+	assert_true(pem_bytes(&again, CRL_PEM_LABEL, pem));
+	assert_int_equal(again.len, der.len);
+	assert_memory_equal(again.data, der.data, der.len);
+	assert_false(pem_bytes(&again, CRL_PEM_LABEL, w.ca.cert));
+	put_file(dir, "ca", w.ca.cert);
+	put_file(dir, "crl", pem);
+	assert_true(openssl(dir, "crl -in crl -CAfile ca -noout -text"));
+	for (size_t i = 0; i < ARRAY_SIZE(said); i++)
+		check_row(&(struct { const char *what; }){said[i]}, openssl_said(dir, said[i]));
+}
+
+/* Whoever signs: what openssl must say of its list. */
+static void lists_are_signed_by_every_kind_of_ca(void **state)
+{
+	static const struct {
+		const char *what;
+		enum key_kind kind;
+		const char *algorithm;
+	} rows[] = {
+		{"EC", KEY_EC_P256, "ecdsa-with-SHA256"},
+		{"RSA", KEY_RSA_2048, "sha256WithRSAEncryption"},
+	};
+	CLEAN(folder_freep) char *dir = openssl_folder();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(text_freep) char *key = NULL;
+		CLEAN(text_freep) char *ca = NULL;
+		CLEAN(text_freep) char *pem = NULL;
+		struct cert_params p = {
+			.common_name = "a CA", .is_ca = true, .not_after_s = WALL_S + DAY_S, .serial = {1}};
+
+		assert_int_equal(key_new(&key, rows[i].kind, NULL), ERR_OK);
+		p.key_pem = key;
+		assert_int_equal(cert_new(&ca, &p, NULL), ERR_OK);
+		assert_int_equal(crl_new(&pem, ca, key, NULL, WALL_S, WALL_S + DAY_S, NULL), ERR_OK);
+		put_file(dir, "ca", ca);
+		put_file(dir, "crl", pem);
+		check_row(&rows[i], openssl(dir, "crl -in crl -CAfile ca -noout -text"));
+		check_row(&rows[i], openssl_said(dir, "verify OK") && openssl_said(dir, rows[i].algorithm));
+	}
+}
+
+static void a_ca_without_that_right_signs_no_lists(void **state)
+{
+	CLEAN(folder_freep) char *dir = openssl_folder();
+	CLEAN(mem_freep) char *path = path_join(dir, "ca");
+	CLEAN(buf_deinit) struct buf text = {0};
+	CLEAN(text_freep) char *key = NULL;
+	CLEAN(text_freep) char *ca = NULL;
+	CLEAN(text_freep) char *pem = NULL;
+	struct why why = WHY_NONE;
+
+	(void)state;
+	assert_int_equal(key_new(&key, KEY_EC_P256, NULL), ERR_OK);
+	put_file(dir, "key", key);
+	assert_true(openssl(dir, "req -x509 -new -key key -subj /CN=x -days 9 -addext keyUsage=critical,keyCertSign "
+				 "-addext basicConstraints=critical,CA:TRUE -out ca"));
+	assert_non_null(path);
+	assert_int_equal(file_read(&fs_posix, path, 1u << 16, &text, NULL), ERR_OK);
+	ca = buf_take_str(&text);
+	assert_int_equal(crl_new(&pem, ca, key, NULL, WALL_S, WALL_S + DAY_S, &why), ERR_UNSUPPORTED);
+	assert_non_null(strstr(why.text, "no cRLSign"));
+}
+
+/* As many as a large cluster collects in years: by the count of bytes, not by a clock. */
+static void a_hundred_thousand_revocations_are_one_list(void **state)
+{
+	const size_t n = 100000;
+	CLEAN(mem_freep) struct crl_entry *entries = mem_zalloc_array(n, sizeof(*entries));
+	CLEAN(mem_freep) char *serials = mem_zalloc_array(n, 33);
+	CLEAN(buf_deinit) struct buf der = {0};
+	struct crl_params p = {.ca_cert_pem = w.ca.cert,
+			       .ca_key_pem = w.ca.key,
+			       .entries = entries,
+			       .n = n,
+			       .this_s = WALL_S,
+			       .next_s = WALL_S + DAY_S,
+			       .number = 1};
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		snprintf(serials + i * 33, 33, "40%030zx", i);
+		entries[i] = (struct crl_entry){serials + i * 33, WALL_S};
+	}
+	assert_int_equal(crl_sign(&der, &p, NULL), ERR_OK);
+	/* 2 + 18 + 15 bytes each, and what stands around them. */
+	assert_true(der.len > 35 * n && der.len < 35 * n + 1000);
+}
+
 static void openssl_believes_our_revocation(void **state)
 {
 	CLEAN(folder_freep) char *dir = openssl_folder();
@@ -322,6 +447,10 @@ int main(void)
 		cmocka_unit_test(what_a_host_signs_is_not_believed),
 		cmocka_unit_test(too_many_certificates_are_refused),
 		cmocka_unit_test(revocation_lists),
+		cmocka_unit_test(a_revocation_list_says_when_and_which),
+		cmocka_unit_test(lists_are_signed_by_every_kind_of_ca),
+		cmocka_unit_test(a_ca_without_that_right_signs_no_lists),
+		cmocka_unit_test(a_hundred_thousand_revocations_are_one_list),
 		cmocka_unit_test(openssl_believes_our_revocation),
 		cmocka_unit_test(lists_that_make_no_sense_are_not_signed),
 		cmocka_unit_test(memory_may_run_out),
