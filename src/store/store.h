@@ -360,8 +360,71 @@ enum err store_cert_revoke(struct store_tx *tx, const char *serial, const char *
 enum err store_cert_revoke_by(struct store_tx *tx, const char *serial, const char *common_name, const char *by,
 			      const char *reason) MUST_CHECK;
 enum err store_revoked_list(struct store_tx *tx, struct str_list *serials) MUST_CHECK;
+/*
+ * The serials that were revoked after the one numbered `after` (0: all), in that order. *last: number of the newest,
+ * *total: how many there are. A total that doesn't fit what was known means another copy of the store: begin anew.
+ */
+enum err store_revoked_since(struct store_tx *tx, int64_t after, struct str_list *serials, int64_t *last,
+			     int64_t *total) MUST_CHECK;
+enum err store_is_revoked(struct store_tx *tx, const char *serial, bool *is) MUST_CHECK;
 /* Revokes what was issued for this role and id. */
 enum err store_cert_revoke_subject(struct store_tx *tx, const char *role, const char *subject_id, size_t *n) MUST_CHECK;
+enum err store_cert_revoke_subject_by(struct store_tx *tx, const char *role, const char *subject_id, const char *by,
+				      const char *reason, size_t *n) MUST_CHECK;
+
+/* What a signed revocation list names. */
+struct revoked_row {
+	char *serial;
+	int64_t revoked_ms;
+};
+void revoked_row_deinit(struct revoked_row *r);
+/*
+ * All that are revoked, but for those known to be another CA's (issuer: cert_info.subject_key_id of this one) and those
+ * that ended before that time anyway. In a new array, in order of revocation.
+ */
+enum err store_revoked_rows(struct store_tx *tx, const char *issuer, int64_t ended_before_s, struct revoked_row **rows,
+			    size_t *n) MUST_CHECK;
+
+/* ---- what is known of certificates, for listing ---- */
+
+enum cert_state {
+	CERT_IN_USE,     /* a host's on its current link, or one of a server's as the asker knows */
+	CERT_VALID,      /* nothing is in its way */
+	CERT_SUPERSEDED, /* a newer one was issued for the same host or server */
+	CERT_EXPIRED,
+	CERT_REVOKED,
+	CERT_STATES
+};
+struct cert_view {
+	char *serial;
+	char *common_name;
+	char *role; /* agent, server, other; NULL: not known */
+	char *subject_id;
+	int64_t not_before_s, not_after_s; /* 0: not known */
+	char *issuer;
+	char *pem; /* NULL: not ours */
+	int64_t revoked_ms;
+	char *revoked_by, *reason;
+	int64_t host_id; /* 0: none that is there */
+	int64_t state;   /* enum cert_state */
+};
+void cert_view_deinit(struct cert_view *v);
+struct cert_question {
+	const char *serial, *role; /* NULL: any, as in the next three */
+	const char *subject_id;    /* guid of a host, id of a server */
+	const char *keyword;       /* part of serial, common name, subject or name of the host, in any case */
+	unsigned states;           /* bits 1 << enum cert_state */
+	int64_t ends_before_s;     /* 0: whenever */
+	int64_t now_s;
+	const char *in_use; /* of servers: ",serial,serial," */
+	size_t first, room; /* page */
+};
+/*
+ * Certificates that were issued, serials that were revoked without that, and what hosts have that was never recorded;
+ * the newest first. *count: on all pages.
+ */
+enum err store_cert_views(struct store_tx *tx, const struct cert_question *q, struct cert_view **views, size_t *n,
+			  size_t *count) MUST_CHECK;
 
 struct token_row {
 	char *id;

@@ -138,7 +138,45 @@ enum err store_cert_is_for(struct store_tx *tx, const char *serial, const char *
 	return e;
 }
 
-enum err store_cert_revoke_subject(struct store_tx *tx, const char *role, const char *subject_id, size_t *n)
+enum err store_revoked_since(struct store_tx *tx, int64_t after, struct str_list *serials, int64_t *last,
+			     int64_t *total)
+{
+	struct str_list list = {0};
+	int64_t newest = after, count = 0;
+	struct sql q;
+	enum err e;
+
+	sql_open(&q, tx, "SELECT id, serial FROM crl WHERE id > ? ORDER BY id", SQL_N(after));
+	while (sql_next(&q)) {
+		const char *serial = (const char *)sqlite3_column_text(q.st, 1);
+
+		newest = sql_number(&q, 0);
+		q.err = serial ? str_list_add(&list, serial) : ERR_NOMEM;
+	}
+	e = sql_close(&q);
+	if (!e)
+		e = sql_read(tx, &count, 0, "SELECT count(*) FROM crl");
+	if (!e) {
+		str_list_move(serials, &list);
+		*last = newest;
+		*total = count;
+	}
+	str_list_deinit(&list);
+	return e;
+}
+
+enum err store_is_revoked(struct store_tx *tx, const char *serial, bool *is)
+{
+	int64_t n = 0;
+	enum err e = sql_read(tx, &n, 0, "SELECT count(*) FROM crl WHERE serial = ?", SQL_T(serial));
+
+	if (!e)
+		*is = n > 0;
+	return e;
+}
+
+enum err store_cert_revoke_subject_by(struct store_tx *tx, const char *role, const char *subject_id, const char *by,
+				      const char *reason, size_t *n)
 {
 	struct cert_row *rows = NULL;
 	size_t count = 0;
@@ -151,13 +189,18 @@ enum err store_cert_revoke_subject(struct store_tx *tx, const char *role, const 
 
 	for (size_t i = 0; i < count; i++) {
 		if (!e)
-			e = store_cert_revoke(tx, rows[i].serial, rows[i].common_name);
+			e = store_cert_revoke_by(tx, rows[i].serial, rows[i].common_name, by, reason);
 		cert_row_deinit(&rows[i]);
 	}
 	mem_free(rows);
 	if (!e)
 		*n = count;
 	return e;
+}
+
+enum err store_cert_revoke_subject(struct store_tx *tx, const char *role, const char *subject_id, size_t *n)
+{
+	return store_cert_revoke_subject_by(tx, role, subject_id, NULL, NULL, n);
 }
 
 /* ---- tokens ---- */

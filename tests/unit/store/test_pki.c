@@ -293,6 +293,193 @@ TX_TEST(accounts_are_found_by_key)
 	return ERR_OK;
 }
 
+/* ---- revocations by number, and what a signed list names ---- */
+
+static void since_is(struct store_tx *tx, int64_t after, const char *expected, int64_t last, int64_t total)
+{
+	struct str_list serials = {0};
+	int64_t newest = -1, count = -1;
+	char *text;
+
+	ok(store_revoked_since(tx, after, &serials, &newest, &count));
+	text = str_list_join(&serials, " ");
+	assert_string_equal(text, expected);
+	assert_int_equal(newest, last);
+	assert_int_equal(count, total);
+	mem_free(text);
+	str_list_deinit(&serials);
+}
+
+TX_TEST(revocations_are_read_from_where_one_stopped)
+{
+	bool is = true;
+
+	since_is(tx, 0, "", 0, 0);
+	ok(store_is_revoked(tx, "a", &is));
+	assert_false(is);
+	ok(store_cert_revoke(tx, "a", NULL));
+	ok(store_cert_revoke(tx, "b", NULL));
+	since_is(tx, 0, "a b", 2, 2);
+	since_is(tx, 1, "b", 2, 2);
+	since_is(tx, 2, "", 2, 2);
+	ok(store_is_revoked(tx, "b", &is));
+	assert_true(is);
+	return ERR_OK;
+}
+
+static void cert_of_ca(struct store_tx *tx, const char *serial, const char *issuer, int64_t not_after_s)
+{
+	struct cert_row row = {.serial = TEXT(serial),
+			       .role = TEXT("agent"),
+			       .subject_id = TEXT("h"),
+			       .not_after_s = not_after_s,
+			       .issuer = TEXT(issuer)};
+
+	ok(store_cert_add(tx, &row));
+	ok(store_cert_revoke(tx, serial, NULL));
+}
+
+TX_TEST(a_signed_list_names_what_is_ours_and_not_over)
+{
+	struct revoked_row *rows = NULL;
+	char text[64] = "";
+	size_t n;
+
+	cert_of_ca(tx, "ours", "aki", 1000);
+	cert_of_ca(tx, "theirs", "other", 1000);
+	cert_of_ca(tx, "from-before", NULL, 1000);
+	cert_of_ca(tx, "over", "aki", 899);
+	cert_of_ca(tx, "nearly", "aki", 900);
+	ok(store_cert_revoke(tx, "unknown", NULL));
+	ok(store_revoked_rows(tx, "aki", 900, &rows, &n));
+	for (size_t i = 0; i < n; i++) {
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s ", rows[i].serial);
+		assert_int_equal(rows[i].revoked_ms, WALL);
+		revoked_row_deinit(&rows[i]);
+	}
+	mem_free(rows);
+	assert_string_equal(text, "ours from-before nearly unknown ");
+	return ERR_OK;
+}
+
+TX_TEST(who_revoked_it_and_why_is_kept)
+{
+	struct cert_question q = {.states = ~0u, .now_s = 1, .room = 10};
+	struct cert_view *views = NULL;
+	size_t n, count, revoked;
+
+	cert_added(tx, "a", "agent", "h1");
+	ok(store_cert_revoke_subject_by(tx, "agent", "h1", "ops", "host deleted", &revoked));
+	assert_int_equal(revoked, 1);
+	ok(store_cert_revoke_by(tx, "a", "cn", "another", "too late"));
+	ok(store_cert_views(tx, &q, &views, &n, &count));
+	assert_int_equal(n, 1);
+	assert_string_equal(views[0].revoked_by, "ops");
+	assert_string_equal(views[0].reason, "host deleted");
+	assert_int_equal(views[0].revoked_ms, WALL);
+	assert_int_equal(views[0].state, CERT_REVOKED);
+	cert_view_deinit(&views[0]);
+	mem_free(views);
+	return ERR_OK;
+}
+
+/* ---- listing ---- */
+
+static void cert_until(struct store_tx *tx, const char *serial, const char *role, const char *subject, int64_t end_s)
+{
+	struct cert_row row = {.serial = TEXT(serial),
+			       .common_name = TEXT("Name"),
+			       .role = TEXT(role),
+			       .subject_id = TEXT(subject),
+			       .not_before_s = 1,
+			       .not_after_s = end_s,
+			       .pem = TEXT("pem")};
+
+	ok(store_cert_add(tx, &row));
+}
+
+static int64_t host_with_cert(struct store_tx *tx, const char *guid, const char *serial)
+{
+	struct host_row row = host_like(guid);
+
+	row.cert_serial = TEXT(serial);
+	row.cert_not_after_s = 500;
+	ok(store_host_create(tx, &row));
+	return row.id;
+}
+
+/* "serial=state" of each, in order. */
+static void views_are(struct store_tx *tx, const struct cert_question *asked, const char *expected)
+{
+	static const char *const names[] = {"used", "valid", "superseded", "expired", "revoked"};
+	struct cert_question q = *asked;
+	struct cert_view *views = NULL;
+	char text[300] = "";
+	size_t n, count;
+
+	q.now_s = 100;
+	q.states = q.states ? q.states : ~0u;
+	q.room = q.room ? q.room : 100;
+	ok(store_cert_views(tx, &q, &views, &n, &count));
+	for (size_t i = 0; i < n; i++) {
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s=%s ", views[i].serial,
+			 names[views[i].state]);
+		cert_view_deinit(&views[i]);
+	}
+	mem_free(views);
+	assert_string_equal(text, expected);
+	assert_true(n == count || q.room < 100);
+}
+
+TX_TEST(certificates_are_listed_by_what_becomes_of_them)
+{
+	static const struct {
+		const char *what;
+		struct cert_question q;
+		const char *expected;
+	} rows[] = {
+		{"all of them, the newest first",
+		 {0},
+		 "s3=valid s2=used s1=superseded n1=valid x1=expired b2=valid a2=used a1=superseded c0=revoked z9=revoked "
+		 "f1=used "},
+		{"by state", {.states = 1 << CERT_IN_USE}, "s2=used a2=used f1=used "},
+		{"by several states",
+		 {.states = 1 << CERT_EXPIRED | 1 << CERT_REVOKED},
+		 "x1=expired c0=revoked z9=revoked "},
+		{"by serial", {.serial = "a1"}, "a1=superseded "},
+		{"a serial that nobody knows", {.serial = "a11"}, ""},
+		{"by role", {.role = "server"}, "s3=valid s2=used s1=superseded "},
+		{"by host", {.subject_id = "h1"}, "a2=used a1=superseded "},
+		{"what ends soon", {.ends_before_s = 501}, "x1=expired f1=used "},
+		{"by a part of whatever it is", {.keyword = "H1"}, "a2=used a1=superseded "},
+		{"by a part of the serial", {.keyword = "z"}, "z9=revoked "},
+		{"a page", {.first = 1, .room = 2}, "s2=used s1=superseded "},
+	};
+
+	cert_until(tx, "c0", "agent", "gone", 1000);
+	cert_until(tx, "a1", "agent", "h1", 1000);
+	cert_until(tx, "a2", "agent", "h1", 1000);
+	cert_until(tx, "b2", "agent", "h2", 1000); /* not shown yet */
+	cert_until(tx, "x1", "agent", "h3", 100);
+	cert_until(tx, "n1", "other", "", 1000);
+	cert_until(tx, "s1", "server", "u1", 1000);
+	cert_until(tx, "s2", "server", "u1", 1000);
+	cert_until(tx, "s3", "server", "u1", 1000);
+	host_with_cert(tx, "h1", "a2");
+	host_with_cert(tx, "h8", "z9"); /* a foreign one, revoked: listed once */
+	host_with_cert(tx, "h9", "f1"); /* a foreign one */
+	ok(store_cert_revoke(tx, "c0", "cn"));
+	ok(store_cert_revoke(tx, "z9", "cn"));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct cert_question q = rows[i].q;
+
+		q.in_use = ",s2,";
+		print_message("%s\n", rows[i].what);
+		views_are(tx, &q, rows[i].expected);
+	}
+	return ERR_OK;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +489,10 @@ int main(void)
 		cmocka_unit_test(a_serial_is_revoked_once),
 		cmocka_unit_test(a_foreign_serial_can_be_revoked_before_it_is_seen),
 		cmocka_unit_test(all_of_a_subject_is_revoked),
+		cmocka_unit_test(revocations_are_read_from_where_one_stopped),
+		cmocka_unit_test(a_signed_list_names_what_is_ours_and_not_over),
+		cmocka_unit_test(who_revoked_it_and_why_is_kept),
+		cmocka_unit_test(certificates_are_listed_by_what_becomes_of_them),
 		cmocka_unit_test(a_token_is_used_up),
 		cmocka_unit_test(old_tokens_are_trimmed),
 		cmocka_unit_test(a_token_that_is_over_is_refused_by_name),
