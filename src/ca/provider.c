@@ -76,6 +76,19 @@ enum err ca_issue(struct ca_provider *p, struct ca_issued *out, const struct ca_
 	return p->ops->issue(p, out, r, why);
 }
 
+enum err ca_crl(struct ca_provider *p, struct buf *out, const struct crl_params *params, struct why *why)
+{
+	if (!p->ops->crl) {
+		why_set(why, "the CA is an external one, which has its own revocation list");
+		return ERR_UNSUPPORTED;
+	}
+	if (!p->ops->can_issue(p)) {
+		why_set(why, "%s", p->ops->cannot);
+		return ERR_STATE;
+	}
+	return p->ops->crl(p, out, params, why);
+}
+
 /* The whole name is among the DNS names. */
 void ca_common_name(char out[CA_COMMON_NAME_MAX + 1], const char *name)
 {

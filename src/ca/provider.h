@@ -43,6 +43,8 @@ struct ca_provider_ops {
 	const char *(*fingerprint)(struct ca_provider *p); /* SHA-256 hex of the signing CA certificate */
 	bool (*can_issue)(struct ca_provider *p);          /* false: no key here (a server without the cluster key) */
 	const char *cannot;                                /* what to do then, for people */
+	/* Signs a list of revocations, DER; what is of the CA in the params is filled in here. NULL: not this one's. */
+	enum err (*crl)(struct ca_provider *p, struct buf *out, const struct crl_params *params, struct why *why);
 	bool is_slow; /* issue() waits for something outside: not for a thread that others need */
 	void (*free)(struct ca_provider *p);
 };
@@ -54,6 +56,8 @@ struct ca_provider {
 struct ca_provider *ca_provider_ref(struct ca_provider *p);
 
 enum err ca_issue(struct ca_provider *p, struct ca_issued *out, const struct ca_request *r, struct why *why) MUST_CHECK;
+/* ERR_UNSUPPORTED: this provider signs none; ERR_STATE: it has no key here. */
+enum err ca_crl(struct ca_provider *p, struct buf *out, const struct crl_params *params, struct why *why) MUST_CHECK;
 /* The common name that a certificate gets: a longer name is cut to its first label; "" when that doesn't fit either. */
 #define CA_COMMON_NAME_MAX 64
 void ca_common_name(char out[CA_COMMON_NAME_MAX + 1], const char *name);

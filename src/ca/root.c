@@ -207,6 +207,16 @@ static enum err root_issue(struct ca_provider *base, struct ca_issued *out, cons
 	return ERR_OK;
 }
 
+static enum err root_crl(struct ca_provider *base, struct buf *out, const struct crl_params *params, struct why *why)
+{
+	struct root *p = container_of(base, struct root, base);
+	struct crl_params mine = *params;
+
+	mine.ca_cert_pem = p->chain;
+	mine.ca_key_pem = p->key;
+	return crl_sign(out, &mine, why);
+}
+
 static const char *root_chain(struct ca_provider *base)
 {
 	return container_of(base, struct root, base)->chain;
@@ -240,6 +250,7 @@ static const struct ca_provider_ops root_ops = {
 	.fingerprint = root_fingerprint,
 	.can_issue = root_can_issue,
 	.cannot = "this server has no CA key: give it the cluster key file of the others",
+	.crl = root_crl,
 	.free = root_free,
 };
 

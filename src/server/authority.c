@@ -261,73 +261,14 @@ enum err authority_cert_row(const char *pem, struct cert_row *row)
 	return e;
 }
 
-/* ---- revocations ---- */
-
-struct revoked_read {
-	struct entry entry;
-	struct str_list serials;
-};
-
-static enum err revoked_run(struct store_tx *tx, struct entry *entry, struct why *why)
-{
-	struct revoked_read *r = container_of(entry, struct revoked_read, entry);
-
-	str_list_deinit(&r->serials);
-	return store_revoked_list(tx, &r->serials);
-}
-
-/* Live links with a certificate that is revoked by now are cut. */
-static void cut_revoked(struct server *s)
-{
-	list_for (x, &s->sessions, struct session, in_sessions) {
-		const struct tls_peer *peer = x->link && x->state != SESSION_TLS ? link_peer(x->link) : NULL;
-
-		if (peer && peer->has_cert && authority_is_revoked(s, peer->cert.serial))
-			session_end(x, ERR_REVOKED, "certificate revoked", EVENT_SHUTDOWN_REQUESTED);
-	}
-	peer_cut_revoked(s);
-}
-
-static void revoked_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
-{
-	struct revoked_read *r = container_of(entry, struct revoked_read, entry);
-
-	if (result) {
-		if (!s->freed)
-			log_error(s->log, "the list of revoked certificates can't be read, the last one holds",
-				  KV_S("error", sentence));
-		s->revoked_stale = true;
-	} else {
-		map_deinit(&s->revoked);
-		map_init_text(&s->revoked, rng_u64(&s->world->rng));
-		for (size_t i = 0; i < r->serials.n; i++)
-			if (map_put(&s->revoked, r->serials.items[i], s))
-				log_error(s->log, "out of memory: a revocation is not known here",
-					  KV_S("serial", r->serials.items[i]));
-		cut_revoked(s);
-	}
-	str_list_deinit(&r->serials);
-	mem_free(r);
-}
+/* ---- changes ---- */
 
 void authority_reload(struct server *s)
 {
-	struct revoked_read *r = mem_zalloc(sizeof(*r));
-
 	tickets_reload(s);
 	rotation_reload(s);
-	s->revoked_stale = !r;
-	if (!r)
-		return;
-	r->entry.run = revoked_run;
-	r->entry.done = revoked_done;
-	r->entry.read_only = true;
-	ledger_add(s, &r->entry);
-}
-
-bool authority_is_revoked(const struct server *s, const char *serial)
-{
-	return map_get(&s->revoked, serial) != NULL;
+	revocation_reload(s);
+	crl_reload(s);
 }
 
 void authority_deinit(struct server *s)
@@ -340,5 +281,6 @@ void authority_deinit(struct server *s)
 	s->ca = ca_provider_free(s->ca);
 	s->ca_chain = mem_free(s->ca_chain);
 	map_deinit(&s->revoked);
+	crl_deinit(s);
 	tickets_deinit(s);
 }

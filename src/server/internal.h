@@ -22,7 +22,8 @@
  *   draining  this server is emptied, for maintenance or to stop (core/drain)
  *   peer      links between servers: hints, forwarding, liveness
  *   strictness agents without a certificate: said, cut
- *   authority CA, revocations, credentials; own_cert our own certificate; rotation the CA is changed
+ *   authority CA, credentials; own_cert our own certificate; rotation the CA is changed
+ *   revocation serials that are let in nowhere; crl the signed list of them
  *   tickets   keys of session tickets, shared by the cluster
  *   provision one host gets a new certificate over its link
  *   renewal   which hosts are due for one, in which order, how many a second
@@ -658,7 +659,6 @@ void authority_reload(struct server *s);
 enum err authority_cert_row(const char *pem, struct cert_row *row) MUST_CHECK;
 /* The same once more with what has changed in memory: for those who connect from now on. */
 enum err authority_renew_creds(struct server *s, struct why *why) MUST_CHECK;
-bool authority_is_revoked(const struct server *s, const char *serial);
 enum work_lane authority_lane(const struct server *s); /* where ca_issue() may be called */
 void authority_deinit(struct server *s);
 
@@ -666,6 +666,19 @@ void authority_deinit(struct server *s);
 
 void strictness_tick(struct server *s); /* every second */
 void strictness_unsecured(struct session *x, bool is_unsecured);
+
+/* ---- revocation.c ---- */
+
+/* What was revoked since we looked: read, and what is live with it cut. */
+void revocation_reload(struct server *s);
+bool authority_is_revoked(const struct server *s, const char *serial);
+
+/* ---- crl.c ---- */
+
+void crl_reload(struct server *s); /* it may have changed in the store */
+void crl_tick(struct server *s);   /* every second: makes the next one when it is time */
+bool crl_is_busy(const struct server *s);
+void crl_deinit(struct server *s);
 
 /* ---- own_cert.c ---- */
 
@@ -933,8 +946,6 @@ struct server {
 	/* authority.c */
 	struct ca_provider *ca;
 	struct tls_creds *creds;
-	struct map revoked; /* serial -> itself */
-	bool revoked_stale; /* could not be read, watch.c asks again */
 	char *ca_chain;
 
 	/* strictness.c */
@@ -956,6 +967,16 @@ struct server {
 		struct mono told_at; /* it could not be stored; {0}: it could */
 		bool stale, reading, telling;
 	} rotation;
+
+	/* revocation.c */
+	struct map revoked;    /* serial -> something */
+	int64_t revoked_last;  /* number of the newest that we know of */
+	int64_t revoked_total; /* how many we know of */
+	bool revoked_stale;    /* could not be read, watch.c asks again */
+	bool revoked_reading, revoked_again;
+	struct mono revoked_said; /* that it can't be read; {0}: it can */
+
+	struct crl *crl; /* owned; crl.c; NULL: not asked for yet */
 
 	/* own_cert.c */
 	struct own_pair own[OWN_CERT_KINDS];

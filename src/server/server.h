@@ -83,6 +83,19 @@ void server_api(struct server *s, const struct api_caller *caller, const struct 
 /* Nobody waits for the answers of this user's requests any more: done() is not called. What they began goes on. */
 void server_api_forget(struct server *s, void *user);
 
+/* ---- the signed revocation list ---- */
+
+struct server_crl {
+	const char *pem;      /* NULL: there is none; all of this belongs to the server, until the next turn */
+	struct bytes der;     /* the same */
+	const char *why_none; /* a sentence without a full stop, when there is none */
+	uint64_t version;     /* grows with each one */
+	int64_t this_s, next_s, entries;
+	uint64_t number;
+};
+/* false: there is none. */
+bool server_crl(const struct server *s, struct server_crl *out);
+
 /* ---- looking at it, for tests, metrics and the simulation ---- */
 
 struct server_view {

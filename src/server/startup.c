@@ -357,15 +357,15 @@ static enum err find_places(struct store_tx *tx, struct claim *c)
 	return e;
 }
 
-static enum err not_revoked(struct store_tx *tx, const char *serial)
+static enum err not_revoked(struct store_tx *tx, const char *serial, struct why *why)
 {
-	struct str_list revoked = {0};
-	enum err e = serial ? store_revoked_list(tx, &revoked) : ERR_OK;
+	bool is = false;
+	enum err e = serial ? store_is_revoked(tx, serial, &is) : ERR_OK;
 
-	if (!e && serial && str_list_has(&revoked, serial))
-		e = ERR_REVOKED;
-	str_list_deinit(&revoked);
-	return e;
+	if (e || !is)
+		return e;
+	why_set(why, "certificate %s is revoked", serial);
+	return ERR_REVOKED;
 }
 
 static bool is_weaker(const struct host_row *known, const struct host_row *now)
@@ -396,6 +396,11 @@ static enum err find_or_create(struct store_tx *tx, struct claim *c, struct why 
 		host_row_deinit(&known);
 		return ERR_REFUSED;
 	}
+	/* Revoked a moment ago, on another server: here it is known before our own list has it. */
+	if (!e && !c->is_retry && (e = not_revoked(tx, c->row.cert_serial, why))) {
+		host_row_deinit(&known);
+		return e;
+	}
 	if (!e) {
 		c->row.id = known.id;
 		/* A stronger binding is never replaced by a weaker one, unless an operator allowed it for this once. */
@@ -413,7 +418,7 @@ static enum err find_or_create(struct store_tx *tx, struct claim *c, struct why 
 
 		/* Deleted on another server a moment ago: it must not come to life again before we have heard of that.
 		 */
-		e = not_revoked(tx, c->row.cert_serial);
+		e = not_revoked(tx, c->row.cert_serial, why);
 		if (e)
 			return e;
 		memcpy(c->row.uuid, c->uuid, sizeof(c->uuid));

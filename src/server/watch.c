@@ -524,7 +524,8 @@ static void on_tick(struct timer *t)
 	beat(s);
 	host_events_again(s);
 	if (s->revoked_stale)
-		authority_reload(s);
+		revocation_reload(s);
+	crl_tick(s);
 	tickets_tick(s);
 	own_cert_tick(s);
 	strictness_tick(s);

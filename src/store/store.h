@@ -379,11 +379,11 @@ struct revoked_row {
 };
 void revoked_row_deinit(struct revoked_row *r);
 /*
- * All that are revoked, but for those known to be another CA's (issuer: cert_info.subject_key_id of this one) and those
- * that ended before that time anyway. In a new array, in order of revocation.
+ * All that are revoked, but for those known to be another CA's (issuer: cert_info.subject_key_id of this one; NULL:
+ * any) and those that ended before that time anyway. In a new array, in order of revocation.
  */
 enum err store_revoked_rows(struct store_tx *tx, const char *issuer, int64_t ended_before_s, struct revoked_row **rows,
-			    size_t *n) MUST_CHECK;
+			    size_t *n, int64_t *last) MUST_CHECK;
 
 /* ---- what is known of certificates, for listing ---- */
 

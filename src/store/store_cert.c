@@ -35,13 +35,20 @@ void revoked_row_deinit(struct revoked_row *r)
 }
 
 enum err store_revoked_rows(struct store_tx *tx, const char *issuer, int64_t ended_before_s, struct revoked_row **rows,
-			    size_t *n)
+			    size_t *n, int64_t *last)
 {
-	return sql_all(tx, &revoked_shape, rows, n,
-		       "SELECT r.serial, r.revoked_ms FROM crl r LEFT JOIN certificate c ON c.serial = r.serial"
-		       " WHERE c.id IS NULL OR ((c.issuer IS NULL OR c.issuer IN ('', ?)) AND c.not_after_s >= ?)"
-		       " ORDER BY r.id",
-		       SQL_T(issuer), SQL_N(ended_before_s));
+	int64_t newest;
+	enum err e = sql_read(tx, &newest, 0, "SELECT max(id) FROM crl");
+
+	if (!e)
+		e = sql_all(tx, &revoked_shape, rows, n,
+			    "SELECT r.serial, r.revoked_ms FROM crl r LEFT JOIN certificate c ON c.serial = r.serial"
+			    " WHERE c.id IS NULL OR ((?1 IS NULL OR c.issuer IS NULL OR c.issuer IN ('', ?1))"
+			    " AND c.not_after_s >= ?2) ORDER BY r.id",
+			    SQL_T(issuer), SQL_N(ended_before_s));
+	if (!e)
+		*last = newest;
+	return e;
 }
 
 /*

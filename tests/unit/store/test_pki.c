@@ -343,6 +343,7 @@ TX_TEST(a_signed_list_names_what_is_ours_and_not_over)
 {
 	struct revoked_row *rows = NULL;
 	char text[64] = "";
+	int64_t last;
 	size_t n;
 
 	cert_of_ca(tx, "ours", "aki", 1000);
@@ -351,7 +352,8 @@ TX_TEST(a_signed_list_names_what_is_ours_and_not_over)
 	cert_of_ca(tx, "over", "aki", 899);
 	cert_of_ca(tx, "nearly", "aki", 900);
 	ok(store_cert_revoke(tx, "unknown", NULL));
-	ok(store_revoked_rows(tx, "aki", 900, &rows, &n));
+	ok(store_revoked_rows(tx, "aki", 900, &rows, &n, &last));
+	assert_int_equal(last, 6);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s ", rows[i].serial);
 		assert_int_equal(rows[i].revoked_ms, WALL);
