@@ -267,3 +267,32 @@ enum err cert_info_parse_der(struct cert_info *out, const void *der, size_t n, s
 		return x509_fail(ret, ERR_MALFORMED, why, "certificate");
 	return info_from_crt(out, crt, why);
 }
+
+bool cert_serial_normal(char out[SERIAL_TEXT], const char *text)
+{
+	size_t n = 0;
+
+	while (*text == ' ')
+		text++;
+	if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+		text += 2;
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		char c = *text;
+
+		if (c == ':' || c == ' ')
+			continue;
+		if (c >= 'A' && c <= 'F')
+			c = (char)(c - 'A' + 'a');
+		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
+			return false;
+		if (n == 1 && out[0] == '0')
+			n = 0; /* leading */
+		if (n == SERIAL_DIGITS_MAX)
+			return false;
+		out[n++] = c;
+	}
+	out[n] = '\0';
+	return n > 0;
+}

@@ -61,6 +61,12 @@ void *key_free(char *pem);
 /* Does the key belong to the certificate? ERR_INVALID if not. */
 enum err key_matches_cert(const char *key_pem, const char *cert_pem, struct why *why) MUST_CHECK;
 
+/*
+ * A serial number as people write it - any case, leading zeros, 0x in front, colons or blanks between pairs - as
+ * cert_info has it. false: not hex, or more than 40 digits.
+ */
+bool cert_serial_normal(char out[SERIAL_TEXT], const char *text);
+
 /* What a certificate request asks for, and what it proves. */
 struct csr_info {
 	char common_name[128];

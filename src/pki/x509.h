@@ -21,6 +21,7 @@
 #define KEY_TEXT_MAX (64u * 1024)
 #define CERT_TEXT_MAX (256u * 1024)
 #define CHAIN_MAX 32              /* certificates in one text */
+#define SERIAL_DIGITS_MAX 40      /* hex; 20 bytes are the standard's upper bound */
 #define NAMES_MAX 256             /* alternative names in one certificate or request */
 #define COMMON_NAME_SIGNED_MAX 64 /* X.520's upper bound; OpenSSL refuses to write longer ones */
 

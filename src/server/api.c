@@ -21,12 +21,12 @@
 /* ---- routes ---- */
 
 static const struct api_routes *const all_routes[] = {
-	&api_servers_routes,   &api_maintenance_routes, &api_hosts_routes,  &api_host_change_routes,
-	&api_host_jobs_routes, &api_config_routes,      &api_jobs_routes,   &api_tokens_routes,
-	&api_accounts_routes,  &api_events_routes,      &api_status_routes, &api_places_routes,
-	&api_discovery_routes, &api_placement_routes,   &api_freeze_routes, &api_list_servers_routes,
-	&api_explain_routes,   &api_rolling_routes,     &api_ca_routes,     &api_rotation_routes,
-	&api_provision_routes,
+	&api_servers_routes,     &api_maintenance_routes, &api_hosts_routes,    &api_host_change_routes,
+	&api_host_jobs_routes,   &api_config_routes,      &api_jobs_routes,     &api_tokens_routes,
+	&api_accounts_routes,    &api_events_routes,      &api_status_routes,   &api_places_routes,
+	&api_discovery_routes,   &api_placement_routes,   &api_freeze_routes,   &api_list_servers_routes,
+	&api_explain_routes,     &api_rolling_routes,     &api_ca_routes,       &api_certs_routes,
+	&api_cert_change_routes, &api_provision_routes,   &api_rotation_routes,
 };
 
 const struct api_route *api_route_at(size_t i)

@@ -55,7 +55,7 @@ extern const struct api_routes api_hosts_routes, api_host_change_routes, api_hos
 	api_config_routes, api_jobs_routes, api_tokens_routes, api_accounts_routes, api_events_routes,
 	api_discovery_routes, api_status_routes, api_places_routes, api_maintenance_routes, api_placement_routes,
 	api_freeze_routes, api_list_servers_routes, api_explain_routes, api_rolling_routes, api_ca_routes,
-	api_rotation_routes, api_provision_routes;
+	api_provision_routes, api_rotation_routes, api_certs_routes, api_cert_change_routes;
 /* All routes, in a fixed order; NULL at the end. */
 const struct api_route *api_route_at(size_t i);
 const struct api_route *api_route_find(const char *name);
@@ -230,15 +230,21 @@ struct api_job {
 	int64_t trim_before_ms; /* finished jobs older than this are dropped when it begins */
 	struct timer again;
 	int64_t host_id;
+	bool is_secret; /* its result */
 	json_t *object; /* of the handler; freed with the job */
+	void *state;    /* the same */
+	void (*state_free)(void *state);
 	void (*work)(struct api_job *j);
 };
 /*
- * Stores a job about a host, answers with its id, then work(), which must end it with one of api_job_...().
- * The object is taken over, may be NULL.
+ * Stores a job about a host (NULL: about none), answers with its id, then work(), which must end it with one of
+ * api_job_...(). The object is taken over, may be NULL.
  */
 void api_job_begin(struct api_call *c, const struct host *h, json_t *take_object, void (*work)(struct api_job *j));
 void api_job_succeed(struct api_job *j, json_t *take_result);
+/* The same for a result with a private key in it: sealed in the store, shown to who asked for it and on local sockets.
+ * Needs the cluster key. */
+void api_job_succeed_secret(struct api_job *j, json_t *take_result);
 void api_job_fail(struct api_job *j, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void api_jobs_deinit(struct api *a);
 

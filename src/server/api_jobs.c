@@ -4,6 +4,7 @@
  */
 #include "server/api.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,8 @@ static void job_free(struct api_job *j)
 	timer_stop(j->server->world, &j->again);
 	list_remove(&j->in_jobs);
 	json_decref(j->object);
+	if (j->state)
+		j->state_free(j->state);
 	job_row_deinit(&j->row);
 	mem_free(j);
 }
@@ -67,15 +70,87 @@ static void finish_done(struct server *s, struct entry *entry, enum err result, 
 	job_free(j);
 }
 
+/* All texts in it: nobody else may have them. */
+static void json_wipe(json_t *value)
+{
+	const char *key;
+	json_t *v;
+	size_t i;
+
+	if (json_is_string(value))
+		mem_wipe((void *)(uintptr_t)json_string_value(value), json_string_length(value));
+	json_object_foreach (value, key, v)
+		json_wipe(v);
+	json_array_foreach (value, i, v)
+		json_wipe(v);
+}
+
+/* ---- results with a private key: the store has them as a text under SEALED alone ---- */
+
+#define SEALED "sealed"
+#define CONTEXT_MAX (UUID_TEXT + 16)
+
+/* No result can be put in another job's place. */
+static void seal_context(char out[CONTEXT_MAX], const char *uuid)
+{
+	snprintf(out, CONTEXT_MAX, "muster job %s", uuid);
+}
+
+static char *result_seal(struct api_job *j, const char *text)
+{
+	struct server *s = j->server;
+	CLEAN(buf_deinit) struct buf sealed = {0};
+	CLEAN(mem_freep) char *code = NULL;
+	char context[CONTEXT_MAX];
+	uint8_t nonce[12];
+
+	if (!s->p.cluster_key)
+		return NULL;
+	seal_context(context, j->row.uuid);
+	world_entropy(s->world, nonce, sizeof(nonce));
+	if (seal_bytes(&sealed, s->p.cluster_key, nonce, text, strlen(text), context))
+		return NULL;
+	code = base64url_encode(sealed.data, sealed.len);
+	return code ? mem_printf("{\"" SEALED "\":\"%s\"}", code) : NULL;
+}
+
+static json_t *result_open(const struct server *s, const char *uuid, const char *code)
+{
+	CLEAN(buf_deinit) struct buf sealed = {0};
+	struct buf plain = {0};
+	char context[CONTEXT_MAX];
+	json_t *result = NULL;
+
+	seal_context(context, uuid);
+	if (s->p.cluster_key && base64url_decode(code, &sealed) &&
+	    open_bytes(&plain, s->p.cluster_key, sealed.data, sealed.len, context) == ERR_OK)
+		result = json_loadb((const char *)plain.data, plain.len, 0, NULL);
+	if (plain.data)
+		mem_wipe(plain.data, plain.cap);
+	buf_deinit(&plain);
+	return result;
+}
+
 static void job_end(struct api_job *j, int64_t status, int64_t code, json_t *take_result)
 {
 	char *text = take_result ? json_dumps(take_result, JSON_COMPACT) : NULL;
 
-	json_decref(take_result);
+	if (!j->is_secret)
+		json_decref(take_result);
 	j->row.status = text ? status : 2;
 	j->row.result_code = text ? code : API_FAILED;
 	j->row.result = mem_free(j->row.result);
-	j->row.result = mem_strdup(text ? text : "{\"errorcode\":530,\"errortext\":\"out of memory\"}");
+	if (text && j->is_secret)
+		j->row.result = result_seal(j, text);
+	else if (text)
+		j->row.result = mem_strdup(text);
+	if (!j->row.result) {
+		j->row.status = 2;
+		j->row.result_code = API_FAILED;
+		j->row.result = mem_strdup("{\"errorcode\":530,\"errortext\":\"out of memory\"}");
+	}
+	if (text && j->is_secret)
+		mem_wipe(text, strlen(text));
 	free(text);
 	log_debug(j->server->log, "job ended", KV_S("job", j->row.uuid), KV_S("command", j->row.command),
 		  KV_I("code", j->row.result_code));
@@ -90,6 +165,14 @@ static void job_end(struct api_job *j, int64_t status, int64_t code, json_t *tak
 void api_job_succeed(struct api_job *j, json_t *take_result)
 {
 	job_end(j, 1, 0, take_result);
+}
+
+void api_job_succeed_secret(struct api_job *j, json_t *take_result)
+{
+	j->is_secret = true;
+	job_end(j, 1, 0, take_result);
+	json_wipe(take_result);
+	json_decref(take_result);
 }
 
 void api_job_fail(struct api_job *j, int code, const char *format, ...)
@@ -166,7 +249,7 @@ void api_job_begin(struct api_call *c, const struct host *h, json_t *take_object
 	j->server = s;
 	list_init(&j->in_jobs);
 	timer_init(&j->again, finish_again);
-	j->host_id = h->row.id;
+	j->host_id = h ? h->row.id : 0;
 	j->object = take_object;
 	j->work = work;
 	c->state = j;
@@ -177,12 +260,12 @@ void api_job_begin(struct api_call *c, const struct host *h, json_t *take_object
 		world_uuid(s->world, j->row.uuid);
 	j->row.command = mem_strdup(c->route->name);
 	j->row.account = mem_strdup(c->account);
-	j->row.instance_type = mem_strdup("Host");
-	j->row.instance_id = mem_strdup(h->row.uuid);
+	j->row.instance_type = mem_strdup(h ? "Host" : NULL);
+	j->row.instance_id = mem_strdup(h ? h->row.uuid : NULL);
 	j->row.msid = s->msid;
 	j->row.created_ms = now_ms;
 	j->trim_before_ms = now_ms - config_number(s, "job.expire.minutes", 0) * 60000;
-	if (!j->row.command || !j->row.account || !j->row.instance_type || !j->row.instance_id)
+	if (!j->row.command || !j->row.account || (h && (!j->row.instance_type || !j->row.instance_id)))
 		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
 	else
 		api_write(c, begin_run, begin_then);
@@ -203,10 +286,28 @@ static enum err query_run(struct store_tx *tx, struct api_call *c, struct why *w
 	return store_job_get(tx, api_text(c, "jobid"), c->state);
 }
 
-static json_t *result_of(const struct job_row *row)
+static const char *sealed_text(const json_t *result)
+{
+	return json_object_size(result) == 1 ? json_string_value(json_object_get(result, SEALED)) : NULL;
+}
+
+/* NULL: it was refused. */
+static json_t *result_of(struct api_call *c, const struct job_row *row)
 {
 	json_t *result = row->result ? json_loads(row->result, 0, NULL) : NULL;
+	const char *sealed = sealed_text(result);
 
+	if (sealed) {
+		bool is_asker = c->is_local || str_equal(c->account, row->account);
+		json_t *opened = is_asker ? result_open(c->server, row->uuid, sealed) : NULL;
+
+		json_decref(result);
+		if (!opened)
+			api_fail(c, API_FAILED, CS_RUNTIME, "The result of job %s holds a private key: %s", row->uuid,
+				 is_asker ? "only servers with the cluster key can show it"
+					  : "only the account that asked for it is shown it");
+		return opened;
+	}
 	if (!result) /* never without one: clients read it unconditionally */
 		result = json_pack("{s:i,s:s}", "errorcode", API_FAILED, "errortext", "The job ended without a result");
 	return result;
@@ -217,7 +318,7 @@ static void query_then(struct api_call *c, enum err result, const char *sentence
 	const struct job_row *row = c->state;
 	const struct member_server *m;
 	int64_t status;
-	json_t *o;
+	json_t *o, *outcome;
 
 	if (result == ERR_NOT_FOUND) {
 		api_fail(c, API_BAD_PARAM, CS_API, "Parameter jobid: there is no job %s", api_text(c, "jobid"));
@@ -231,6 +332,9 @@ static void query_then(struct api_call *c, enum err result, const char *sentence
 	status = row->status > 2 ? 2 : row->status;
 	if (status == 1 && !row->result)
 		status = 2;
+	outcome = result_of(c, row);
+	if (!outcome)
+		return;
 	m = roster_server(c->server, row->msid);
 	o = json_object();
 	api_put_text(o, "account", row->account);
@@ -241,8 +345,9 @@ static void query_then(struct api_call *c, enum err result, const char *sentence
 	api_put_number(o, "jobresultcode", status == 2 && !row->result_code ? API_FAILED : row->result_code);
 	if (status) {
 		api_put_text(o, "jobresulttype", "object");
-		json_object_set_new(o, "jobresult", result_of(row));
+		json_object_set(o, "jobresult", outcome);
 	}
+	json_decref(outcome);
 	api_put_text(o, "jobinstancetype", row->instance_type);
 	api_put_text(o, "jobinstanceid", row->instance_id);
 	api_put_text(o, "managementserverid", m ? m->row.uuid : NULL);

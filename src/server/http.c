@@ -48,6 +48,9 @@ struct http {
 	struct list requests;
 	size_t closing;
 	bool ending;
+	/* The revocation list: one copy, whoever asks for it. */
+	struct MHD_Response *crl_pem, *crl_der; /* NULL: nobody has asked for this version */
+	uint64_t crl_version;
 };
 
 struct param {
@@ -72,8 +75,19 @@ struct request {
 
 /* ---- one request ---- */
 
+/* The one text of an answer that is a secret and nobody else's (api_cert_change.c). */
+static void wipe_key(const json_t *answer)
+{
+	const json_t *v = json_object_get(answer, "queryasyncjobresultresponse");
+
+	v = json_object_get(json_object_get(json_object_get(v, "jobresult"), "certificates"), "privatekey");
+	if (json_is_string(v))
+		mem_wipe((void *)(uintptr_t)json_string_value(v), json_string_length(v));
+}
+
 static void request_free(struct request *r)
 {
+	wipe_key(r->answer);
 	if (r->post)
 		MHD_destroy_post_processor(r->post);
 	for (size_t i = 0; i < r->n; i++) {
@@ -172,6 +186,30 @@ static enum MHD_Result on_query(void *user, enum MHD_ValueKind kind, const char 
 	return r->error ? MHD_NO : MHD_YES;
 }
 
+static void text_free(void *text)
+{
+	mem_wipe(text, strlen(text));
+	free(text);
+}
+
+/* Answers may hold a private key: the text is wiped when it is sent. */
+static enum MHD_Result send_answer_text(struct MHD_Connection *c, unsigned status, char *take_text)
+{
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer_with_free_callback(strlen(take_text), take_text, text_free);
+	enum MHD_Result result;
+
+	if (!response) {
+		text_free(take_text);
+		return MHD_NO;
+	}
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json; charset=UTF-8");
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	result = MHD_queue_response(c, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
 static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, const char *type, const char *text)
 {
 	struct MHD_Response *response =
@@ -190,12 +228,8 @@ static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, cons
 static enum MHD_Result send_answer(struct request *r)
 {
 	char *text = json_dumps(r->answer, JSON_COMPACT);
-	enum MHD_Result result = MHD_NO;
 
-	if (text)
-		result = send_text(r->connection, (unsigned)r->status, "application/json; charset=UTF-8", text);
-	free(text);
-	return result;
+	return text ? send_answer_text(r->connection, (unsigned)r->status, text) : MHD_NO;
 }
 
 static void door_run(struct door *d);
@@ -233,6 +267,49 @@ static void ask(struct request *r)
 		params[i] = (struct api_param){.name = r->params[i].name, .value = r->params[i].value};
 	server_api(r->door->http->server, &caller, params, r->n, on_answer, r);
 	mem_free(params);
+}
+
+/* ---- the revocation list ---- */
+
+static void crl_forget(struct http *h)
+{
+	if (h->crl_pem)
+		MHD_destroy_response(h->crl_pem);
+	if (h->crl_der)
+		MHD_destroy_response(h->crl_der);
+	h->crl_pem = h->crl_der = NULL;
+}
+
+static struct MHD_Response *crl_response(const void *data, size_t n, const char *type)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(n, (void *)(uintptr_t)data, MHD_RESPMEM_MUST_COPY);
+
+	if (!r)
+		return NULL;
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "max-age=60");
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	return r;
+}
+
+static enum MHD_Result send_crl(struct http *h, struct MHD_Connection *c, bool as_pem)
+{
+	struct MHD_Response **response = as_pem ? &h->crl_pem : &h->crl_der;
+	struct server_crl crl;
+	char text[160];
+
+	if (!server_crl(h->server, &crl)) {
+		snprintf(text, sizeof(text), "%s\n", crl.why_none);
+		return send_text(c, MHD_HTTP_NOT_FOUND, "text/plain; charset=UTF-8", text);
+	}
+	if (crl.version != h->crl_version)
+		crl_forget(h);
+	h->crl_version = crl.version;
+	/* The types' own names: RFC 5280 has DER in mind; what is text should open as one. */
+	if (!*response)
+		*response = as_pem ? crl_response(crl.pem, strlen(crl.pem), "application/x-pem-file")
+				   : crl_response(crl.der.data, crl.der.len, "application/pkix-crl");
+	return *response ? MHD_queue_response(c, MHD_HTTP_OK, *response) : MHD_NO;
 }
 
 static bool path_is_api(const char *url)
@@ -287,6 +364,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 				 "muster: the query API is at /client/api\n");
 	if (strcmp(url, "/healthz") == 0)
 		return send_text(connection, MHD_HTTP_OK, "text/plain; charset=UTF-8", "ok\n");
+	if (strcmp(url, "/crl.pem") == 0 || strcmp(url, "/crl.der") == 0)
+		return send_crl(d->http, connection, url[5] == 'p');
 	if (!path_is_api(url))
 		return send_text(connection, MHD_HTTP_NOT_FOUND, "text/plain; charset=UTF-8",
 				 "not found; the query API is at /client/api\n");
@@ -545,6 +624,7 @@ struct http *http_free(struct http *h)
 	}
 	while (h->closing)
 		uv_run(world_uv_loop(h->world), UV_RUN_NOWAIT);
+	crl_forget(h);
 	if (h->socket_path)
 		unlink(h->socket_path);
 	mem_free(h->socket_path);

@@ -1016,4 +1016,5 @@ struct server {
 
 	/* api.c */
 	void *api;
+	size_t n_api_works; /* of its jobs, on work threads */
 };

@@ -467,7 +467,7 @@ void server_gone_if_idle(struct server *s)
 
 	if (!s->said_goodbye || s->ledger_running || !list_is_empty(&s->ledger_tell) || s->starting ||
 	    s->making_cert[OWN_CERT_EC] || s->making_cert[OWN_CERT_RSA] || !list_is_empty(&s->joinings) ||
-	    provision_is_at_work(s) || crl_is_busy(s) || !gone)
+	    provision_is_at_work(s) || crl_is_busy(s) || s->n_api_works || !gone)
 		return;
 	s->gone = NULL;
 	gone(s->gone_user);
