@@ -1,5 +1,5 @@
 /*
- * muster ca show: who signs for the cluster.
+ * muster ca show, crl: who signs for the cluster, and what it has taken back.
  */
 #include "base/mem.h"
 #include "base/str.h"
@@ -67,6 +67,34 @@ int cmd_ca_show(struct cli *c, int argc, char **argv)
 		fputs(json_text(ca, "certificate", ""), stdout);
 	else
 		print_ca(c, ca);
+	json_decref(answer);
+	return cli_flush(c);
+}
+
+int cmd_ca_crl(struct cli *c, int argc, char **argv)
+{
+	struct args a = {
+		.about =
+			"Prints the signed list of revoked certificates (CRL), PEM, for other programs that trust this CA.\n"
+			"Each server has it as the file crl.pem, and at /crl.pem and /crl.der of its API port.",
+	};
+	json_t *answer, *crl;
+	char date[FORMAT_MAX], count[FORMAT_MAX];
+
+	if (!args_parse(c, &a, argc, argv))
+		return a.exit_code;
+	answer = cli_ask(c, "getRevocationList", NULL);
+	if (!answer)
+		return CLI_FAILED;
+	crl = json_object_get(answer, "revocationlist");
+	if (c->json) {
+		cli_print_json(crl, false);
+	} else {
+		fputs(json_text(crl, "crl", ""), stdout);
+		cli_advise(c, "%s; the next list comes before %s.",
+			   format_count(count, json_number(crl, "entries", 0), "certificate"),
+			   format_date(date, json_text(crl, "nextupdate", "?")));
+	}
 	json_decref(answer);
 	return cli_flush(c);
 }

@@ -39,9 +39,19 @@ static const struct command token_commands[] = {
 	{ NULL },
 };
 
+static const struct command cert_commands[] = {
+	{ "list",   cmd_cert_list,   NULL, "the certificates, for whom they are and when they end" },
+	{ "show",   cmd_cert_show,   NULL, "one certificate, or those of a host, with all that is known" },
+	{ "issue",  cmd_cert_issue,  NULL, "a certificate of CloudStack's kind, for names and addresses" },
+	{ "renew",  cmd_cert_renew,  NULL, "give hosts new certificates over their links" },
+	{ "revoke", cmd_cert_revoke, NULL, "cut and refuse whoever shows a certificate" },
+	{ NULL },
+};
+
 static const struct command ca_commands[] = {
 	{ "rotate", cmd_ca_rotate, NULL, "change the root of the CA, a phase at a time, while everything runs" },
 	{ "show", cmd_ca_show, NULL, "who signs: provider, fingerprint, how long it is valid" },
+	{ "crl",  cmd_ca_crl,  NULL, "the signed list of revoked certificates, PEM" },
 	{ NULL },
 };
 
@@ -68,7 +78,8 @@ const struct command commands[] = {
 	{ "host",      NULL,          host_commands,    "one host: add, rm, reconnect, check, stats, rejoin, pin ..." },
 	{ "server",    NULL,          server_commands,  "one management server: set, token, rm" },
 	{ "token",     NULL,          token_commands,   "join tokens: create, list, revoke" },
-	{ "ca",        NULL,          ca_commands,      "certificate authority of the cluster: show, rotate" },
+	{ "cert",      NULL,          cert_commands,    "certificates: list, show, issue, renew, revoke" },
+	{ "ca",        NULL,          ca_commands,      "certificate authority of the cluster: show, rotate, crl" },
 	{ "account",   NULL,          account_commands, "accounts of the query API: create, list, rm" },
 	{ "events",    cmd_events,    NULL,             "what happened, newest last" },
 	{ "api",       cmd_api,       NULL,             "send any command to the query API" },

@@ -103,6 +103,9 @@ static void help_is_everywhere(void **state)
 		"token revoke", "account",        "account create",
 		"account list", "account rm",     "events",
 		"api",          "demo",           "version",
+		"cert",         "cert list",      "cert show",
+		"cert issue",   "cert renew",     "cert revoke",
+		"ca",           "ca show",        "ca crl",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
