@@ -20,13 +20,13 @@
 #define LOOK_MS 200
 
 struct renewal {
-	char *host; /* as it was named */
+	char *host; /* its name, or as it was called */
 	char *job;  /* NULL: this place is free */
 };
 
 struct renewing {
 	struct cli *c;
-	json_t *hosts;   /* texts */
+	json_t *hosts;   /* {id, name} */
 	json_t *outcome; /* of each */
 	size_t next, done, failed;
 	struct renewal under_way[AT_A_TIME];
@@ -55,17 +55,18 @@ static void say(struct renewing *r, const char *host, enum err e, const char *se
 
 static void begin(struct renewing *r, struct renewal *u)
 {
-	const char *host = json_string_value(json_array_get(r->hosts, r->next++));
+	const json_t *host = json_array_get(r->hosts, r->next++);
+	const char *name = json_text(host, "name", "?");
 	struct why why = WHY_NONE;
 	json_t *answer = NULL;
 	enum err e = api_ask(cli_api(r->c), &answer, "provisionCertificate",
-			     API_ARGS({"hostid", host}, {"reconnect", "true"}), &why);
+			     API_ARGS({"hostid", json_text(host, "id", "")}, {"reconnect", "true"}), &why);
 
 	if (!e && json_text(answer, "jobid", NULL)) {
-		u->host = text_or_die("%s", host);
+		u->host = text_or_die("%s", name);
 		u->job = text_or_die("%s", json_text(answer, "jobid", ""));
 	} else {
-		say(r, host, e ? e : ERR_MALFORMED, e ? why_text(&why, e) : "the answer names no job");
+		say(r, name, e ? e : ERR_MALFORMED, e ? why_text(&why, e) : "the answer names no job");
 	}
 	json_decref(answer);
 }
@@ -118,25 +119,17 @@ static void renew_all(struct renewing *r)
 /* Everybody who is connected: the others can't be asked. */
 static json_t *all_hosts(struct cli *c)
 {
-	json_t *hosts = cli_list(c, "listHosts", "host", API_ARGS({"state", "Up"}, {"details", "min"}));
-	json_t *names = hosts ? or_die(json_array()) : NULL;
-	size_t i;
-	json_t *h;
-
-	json_array_foreach (hosts, i, h)
-		json_array_append_new(names, json_string(json_text(h, "id", "")));
-	json_decref(hosts);
-	return names;
+	return cli_list(c, "listHosts", "host", API_ARGS({"state", "Up"}, {"details", "min"}));
 }
 
 static json_t *named_hosts(const struct args *a)
 {
-	json_t *names = or_die(json_array());
+	json_t *hosts = or_die(json_array());
 
+	/* A word that is not UTF-8 is refused by json_pack(): no host is called so either. */
 	for (size_t i = 0; i < a->n; i++)
-		if (json_array_append_new(names, json_string(a->words[i])))
-			or_die(NULL); /* not UTF-8 either: no host is called so */
-	return names;
+		json_array_append_new(hosts, or_die(json_pack("{s:s,s:s}", "id", a->words[i], "name", a->words[i])));
+	return hosts;
 }
 
 int cmd_cert_renew(struct cli *c, int argc, char **argv)
