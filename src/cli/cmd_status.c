@@ -231,6 +231,30 @@ static void print_refusals(const json_t *status)
 	printf("\n");
 }
 
+static void print_certificates(const struct cli *c, const json_t *status)
+{
+	const json_t *certs = json_object_get(status, "certificates");
+	const char *host = json_text(certs, "nexthost", NULL);
+	int64_t days = json_number(certs, "nextdaysleft", 0);
+	char count[FORMAT_MAX], *name;
+
+	if (!certs)
+		return;
+	if (host) {
+		name = format_printable(text_or_die("%s", host));
+		printf("Expiry      the first host certificate to end is %s's, in %s%s%s; ", name,
+		       days < 7 ? tint_on(c, TINT_BAD) : "", format_count(count, days, "day"),
+		       days < 7 ? tint_off(c) : "");
+		mem_free(name);
+	} else {
+		printf("Expiry      no host is Up with a certificate; ");
+	}
+	printf("%" PRId64 " revoked\n", json_number(certs, "revoked", 0));
+	if (!json_flag(certs, "revocationsknown", true))
+		printf("%s%s can't read who was revoked lately%s: the last list holds.\n", tint_on(c, TINT_CAREFUL),
+		       json_text(status, "answeredby", "The server"), tint_off(c));
+}
+
 /* Only while somebody waits. */
 static void print_admission(const json_t *status)
 {
@@ -339,6 +363,7 @@ int cmd_status(struct cli *c, int argc, char **argv)
 		print_views(c, servers);
 		print_hosts(status);
 		print_lists(status);
+		print_certificates(c, status);
 		print_refusals(status);
 		print_admission(status);
 		print_warnings(c, status);

@@ -166,7 +166,7 @@ json_t *host_object(struct server *s, const struct host_row *row, unsigned detai
 /* The answer's row is newer than what a roster knows of hosts that are elsewhere: list and interval are taken over. */
 void host_learn(struct server *s, const struct host_row *row);
 /* Its members, for listApis. */
-#define HOST_N_FIELDS 56
+#define HOST_N_FIELDS 59
 extern const struct api_field host_fields[HOST_N_FIELDS];
 const struct place_row *api_place(const struct server *s, enum place_kind kind, int64_t id);
 

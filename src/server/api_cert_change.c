@@ -315,11 +315,6 @@ static bool issue_take(struct api_job *j, struct issuing *i)
 	return true;
 }
 
-static enum key_kind rsa_kind(int64_t bits)
-{
-	return bits <= 2048 ? KEY_RSA_2048 : bits <= 3072 ? KEY_RSA_3072 : KEY_RSA_4096;
-}
-
 static void issue_work(struct api_job *j)
 {
 	struct server *s = j->server;
@@ -333,7 +328,7 @@ static void issue_work(struct api_job *j)
 	}
 	i->job = j;
 	i->ca = s->ca;
-	i->kind = rsa_kind(config_number(s, "ca.framework.cert.keysize", 0));
+	i->kind = key_rsa_kind((unsigned)config_number(s, "ca.framework.cert.keysize", 0));
 	if (!issue_take(j, i))
 		return;
 	i->request.common_name = i->common_name;

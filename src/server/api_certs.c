@@ -34,8 +34,10 @@ static enum err add_pem(struct buf *b, const char *pem)
 static enum err servers_in_use(char **out, const struct server *s)
 {
 	CLEAN(buf_deinit) struct buf b = {0};
-	enum err e = add_pem(&b, s->own_cert);
+	enum err e = ERR_OK;
 
+	for (size_t i = 0; !e && i < OWN_CERT_KINDS; i++)
+		e = add_pem(&b, s->own[i].cert);
 	list_for (x, (struct list *)(uintptr_t)&s->sessions, struct session, in_sessions)
 		if (!e && x->state == SESSION_PEER && x->link && link_peer(x->link)->has_cert)
 			e = add_in_use(&b, link_peer(x->link)->cert.serial);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define REVOKED_WITH "host deleted"
+
 /* ---- addHost ---- */
 
 struct adding {
@@ -236,15 +238,15 @@ static enum err delete_run(struct store_tx *tx, struct api_call *c, struct why *
 	if (!e)
 		e = store_host_remove(tx, row.id, d->n_servers, &d->moved);
 	if (!e && !api_flag(c, "keepcertificate"))
-		e = store_cert_revoke_subject(tx, "agent", row.guid, &d->revoked);
+		e = store_cert_revoke_subject_by(tx, "agent", row.guid, c->account, REVOKED_WITH, &d->revoked);
 	/* Those of CloudStack's kind name nobody; what was provisioned is recorded as the host's. */
 	if (!e && !api_flag(c, "keepcertificate"))
-		e = store_cert_revoke_subject(tx, "other", row.guid, &n_other);
+		e = store_cert_revoke_subject_by(tx, "other", row.guid, c->account, REVOKED_WITH, &n_other);
 	if (!e)
 		d->revoked += n_other;
 	/* The one it came with last may be from before our records: a CloudStack agent's, say. */
 	if (!e && !api_flag(c, "keepcertificate") && row.cert_serial)
-		e = store_cert_revoke(tx, row.cert_serial, row.name);
+		e = store_cert_revoke_by(tx, row.cert_serial, row.name, c->account, REVOKED_WITH);
 	host_row_deinit(&row);
 	return e;
 }

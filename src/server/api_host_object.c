@@ -189,6 +189,18 @@ static void put_list(json_t *o, struct server *s, const struct host_row *row)
 	str_list_deinit(&list);
 }
 
+/* The certificate on its current link, or the last one. */
+static void put_certificate(json_t *o, struct server *s, const struct host_row *row)
+{
+	int64_t left_s = row->cert_not_after_s - world_wall_ms(s->world) / 1000;
+
+	if (!row->cert_serial || !row->cert_not_after_s)
+		return;
+	api_put_text(o, "mustercertserial", row->cert_serial);
+	api_put_date(o, "mustercertnotafter", row->cert_not_after_s * 1000);
+	api_put_number(o, "mustercertdaysleft", left_s >= 0 ? left_s / 86400 : -1 - (-left_s - 1) / 86400);
+}
+
 json_t *host_object(struct server *s, const struct host_row *row, unsigned details)
 {
 	const struct member_server *owner = row->owner ? roster_server(s, row->owner) : NULL;
@@ -219,6 +231,7 @@ json_t *host_object(struct server *s, const struct host_row *row, unsigned detai
 	json_object_set_new(o, "hostha", json_pack("{s:b,s:s}", "haenable", 0, "hastate", "Disabled"));
 	json_object_set_new(o, "outofbandmanagement", json_pack("{s:s,s:b}", "powerstate", "Disabled", "enabled", 0));
 	put_list(o, s, row);
+	put_certificate(o, s, row);
 	return o;
 }
 
@@ -281,6 +294,9 @@ const struct api_field host_fields[HOST_N_FIELDS] = {
 	{"musterreconnecting", "boolean", "Lost its link a moment ago"},
 	{"musterlink", "string", "Its link: up, suspect (silent, as its own management server sees it) or reconnecting"},
 	{"musterfrozen", "boolean", "It would go to its preferred server now if moves were not frozen"},
+	{"mustercertserial", "string", "Number of the certificate that it showed last, hex"},
+	{"mustercertnotafter", "date", "Until when that is valid"},
+	{"mustercertdaysleft", "integer", "Days until then; below 0: it has expired"},
 	{"musterjointoken", "string", "addHost: the token to join with, shown once"},
 };
 /* clang-format on */

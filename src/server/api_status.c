@@ -125,6 +125,8 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 }
 
 struct host_counts {
+	int64_t ends_s; /* the certificate of one that is Up, the first to end; 0: none is known */
+	const struct host *ends;
 	size_t total, up, disconnected, alert, other, unsecured, outdated, off_preferred, suspect, reconnecting;
 };
 
@@ -142,6 +144,10 @@ static void count_host(struct server *s, const struct host *h, struct counts *co
 	all->unsecured += v.is_up && !h->row.secured;
 	all->outdated += v.is_outdated;
 	all->off_preferred += v.is_off_preferred;
+	if (v.is_up && h->row.cert_not_after_s && (!all->ends_s || h->row.cert_not_after_s < all->ends_s)) {
+		all->ends_s = h->row.cert_not_after_s;
+		all->ends = h;
+	}
 	all->suspect += v.suspect;
 	all->reconnecting += v.reconnecting;
 	if (of) {
@@ -162,6 +168,20 @@ static json_t *hosts_object(const struct host_counts *n)
 	api_put_number(o, "other", (int64_t)n->other);
 	api_put_number(o, "suspect", (int64_t)n->suspect);
 	api_put_number(o, "reconnecting", (int64_t)n->reconnecting);
+	return o;
+}
+
+static json_t *certificates_object(const struct server *s, const struct host_counts *n)
+{
+	json_t *o = json_object();
+
+	api_put_number(o, "revoked", s->revoked_total);
+	api_put_flag(o, "revocationsknown", !s->revoked_stale);
+	if (n->ends) {
+		api_put_date(o, "nextends", n->ends_s * 1000);
+		api_put_number(o, "nextdaysleft", (n->ends_s - world_wall_ms(s->world) / 1000) / 86400);
+		api_put_text(o, "nexthost", n->ends->row.name);
+	}
 	return o;
 }
 
@@ -259,6 +279,7 @@ static void status_answer(struct api_call *c)
 	mem_free(counts);
 	json_object_set_new(o, "servers", servers);
 	json_object_set_new(o, "hosts", hosts_object(&all));
+	json_object_set_new(o, "certificates", certificates_object(s, &all));
 	api_put_number(o, "outdated", (int64_t)all.outdated);
 	api_put_number(o, "offpreferred", (int64_t)all.off_preferred);
 	put_settings(o, s);
@@ -413,6 +434,7 @@ static const struct api_param_spec rebalance_params[] = {
 static const struct api_field status_fields[] = {
 	{"servers", "list", "Each management server: state, agents, and how it sees the others"},
 	{"hosts", "map", "How many hosts are in which status"},
+	{"certificates", "map", "How many are revoked, and which host's ends first"},
 	{"outdated", "integer", "Connected agents with a list or an interval that they should not have any more"},
 	{"offpreferred", "integer", "Agents that are not on the first server of their list"},
 	{"algorithm", "string", "indirect.agent.lb.algorithm"},

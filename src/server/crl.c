@@ -302,7 +302,6 @@ static enum err collect(struct store_tx *tx, struct making *m)
 	rows_free(m);
 	e = store_revoked_rows(tx, m->issuer_key[0] ? m->issuer_key : NULL, m->head.this_s - LIFE_S, &m->rows, &m->n,
 			       &m->head.covers);
-	m->head.n = (int64_t)m->n;
 	return e;
 }
 
@@ -332,9 +331,9 @@ static enum err sign(struct making *m)
 	CLEAN(mem_freep) struct crl_entry *entries = mem_zalloc_array(m->n + 1, sizeof(*entries));
 	CLEAN(buf_deinit) struct buf der = {0};
 	CLEAN(mem_freep) char *pem = NULL;
+	char normal[SERIAL_TEXT];
 	struct crl_params p = {
 		.entries = entries,
-		.n = m->n,
 		.this_s = m->head.this_s,
 		.next_s = m->head.next_s,
 		.number = m->head.number,
@@ -343,8 +342,12 @@ static enum err sign(struct making *m)
 
 	if (!entries)
 		return ERR_NOMEM;
+	/* One that can't be written there, a foreign CA's longer than the standard allows, must not keep off the rest.
+	 */
 	for (size_t i = 0; i < m->n; i++)
-		entries[i] = (struct crl_entry){m->rows[i].serial, m->rows[i].revoked_ms / 1000};
+		if (cert_serial_normal(normal, m->rows[i].serial))
+			entries[p.n++] = (struct crl_entry){m->rows[i].serial, m->rows[i].revoked_ms / 1000};
+	m->head.n = (int64_t)p.n;
 	e = ca_crl(m->server->ca, &der, &p, &m->why);
 	if (e)
 		return e;
