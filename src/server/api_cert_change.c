@@ -55,6 +55,7 @@ static void issuing_free(void *state)
 
 	if (!i)
 		return;
+	ca_provider_free(i->ca);
 	mem_free(i->csr);
 	key_free(i->key);
 	str_list_deinit(&i->dns);
@@ -327,7 +328,7 @@ static void issue_work(struct api_job *j)
 		return;
 	}
 	i->job = j;
-	i->ca = s->ca;
+	i->ca = ca_provider_ref(s->ca); /* the cluster's may be changed meanwhile */
 	i->kind = key_rsa_kind((unsigned)config_number(s, "ca.framework.cert.keysize", 0));
 	if (!issue_take(j, i))
 		return;

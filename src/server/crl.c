@@ -258,6 +258,7 @@ struct making {
 	struct entry entry;
 	struct work work;
 	struct server *server;
+	struct ca_provider *ca; /* owned with others: the cluster's may be changed meanwhile */
 	bool is_signed, is_written;
 	char issuer_key[FINGERPRINT_TEXT]; /* "": not known, everything is listed */
 	struct head before;                /* what we had read */
@@ -281,6 +282,7 @@ static void rows_free(struct making *m)
 static void making_free(struct making *m)
 {
 	m->server->crl->making = NULL;
+	ca_provider_free(m->ca);
 	rows_free(m);
 	mem_free(m->text);
 	mem_free(m);
@@ -348,7 +350,7 @@ static enum err sign(struct making *m)
 		if (cert_serial_normal(normal, m->rows[i].serial))
 			entries[p.n++] = (struct crl_entry){m->rows[i].serial, m->rows[i].revoked_ms / 1000};
 	m->head.n = (int64_t)p.n;
-	e = ca_crl(m->server->ca, &der, &p, &m->why);
+	e = ca_crl(m->ca, &der, &p, &m->why);
 	if (e)
 		return e;
 	pem = pem_text(CRL_PEM_LABEL, der.data, der.len);
@@ -418,6 +420,7 @@ static void make(struct server *s, int64_t now_s)
 	if (!m)
 		return;
 	m->server = s;
+	m->ca = ca_provider_ref(s->ca);
 	m->had = c->has;
 	m->before = c->head;
 	m->head.this_s = now_s;

@@ -975,6 +975,7 @@ struct server {
 	bool revoked_stale;    /* could not be read, watch.c asks again */
 	bool revoked_reading, revoked_again;
 	struct mono revoked_said; /* that it can't be read; {0}: it can */
+	bool own_revoked_said;
 
 	struct crl *crl; /* owned; crl.c; NULL: not asked for yet */
 

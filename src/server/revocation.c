@@ -65,6 +65,25 @@ static void cut_revoked(struct server *s)
 	peer_cut_revoked(s);
 }
 
+/* Not replaced while we run: whoever revoked it wants us cut off, and may want to look at us first. */
+static void look_at_own(struct server *s)
+{
+	const char *pem = s->own[OWN_CERT_EC].cert;
+	struct cert_info c;
+
+	if (!pem || s->own_revoked_said || cert_info_parse(&c, pem, NULL))
+		return;
+	if (authority_is_revoked(s, c.serial)) {
+		s->own_revoked_said = true;
+		log_error(
+			s->log,
+			"this server's own certificate is revoked: the other servers have no links with it any more; at "
+			"its next start it makes a new one, if it can issue",
+			KV_S("serial", c.serial));
+	}
+	cert_info_deinit(&c);
+}
+
 static enum err take(struct server *s, struct revoked_read *r)
 {
 	enum err e = ERR_OK;
@@ -108,8 +127,10 @@ static void revoked_done(struct server *s, struct entry *entry, enum err result,
 		log_info(s->log, "revocations are read again", KV_I("revoked", s->revoked_total));
 		s->revoked_said = (struct mono){0};
 	}
-	if (!result && news && !s->freed)
+	if (!result && news && !s->freed) {
 		cut_revoked(s);
+		look_at_own(s);
+	}
 	str_list_deinit(&r->serials);
 	map_deinit(&r->all);
 	mem_free(r);

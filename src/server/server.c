@@ -408,10 +408,12 @@ static void have_authority(struct server *s, enum err result, const char *senten
 static void loaded(struct server *s, enum err result, const char *sentence)
 {
 	stopped_meanwhile(s, &result, &sentence);
-	if (result)
+	if (result) {
 		start_ends(s, result, sentence);
-	else
-		authority_start(s, have_authority);
+		return;
+	}
+	revocation_reload(s); /* read before the CA is: our own certificate may be on it */
+	authority_start(s, have_authority);
 }
 
 enum err server_start(struct server *s, void (*started)(void *user, enum err result, const char *sentence), void *user)

@@ -170,6 +170,16 @@ static void a_revoked_server_gets_no_link_either_way(void **state)
 			assert_int_not_equal(x->state, SESSION_PEER);
 	}
 	cert_info_deinit(&c);
+
+	/* It has the cluster key: started again, it makes itself a new one. */
+	fake_works_cut(e.f);
+	node_kill(&e.b);
+	node_add(&e, &e.b, B_IP);
+	engine_run(&e, 8000);
+	assert_false(authority_is_revoked(e.b.server, own_serial(&e.b, &c)));
+	server_look(e.a.server, &v);
+	assert_int_equal(v.peers_up, 1);
+	cert_info_deinit(&c);
 	engine_down(&e);
 }
 
