@@ -43,7 +43,7 @@
 	","                                                                                                                                                 \
 	"\"algorithm\":\"roundrobin\",\"host\":[\"M1\",\"M2\",\"M3\"],\"hostset\":true,\"interval\":" interval                                              \
 	",\"configversion\":7,\"store\":" store ",\"answeredby\":\"M1\",\"strictness\":" strictness                                                         \
-	",\"certificates\":{\"revoked\":3,\"revocationsknown\":" strictness                                                 \
+	",\"certificates\":{\"revoked\":3,\"revocationsknown\":" strictness                                                                                 \
 	",\"nexthost\":\"H2\",\"nextdaysleft\":5},\"unsecured\":1}}}"
 #define SETTING(value)                                                                                                 \
 	"{\"name\":\"indirect.agent.lb.algorithm\",\"value\":\"" value                                                 \
