@@ -86,6 +86,8 @@ static enum err add_pairs(struct creds *c, const struct tls_material *m, struct 
 		if (e == ERR_OK)
 			e = add_pair(c->own, m->chain, m->key, why);
 		if (e == ERR_OK)
+			e = add_pair(c->client, m->chain, m->key, why);
+		if (e == ERR_OK)
 			e = add_whole_pair(c, m->chain, m->key, why);
 	}
 	if (e == ERR_OK && m->rsa_chain && m->rsa_key) {
@@ -103,6 +105,8 @@ static void creds_free(struct tls_creds *base)
 
 	if (c->own)
 		gnutls_certificate_free_credentials(c->own);
+	if (c->client)
+		gnutls_certificate_free_credentials(c->client);
 	if (c->whole)
 		gnutls_certificate_free_credentials(c->whole);
 	if (c->none)
@@ -125,6 +129,8 @@ static enum err allocate(struct creds *c, struct why *why)
 {
 	int status = gnutls_certificate_allocate_credentials(&c->own);
 
+	if (status >= 0)
+		status = gnutls_certificate_allocate_credentials(&c->client);
 	if (status >= 0)
 		status = gnutls_certificate_allocate_credentials(&c->whole);
 	if (status >= 0)

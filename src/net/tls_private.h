@@ -18,7 +18,10 @@
 
 struct creds {
 	struct tls_creds base;
-	gnutls_certificate_credentials_t own;   /* with our certificates as given */
+	gnutls_certificate_credentials_t own; /* with our certificates as given */
+	/* With the first of them only: a client with two shows none, because GnuTLS doesn't choose where the server
+	 * names no CAs. */
+	gnutls_certificate_credentials_t client;
 	gnutls_certificate_credentials_t whole; /* with the chain up to the root, for those who join */
 	gnutls_certificate_credentials_t none;  /* no certificate */
 	gnutls_priority_t priorities[N_TLS_POLICIES];

@@ -410,7 +410,7 @@ static int prepare_client(struct session *s)
 		status = select_alpn(s->gnutls, rows[profile].alpn);
 	if (status >= 0)
 		status = gnutls_credentials_set(s->gnutls, GNUTLS_CRD_CERTIFICATE,
-						profile == TLS_CLIENT_JOIN ? s->creds->none : s->creds->own);
+						profile == TLS_CLIENT_JOIN ? s->creds->none : s->creds->client);
 	/* What can't be used is not used: a full handshake is always possible. */
 	if (status >= 0 && profile == TLS_CLIENT_MUSTER)
 		resume_from(s, s->params.resume);

@@ -100,6 +100,9 @@ class Rotation(unittest.TestCase):
             until(m1.ready, what="m1 is back")
             cluster.add_agents(1)
             until(cluster.all_up, what="all are up, and one more")
+            # A server has two certificates by now, and shows one of them where it dials.
+            for server in cluster.servers:
+                self.assertNotIn("no client certificate", server.log())
 
     def test_somebody_is_off(self):
         with Cluster(2) as cluster:

@@ -182,6 +182,10 @@ static void meet(struct pair *p, const struct meeting *m)
 		server.rsa_chain = all.server_rsa.cert;
 		server.rsa_key = all.server_rsa.key;
 	}
+	if (m->client == SERVER) {
+		client.rsa_chain = all.server_rsa.cert;
+		client.rsa_key = all.server_rsa.key;
+	}
 	server.crl = m->with_crl ? all.crl : NULL;
 	if (m->profile == TLS_CLIENT_JOIN)
 		client = (struct tls_material){0};
@@ -225,6 +229,10 @@ static void each_profile_meets_the_server(void **state)
 		  .profile = TLS_CLIENT_COMPAT, .strict = true, .version = "TLS1.2", .alpn = "", .chain_ok = true },
 		{ .what = "and over TLS 1.3", .server = SERVER_RSA, .client = AGENT_RSA,
 		  .profile = TLS_CLIENT_MUSTER, .strict = true, .version = "TLS1.3", .alpn = ALPN_MUSTER, .chain_ok = true },
+		{ .what = "a server dials a server: of its two certificates it shows one", .server = SERVER, .client = SERVER,
+		  .profile = TLS_CLIENT_MUSTER, .strict = true, .version = "TLS1.3", .alpn = ALPN_MUSTER, .chain_ok = true },
+		{ .what = "the same, not known as muster yet", .server = SERVER, .client = SERVER,
+		  .profile = TLS_CLIENT_UNKNOWN, .strict = true, .version = "TLS1.2", .alpn = ALPN_MUSTER, .chain_ok = true },
 		{ .what = "who joins asks for the fingerprint and is asked for nothing", .server = SERVER, .client = NOBODY,
 		  .profile = TLS_CLIENT_JOIN, .strict = true, .version = "TLS1.3", .alpn = ALPN_JOIN },
 		{ .what = "the token of another cluster is refused", .server = SERVER, .client = NOBODY,
