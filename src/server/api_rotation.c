@@ -18,10 +18,15 @@ struct behind {
 	json_t *servers, *hosts; /* NULL: only counted */
 };
 
-/* An agent that was let in without a certificate trusts nobody, and one that can't come back is lost already. */
+/*
+ * An agent that was let in without a certificate trusts nobody, and one that can't come back is lost already. Who has
+ * joined and was never here has a certificate all the same; nothing else is known of it.
+ */
 static bool counts(const struct server *s, const struct host_row *row)
 {
-	return row->cert_serial && row->cert_not_after_s + ADMIT_EXPIRED_LIMIT_S > world_wall_ms(s->world) / 1000;
+	if (!row->cert_serial)
+		return row->ca_known != NULL;
+	return row->cert_not_after_s + ADMIT_EXPIRED_LIMIT_S > world_wall_ms(s->world) / 1000;
 }
 
 static void add_party(json_t *to, const char *uuid, const char *name, const char *state, enum rotation_lag lag)

@@ -962,10 +962,12 @@ struct server {
 		char issuing_id[FINGERPRINT_TEXT], other_id[FINGERPRINT_TEXT]; /* subject key ids; "": none */
 		char trusted_hash[FINGERPRINT_TEXT];                           /* of ca_chain; "": an external CA */
 		uint64_t own_seen;
-		char own_issuer[FINGERPRINT_TEXT]; /* of the certificate that we show */
+		char own_issuer[FINGERPRINT_TEXT];   /* of the first certificate that we show */
+		char shown_issuer[FINGERPRINT_TEXT]; /* of the one that is behind, if one is */
 		char told_trusted[FINGERPRINT_TEXT], told_issuer[FINGERPRINT_TEXT];
 		struct mono told_at; /* it could not be stored; {0}: it could */
 		bool stale, reading, telling;
+		bool unused; /* what was taken over is not in the credentials yet */
 	} rotation;
 
 	/* revocation.c */

@@ -158,6 +158,7 @@ enum err rotation_take(struct server *s, struct ca_records *r, struct why *why)
 	str_copy(s->rotation.issuing_id, sizeof(s->rotation.issuing_id), issuing_id);
 	str_copy(s->rotation.other_id, sizeof(s->rotation.other_id), other_id);
 	sha256_hex(s->rotation.trusted_hash, s->ca_chain, strlen(s->ca_chain));
+	s->rotation.own_seen = UINT64_MAX; /* judged anew by what is wanted now */
 	return ERR_OK;
 }
 
@@ -178,7 +179,7 @@ static enum err reading_run(struct store_tx *tx, struct entry *entry, struct why
 
 static bool is_news(const struct server *s, const struct ca_records *r)
 {
-	return !str_equal(s->rotation.issuing_cert, r->issuing.certificate) ||
+	return s->rotation.unused || !str_equal(s->rotation.issuing_cert, r->issuing.certificate) ||
 	       !str_equal(s->rotation.text, r->rotation) || !str_equal(s->rotation.other_cert, r->other_cert);
 }
 
@@ -189,9 +190,14 @@ static void take_news(struct server *s, struct ca_records *r)
 
 	if (!e)
 		e = authority_renew_creds(s, &why);
+	s->rotation.unused = e != ERR_OK;
 	if (e) {
+		/* Until then nobody is told that we trust it: others would step on, and we would refuse their agents.
+		 */
+		s->rotation.stale = true;
+		s->rotation.told_at = world_now(s->world);
 		log_error(s->log, "the changed CA can't be taken over, the last one holds",
-			  KV_S("error", why_text(&why, e)));
+			  KV_S("error", why_text(&why, e)), KV_I("again_in_ms", TRY_AGAIN_MS));
 		return;
 	}
 	log_info(s->log, "the CA has changed", KV_S("phase", rotation_phase_name(s->rotation.phase)),
@@ -267,16 +273,27 @@ static void telling_done(struct server *s, struct entry *entry, enum err result,
 	mem_free(t);
 }
 
-/* Of the certificate in the credentials, not of one that is still being made. */
-static void issuer_of_own(const struct server *s, char out[FINGERPRINT_TEXT])
+/* Of a certificate in the credentials, not of one that is still being made. */
+static void issuer_of(const struct own_pair *own, char out[FINGERPRINT_TEXT])
 {
 	struct cert_info c;
 
 	out[0] = '\0';
-	if (!s->own[OWN_CERT_EC].cert || cert_info_parse(&c, s->own[OWN_CERT_EC].cert, NULL))
+	if (!own->cert || cert_info_parse(&c, own->cert, NULL))
 		return;
 	str_copy(out, FINGERPRINT_TEXT, c.authority_key_id);
 	cert_info_deinit(&c);
+}
+
+/* If one of the two is not of the CA that signs, it is the one that counts: some peers are shown no other. */
+static void look_at_own(struct server *s)
+{
+	char rsa[FINGERPRINT_TEXT];
+
+	issuer_of(&s->own[OWN_CERT_EC], s->rotation.own_issuer);
+	issuer_of(&s->own[OWN_CERT_RSA], rsa);
+	str_copy(s->rotation.shown_issuer, sizeof(s->rotation.shown_issuer),
+		 rsa[0] && str_equal(s->rotation.own_issuer, s->rotation.issuing_id) ? rsa : s->rotation.own_issuer);
 }
 
 void rotation_tick(struct server *s)
@@ -286,17 +303,20 @@ void rotation_tick(struct server *s)
 
 	if (!s->running || s->stopping || !s->ca || s->ca->ops->is_slow)
 		return;
+	if (s->rotation.told_at.us && mono_ms_between(s->rotation.told_at, now) < TRY_AGAIN_MS)
+		return;
+	s->rotation.told_at = (struct mono){0};
 	if (s->rotation.stale)
 		rotation_reload(s);
-	if (s->rotation.telling || (s->rotation.told_at.us && mono_ms_between(s->rotation.told_at, now) < TRY_AGAIN_MS))
+	if (s->rotation.telling || s->rotation.unused)
 		return;
 	if (s->rotation.own_seen != s->own_changes) {
-		issuer_of_own(s, s->rotation.own_issuer);
+		look_at_own(s);
 		s->rotation.own_seen = s->own_changes;
 		tell_renewal(s); /* at the start, too */
 	}
 	if (str_equal(s->rotation.told_trusted, s->rotation.trusted_hash) &&
-	    str_equal(s->rotation.told_issuer, s->rotation.own_issuer))
+	    str_equal(s->rotation.told_issuer, s->rotation.shown_issuer))
 		return;
 	t = mem_zalloc(sizeof(*t));
 	if (!t)
@@ -304,7 +324,7 @@ void rotation_tick(struct server *s)
 	t->entry = (struct entry){.run = telling_run, .done = telling_done};
 	t->msid = s->msid;
 	str_copy(t->trusted, sizeof(t->trusted), s->rotation.trusted_hash);
-	str_copy(t->issuer, sizeof(t->issuer), s->rotation.own_issuer);
+	str_copy(t->issuer, sizeof(t->issuer), s->rotation.shown_issuer);
 	s->rotation.telling = true;
 	ledger_add(s, &t->entry);
 }

@@ -309,6 +309,141 @@ static void rows_of_the_store(void **state)
 	}
 }
 
+static enum err records_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	return ca_records_read(tx, arg);
+}
+
+static struct ca_records records_of(struct bench *b)
+{
+	struct ca_records r = {0};
+	struct store_call call = {.run = records_run, .arg = &r}, *calls[] = {&call};
+	struct why why = WHY_NONE;
+
+	assert_int_equal(store_run(b->e.a.store, calls, 1, &why), ERR_OK);
+	assert_int_equal(call.result, ERR_OK);
+	return r;
+}
+
+/* As rotation.c does when it reads that the CA has changed. */
+static void takes(struct server *s, struct ca_records *r)
+{
+	struct why why = WHY_NONE;
+
+	assert_int_equal(rotation_take(s, r, &why), ERR_OK);
+	assert_int_equal(authority_renew_creds(s, &why), ERR_OK);
+	own_cert_look(s);
+	ca_records_deinit(r);
+}
+
+/* A step is taken back while a certificate of the CA that it went to is being made: nobody keeps that one. */
+static void a_certificate_that_comes_too_late(void **state)
+{
+	struct ca_records trust, issue;
+	struct server *s;
+	struct bench b;
+
+	up(&b);
+	s = b.e.a.server;
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	settle(&b);
+	trust = records_of(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"issue\"");
+	settle(&b);
+	issue = records_of(&b);
+	takes(s, &trust);
+	assert_non_null(s->making_cert[OWN_CERT_EC]);
+	takes(s, &issue);
+	engine_run(&b.e, 20000);
+	check_signer(&b, &b.e.a, false);
+	down(&b);
+}
+
+static enum err no_creds(struct world *w, struct tls_creds **out, const struct tls_material *m, struct why *why)
+{
+	return ERR_NOMEM;
+}
+
+/* Nobody may take the next step because of a server that says it trusts what its links don't trust yet. */
+static void what_is_not_in_use_is_not_confirmed(void **state)
+{
+	const struct world_ops *ops;
+	struct world_ops failing;
+	struct bench b;
+
+	up(&b);
+	ops = b.e.world->ops;
+	failing = *ops;
+	failing.creds_new = no_creds;
+	b.e.world->ops = &failing;
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	keepers_run(b.k, N, 5000);
+	says(&b, &b.e.b, "listCaRotation", NULL, 200, "\"serversbehind\":2");
+	b.e.world->ops = ops;
+	/* It is tried again. */
+	keepers_run(b.k, N, 30000);
+	says(&b, &b.e.b, "listCaRotation", NULL, 200, "\"serversbehind\":0");
+	settle(&b);
+	check_all(&b, true, 2);
+	down(&b);
+}
+
+/* The second certificate follows, and counts: some peers are shown no other. */
+static void the_rsa_certificate_follows(void **state)
+{
+	struct cert_info rsa = {0};
+	struct bench b = {0};
+	struct server *s;
+	char *old, *new;
+
+	engine_world(&b.e);
+	b.e.with_rsa = true;
+	node_add(&b.e, &b.e.a, A_IP);
+	engine_run(&b.e, 5000);
+	s = b.e.a.server;
+	assert_non_null(s->own[OWN_CERT_RSA].cert);
+	old = mem_strdup(s->own[OWN_CERT_RSA].cert);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	engine_run(&b.e, 3000);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"issue\"");
+	engine_run(&b.e, 5000);
+	assert_int_equal(cert_info_parse(&rsa, s->own[OWN_CERT_RSA].cert, NULL), ERR_OK);
+	assert_string_equal(rsa.authority_key_id, s->rotation.issuing_id);
+	cert_info_deinit(&rsa);
+	says(&b, &b.e.a, "listCaRotation", NULL, 200, "\"serversbehind\":0");
+
+	/* Had it not been made yet: */
+	new = s->own[OWN_CERT_RSA].cert;
+	s->own[OWN_CERT_RSA].cert = old;
+	s->own_changes++;
+	engine_run(&b.e, 3000);
+	says(&b, &b.e.a, "listCaRotation", NULL, 200, "\"serversbehind\":1");
+	s->own[OWN_CERT_RSA].cert = new;
+	mem_free(old);
+	engine_down(&b.e);
+}
+
+/* It has joined and was never started: it has a certificate, and knows the old CA. */
+static void a_host_that_joined_and_never_came(void **state)
+{
+	struct bench b;
+	struct host *h;
+
+	up(&b);
+	h = host_of(&b.e.a, "h3");
+	assert_non_null(h);
+	keeper_deinit(&b.k[2]);
+	engine_run(&b.e, 60000);
+	h->row.cert_serial = mem_free(h->row.cert_serial); /* as join.c leaves it */
+	h->row.cert_not_after_s = 0;
+	mem_free(h->row.ca_known);
+	h->row.ca_known = mem_strdup("0000");
+	says(&b, &b.e.a, "listCaRotation", NULL, 200, "\"hosts\":3");
+	for (size_t i = 0; i < 2; i++)
+		keeper_deinit(&b.k[i]);
+	engine_down(&b.e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +452,10 @@ int main(void)
 		cmocka_unit_test(a_step_is_taken_once),
 		cmocka_unit_test(a_server_starts_in_the_middle),
 		cmocka_unit_test(a_server_without_the_key),
+		cmocka_unit_test(a_certificate_that_comes_too_late),
+		cmocka_unit_test(a_host_that_joined_and_never_came),
+		cmocka_unit_test(what_is_not_in_use_is_not_confirmed),
+		cmocka_unit_test(the_rsa_certificate_follows),
 		cmocka_unit_test(rows_of_the_store),
 	};
 
