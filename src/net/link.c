@@ -945,6 +945,13 @@ const struct tls_peer *link_peer(const struct link *l)
 	return l->was_up ? tls_peer(l->tls) : NULL;
 }
 
+const struct cert_info *link_shown_cert(const struct link *l)
+{
+	const struct tls_peer *peer = l->tls ? tls_peer(l->tls) : NULL;
+
+	return peer && peer->has_cert ? &peer->cert : NULL;
+}
+
 bool link_is_muster(const struct link *l)
 {
 	return l->muster;

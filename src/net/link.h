@@ -98,8 +98,11 @@ struct link_turn link_turn(const struct link *l);
 
 enum link_state link_state(const struct link *l);
 const struct tls_peer *link_peer(const struct link *l); /* NULL before LINK_UP */
-bool link_is_muster(const struct link *l);              /* both ends agreed on muster/1 */
-bool link_was_resumed(const struct link *l);            /* TLS was, with a ticket */
+/* For closed(): the certificate that was shown in a handshake that failed for it; nothing in it was verified. NULL:
+ * none. */
+const struct cert_info *link_shown_cert(const struct link *l);
+bool link_is_muster(const struct link *l);   /* both ends agreed on muster/1 */
+bool link_was_resumed(const struct link *l); /* TLS was, with a ticket */
 const char *link_peer_ip(const struct link *l);
 uint16_t link_peer_port(const struct link *l);
 const char *link_local_ip(const struct link *l);

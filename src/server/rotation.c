@@ -329,6 +329,31 @@ void rotation_tick(struct server *s)
 	ledger_add(s, &t->entry);
 }
 
+/* ---- who comes too late ---- */
+
+static bool is_trusted(const struct server *s, const char *key_id)
+{
+	return str_equal(key_id, s->rotation.issuing_id) ||
+	       (rotation_trusts_both(s->rotation.phase) && str_equal(key_id, s->rotation.other_id));
+}
+
+void rotation_refused(struct session *x, const struct cert_info *shown)
+{
+	struct server *s = x->server;
+	const struct host *h;
+
+	if (!s->rotation.text || !shown || shown->role != CERT_ROLE_AGENT || !shown->authority_key_id[0] ||
+	    is_trusted(s, shown->authority_key_id))
+		return;
+	/* Whoever it is: nothing of it was verified, so it is only what it shows that can be told. */
+	h = roster_by_guid(s, shown->id);
+	if (h)
+		event_add_refusal(s, "HOST.REFUSED",
+				  "%s shows a certificate for host %s of a CA that is not trusted any more; if it is "
+				  "that host, `muster host rejoin %s` gives a token for it",
+				  link_peer_ip(x->link), h->row.name, h->row.name);
+}
+
 void rotation_deinit(struct server *s)
 {
 	s->rotation.text = mem_free(s->rotation.text);

@@ -44,6 +44,9 @@ void rotation_reload(struct server *s);
 /* Every second: says in the store what this server trusts and shows, if that has changed. */
 void rotation_tick(struct server *s);
 void rotation_deinit(struct server *s);
+/* A handshake failed for this certificate (NULL: none): if it is a known host's and of a CA that is gone, that is said.
+ */
+void rotation_refused(struct session *x, const struct cert_info *shown);
 
 /* What is wanted now; texts belong to the server. */
 struct rotation_want rotation_want_of(const struct server *s);

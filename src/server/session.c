@@ -10,7 +10,7 @@
  * Until a peer has shown who it is, it may hold little: 256 KiB of message, a place among the anonymous of its
  * address, and a deadline. A session ends in one place, session_end(), and its memory goes at the end of the turn.
  */
-#include "server/internal.h"
+#include "server/rotation.h"
 
 #include <assert.h>
 
@@ -366,6 +366,8 @@ static void on_closed(struct link *l, void *user, enum err why, const char *sent
 	struct session *x = user;
 
 	crowd_leave(x);
+	if (x->state == SESSION_TLS && why == ERR_UNTRUSTED)
+		rotation_refused(x, link_shown_cert(l));
 	x->link = NULL; /* it frees itself */
 	session_end(x, why, sentence, EVENT_N);
 }

@@ -130,6 +130,53 @@ class Rotation(unittest.TestCase):
             self.assertEqual(changed.returncode, 1)
             self.assertIn("rotation", changed.stderr)
 
+    def test_somebody_is_left_behind(self):
+        """Forced past hosts that are off: each is refused by name, by the first of both sides that sees it, and joins again."""
+        with Cluster(2) as cluster:
+            m1 = cluster.servers[0]
+            cluster.start_servers()
+            cluster.add_agents(3)
+            until(cluster.all_up, what="agents are up")
+
+            def behind(phase, *names):
+                def look():
+                    r = m1.api("listCaRotation")["carotation"]
+                    return r["phase"] == phase and r["serversbehind"] == 0 and {h["name"] for h in r["hostlist"]} == set(names)
+                until(look, what=f"in {phase} behind are {names}")
+
+            def force():
+                muster(m1, "ca", "rotate", "--yes", "--no-wait", "--force")
+
+            def off(agent):
+                agent.kill()
+                until(lambda: cluster.hosts()[agent.name]["state"] != "Up", what=f"{agent.name} is seen to be gone")
+
+            h2, h3 = cluster.agents[1:]
+            off(h3)  # has never heard of the new CA
+            force()
+            behind("trust", "H3")
+            off(h2)  # trusts both, and has a certificate of the old one
+            force()
+            behind("issue", "H2", "H3")
+            force()
+            behind("drop", "H2", "H3")
+            h2.start()
+            h3.start()
+
+            def refused():
+                return [e["description"] for e in m1.api("listEvents", type="HOST.REFUSED").get("event", [])
+                        if "for host H2 of a CA that is not trusted any more" in e["description"]]
+            until(refused, what="H2 is refused by name")
+            self.assertIn("muster host rejoin H2", refused()[0])
+            until(lambda: "not signed by a trusted CA" in h3.log(), what="H3 refuses the servers")
+            for agent in (h2, h3):
+                agent.kill()
+                agent.join(muster(m1, "host", "rejoin", agent.name).stdout.strip(), "--force")
+                agent.start()
+            until(cluster.all_up, what="both are back")
+            self.begin_watch(cluster)
+            self.step(cluster, "none")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

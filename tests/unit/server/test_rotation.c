@@ -264,6 +264,41 @@ static void a_server_starts_in_the_middle(void **state)
 	engine_down(&b.e);
 }
 
+/* The server that takes a step dies at any moment of it: the step was taken or not, and both know the same. */
+static void who_takes_a_step_dies(void **state)
+{
+	static const struct api_caller caller = {.is_local = true, .address = "local"};
+	struct api_param params[] = {{(char[]){"command"}, (char[]){"advanceCaRotation"}}};
+	bool was_taken[2] = {false, false};
+
+	for (int ms = 0; ms <= 40; ms += ms < 4 ? 1 : 12) {
+		struct bench b = {0};
+
+		engine_up(&b.e);
+		node_add(&b.e, &b.e.b, B_IP);
+		engine_run(&b.e, 3000);
+		server_api(b.e.a.server, &caller, params, 1, NULL, NULL);
+		if (ms)
+			engine_run(&b.e, ms);
+		fake_works_cut(b.e.f);
+		node_kill(&b.e.a);
+		engine_run(&b.e, 20000);
+		node_add(&b.e, &b.e.a, A_IP);
+		engine_run(&b.e, 5000);
+		assert_int_equal(b.e.a.server->rotation.phase, b.e.b.server->rotation.phase);
+		assert_string_equal(b.e.a.server->ca_chain, b.e.b.server->ca_chain);
+		assert_int_equal(n_cas(b.e.b.server->ca_chain), b.e.b.server->rotation.phase ? 2 : 1);
+		was_taken[b.e.b.server->rotation.phase == ROTATION_TRUST] = true;
+		/* And it goes on. */
+		if (b.e.b.server->rotation.phase == ROTATION_NONE)
+			says(&b, &b.e.b, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+		engine_run(&b.e, 5000);
+		says(&b, &b.e.b, "advanceCaRotation", NULL, 200, "\"phase\":\"issue\"");
+		engine_down(&b.e);
+	}
+	assert_true(was_taken[true]);
+}
+
 /* Without the cluster key nobody can make a CA or a certificate. */
 static void a_server_without_the_key(void **state)
 {
@@ -451,6 +486,7 @@ int main(void)
 		cmocka_unit_test(every_step_can_be_taken_back),
 		cmocka_unit_test(a_step_is_taken_once),
 		cmocka_unit_test(a_server_starts_in_the_middle),
+		cmocka_unit_test(who_takes_a_step_dies),
 		cmocka_unit_test(a_server_without_the_key),
 		cmocka_unit_test(a_certificate_that_comes_too_late),
 		cmocka_unit_test(a_host_that_joined_and_never_came),
