@@ -1013,6 +1013,7 @@ struct server {
 		size_t cursor, n_alerts;
 		const void *table;      /* the roster's, as the cursor knows it */
 		char *issuer, *trusted; /* while the CA is changed: what is wanted; NULL: nothing */
+		uint64_t want;          /* how often that has changed */
 		int64_t ca_not_after_s; /* of the CA with this fingerprint: */
 		char ca_fingerprint[FINGERPRINT_TEXT];
 	} renewal;

@@ -32,7 +32,8 @@ struct renewal {
 	struct host *host;
 	enum renewal_reason reason; /* while in the list */
 	struct backoff backoff;
-	struct mono alerted; /* {0}: not yet */
+	uint64_t want, tried_for; /* s->renewal.want: that backoff is for, that the last attempt was for */
+	struct mono alerted;      /* {0}: not yet */
 	/* What its agent was sent and has not been seen with; "": nothing. */
 	char serial[SERIAL_TEXT];
 	char trusted[FINGERPRINT_TEXT];
@@ -127,6 +128,10 @@ static enum renewal_reason look_at(struct server *s, struct host *h)
 
 	if (!r)
 		return reason;
+	/* Something else is wanted now: what failed before says nothing about that. */
+	if (r->want != s->renewal.want)
+		backoff_worked(&r->backoff);
+	r->want = s->renewal.want;
 	r->reason = reason;
 	list_remove(&r->in_due);
 	if (reason)
@@ -303,6 +308,7 @@ void renewal_want(struct server *s, const char *issuer, const char *trusted)
 	forget_wishes(s);
 	s->renewal.issuer = issuer ? mem_strdup(issuer) : NULL;
 	s->renewal.trusted = trusted ? mem_strdup(trusted) : NULL;
+	s->renewal.want++;
 	if (s->running)
 		renewal_look_at_all(s);
 }
@@ -351,6 +357,13 @@ void renewal_host_sent(struct host *h, const char *serial, const char *trusted)
 	str_copy(r->trusted, sizeof(r->trusted), trusted);
 }
 
+/* What it was given for an earlier step of a rotation is no failure of the present one. */
+static void wait_longer(struct server *s, struct renewal *r, const struct backoff_rule *rule)
+{
+	if (r->tried_for == s->renewal.want)
+		backoff_failed(&r->backoff, rule, world_now(s->world), &s->world->rng);
+}
+
 /*
  * It has come with the certificate that it was sent: so it has taken it, whatever became of its answer. If it is due
  * all the same (an external CA that doesn't say who it is, say), that is as good as a failure, and is tried less often.
@@ -362,7 +375,7 @@ static void confirmed(struct server *s, struct host *h)
 	log_info(s->log, "a host uses its new certificate", KV_I("host", h->row.id), KV_S("serial", r->serial));
 	remember_trusted(s, h, r->trusted);
 	r->serial[0] = '\0';
-	backoff_failed(&r->backoff, &again, world_now(s->world), &s->world->rng);
+	wait_longer(s, r, &again);
 }
 
 void renewal_host_seen(struct server *s, struct host *h)
@@ -390,7 +403,7 @@ static void attempt_ends(void *user, int64_t host_id, enum err result, const cha
 	/* Has it been seen with it already? A muster agent may be faster than its answer. */
 	if (!result && !r->serial[0])
 		return;
-	backoff_failed(&r->backoff, result ? &again : &taken, world_now(s->world), &s->world->rng);
+	wait_longer(s, r, result ? &again : &taken);
 	look_at(s, h);
 }
 
@@ -400,10 +413,11 @@ static void attempt(struct server *s, struct renewal *r)
 	struct host *h = r->host;
 
 	list_remove(&r->in_due);
+	r->tried_for = s->renewal.want;
 	if (provision_host(s, h, r->reason, attempt_ends, s, &why)) {
 		log_debug(s->log, "a host can't be given a new certificate now", KV_I("host", h->row.id),
 			  KV_S("error", why.text));
-		backoff_failed(&r->backoff, &again, world_now(s->world), &s->world->rng);
+		wait_longer(s, r, &again);
 		look_at(s, h);
 		return;
 	}

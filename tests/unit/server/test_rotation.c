@@ -193,6 +193,30 @@ static void all_phases_with_everybody_connected(void **state)
 	down(&b);
 }
 
+/* A step that is taken while an agent still follows the last one: what that one gave it is no failure of this one. */
+static void an_agent_is_a_step_behind(void **state)
+{
+	struct mono begun;
+	struct bench b;
+
+	up(&b);
+	b.k[0].never_uses = true;
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	for (int i = 0; i < 200 && !b.k[0].n_certs; i++)
+		keepers_run(b.k, N, 50);
+	assert_int_equal(b.k[0].n_certs, 1);
+	keepers_run(b.k, N, 500);
+	says(&b, &b.e.a, "revertCaRotation", NULL, 200, "\"phase\":\"none\"");
+	b.k[0].never_uses = false;
+	keeper_use(&b.k[0]);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	begun = world_now(b.e.world);
+	settle(&b);
+	assert_true(mono_ms_between(begun, world_now(b.e.world)) < 15000);
+	agents_trust(&b, 2);
+	down(&b);
+}
+
 static void every_step_can_be_taken_back(void **state)
 {
 	struct bench b;
@@ -483,6 +507,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_phases_with_everybody_connected),
+		cmocka_unit_test(an_agent_is_a_step_behind),
 		cmocka_unit_test(every_step_can_be_taken_back),
 		cmocka_unit_test(a_step_is_taken_once),
 		cmocka_unit_test(a_server_starts_in_the_middle),
