@@ -403,6 +403,11 @@ static void attempt_ends(void *user, int64_t host_id, enum err result, const cha
 	/* Has it been seen with it already? A muster agent may be faster than its answer. */
 	if (!result && !r->serial[0])
 		return;
+	/* It has made another link, maybe to us: whoever has it now begins again, with that one. */
+	if (result == ERR_CONFLICT) {
+		look_at(s, h);
+		return;
+	}
 	wait_longer(s, r, result ? &again : &taken);
 	look_at(s, h);
 }

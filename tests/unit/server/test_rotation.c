@@ -217,6 +217,26 @@ static void an_agent_is_a_step_behind(void **state)
 	down(&b);
 }
 
+/* It makes another link to the same server while it is asked: asked again, and soon. */
+static void an_agent_changes_its_link_meanwhile(void **state)
+{
+	struct mono begun;
+	struct bench b;
+
+	up(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	for (int i = 0; i < 1000 && !script_count(b.k[0].script, MSG_SETUP_KEYSTORE); i++)
+		engine_run(&b.e, 10);
+	assert_int_equal(script_count(b.k[0].script, MSG_SETUP_KEYSTORE), 1);
+	script_dial(b.k[0].script, &b.e.a);
+	engine_run(&b.e, 20);
+	begun = world_now(b.e.world);
+	settle(&b);
+	assert_true(mono_ms_between(begun, world_now(b.e.world)) < 15000);
+	agents_trust(&b, 2);
+	down(&b);
+}
+
 static void every_step_can_be_taken_back(void **state)
 {
 	struct bench b;
@@ -508,6 +528,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_phases_with_everybody_connected),
 		cmocka_unit_test(an_agent_is_a_step_behind),
+		cmocka_unit_test(an_agent_changes_its_link_meanwhile),
 		cmocka_unit_test(every_step_can_be_taken_back),
 		cmocka_unit_test(a_step_is_taken_once),
 		cmocka_unit_test(a_server_starts_in_the_middle),
