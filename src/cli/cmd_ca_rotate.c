@@ -195,7 +195,7 @@ static json_t *watch(struct cli *c)
 /* ---- the command ---- */
 
 struct wish {
-	bool status, back, force, no_wait;
+	bool status, back, finish, force, no_wait;
 	struct confirm confirm;
 };
 
@@ -216,6 +216,12 @@ static int ask(struct cli *c, const struct wish *w, const json_t *r)
 
 	if (w->back && !p->back)
 		return cli_fail(c, "no rotation of the CA is under way: there is nothing to take back");
+	if (w->finish && !str_equal(p->name, "drop"))
+		return cli_fail(c, "--finish is for the phase drop; it is %s", p->name);
+	/* The only step that can't be taken back isn't taken by who calls this once more. */
+	if (!w->back && !w->finish && str_equal(p->name, "drop"))
+		return cli_fail(
+			c, "the last step destroys the key of the old CA: --finish takes it, --back trusts it again");
 	if (c->json)
 		return CLI_OK;
 	print_rotation(c, r);
@@ -238,6 +244,9 @@ static int report(struct cli *c, const struct wish *w)
 	exit_code = show(c, r);
 	if (n_behind(r))
 		cli_advise(c, "It goes on by itself; `muster ca rotate --status` shows how far it is.");
+	else if (str_equal(json_text(r, "phase", ""), "drop"))
+		cli_advise(c,
+			   "Everybody is ready: `muster ca rotate --finish` ends it, `--back` takes this step back.");
 	else if (!str_equal(json_text(r, "phase", ""), "none"))
 		cli_advise(c,
 			   "Everybody is ready: `muster ca rotate` takes the next step, `--back` takes this one back.");
@@ -262,6 +271,7 @@ int cmd_ca_rotate(struct cli *c, int argc, char **argv)
 	const struct arg_option options[] = {
 		{.name = "--status", .flag = &w.status, .help = "only show how far it is and who is behind"},
 		{.name = "--back", .flag = &w.back, .help = "take the last step back"},
+		{.name = "--finish", .flag = &w.finish, .help = "the last step, which destroys the key of the old CA"},
 		{.name = "--force", .flag = &w.force, .help = "also if hosts or servers would be cut off"},
 		{.name = "--yes", .flag = &w.confirm.yes, .help = "don't ask"},
 		{.name = "--no-wait", .flag = &w.no_wait, .help = "don't watch until everybody has followed"},
@@ -270,7 +280,8 @@ int cmd_ca_rotate(struct cli *c, int argc, char **argv)
 		.about =
 			"Changes the root of the cluster's CA while everything runs, in phases: trust (both are trusted), issue (the new\n"
 			"one signs), drop (only the new one is trusted), and the end. Each call takes the next step, when everybody is\n"
-			"ready for it, and watches until all servers and agents have followed. No agent loses its link.",
+			"ready for it, and watches until all servers and agents have followed; the last one has to be asked for with --finish.\n"
+			"No agent loses its link.",
 		.options = options,
 		.n_options = ARRAY_SIZE(options),
 	};
@@ -279,8 +290,10 @@ int cmd_ca_rotate(struct cli *c, int argc, char **argv)
 
 	if (!args_parse(c, &a, argc, argv))
 		return a.exit_code;
-	if (w.status && (w.back || w.force))
-		return cli_misuse(c, "--status changes nothing: it goes without --back and --force");
+	if (w.status && (w.back || w.force || w.finish))
+		return cli_misuse(c, "--status changes nothing: it goes without --back, --finish and --force");
+	if (w.back && w.finish)
+		return cli_misuse(c, "--back and --finish are opposites");
 	r = look(c);
 	if (!r)
 		return CLI_FAILED;

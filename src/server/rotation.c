@@ -348,10 +348,10 @@ void rotation_refused(struct session *x, const struct cert_info *shown)
 	/* Whoever it is: nothing of it was verified, so it is only what it shows that can be told. */
 	h = roster_by_guid(s, shown->id);
 	if (h)
-		event_add_refusal(s, "HOST.REFUSED",
-				  "%s shows a certificate for host %s of a CA that is not trusted any more; if it is "
-				  "that host, `muster host rejoin %s` gives a token for it",
-				  link_peer_ip(x->link), h->row.name, h->row.name);
+		event_refused(s, "HOST.REFUSED", link_peer_ip(x->link),
+			      "%s shows a certificate for host %s of a CA that is not trusted any more; if it is "
+			      "that host, `muster host rejoin %s` gives a token for it",
+			      link_peer_ip(x->link), h->row.name, h->row.name);
 }
 
 void rotation_deinit(struct server *s)

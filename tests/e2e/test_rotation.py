@@ -92,7 +92,7 @@ class Rotation(unittest.TestCase):
             for path in [os.path.join(s.dir, "server.crt") for s in cluster.servers] + \
                         [os.path.join(a.dir, "cloud.crt") for a in cluster.agents]:
                 self.assertTrue(issued_by(path, new), path)
-            self.step(cluster, "none")
+            self.step(cluster, "none", "--finish")
 
             # Restarts and joins go on with the new one.
             m1.kill(15)
@@ -175,7 +175,7 @@ class Rotation(unittest.TestCase):
                 agent.start()
             until(cluster.all_up, what="both are back")
             self.begin_watch(cluster)
-            self.step(cluster, "none")
+            self.step(cluster, "none", "--finish")
 
 
 if __name__ == "__main__":

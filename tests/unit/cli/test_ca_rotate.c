@@ -30,6 +30,10 @@ static const struct fake_answer ready[] = {
 	LIST("\"phase\":\"issue\"," SINCE "\"next\":\"drop\",\"back\":\"trust\",\"signs\":" CA("bb") ",\"other\":" CA("aa")
 	     ",\"othertrusted\":true," COUNTS("0", "0", "", "")),
 	ADVANCE("issue"), {NULL}};
+static const struct fake_answer dropped[] = {
+	LIST("\"phase\":\"drop\"," SINCE "\"next\":\"none\",\"back\":\"issue\",\"signs\":" CA("bb") ",\"other\":" CA("aa")
+	     ",\"othertrusted\":false," COUNTS("0", "0", "", "")),
+	ADVANCE("drop"), {NULL}};
 static const struct fake_answer external[] = {
 	{"listCaRotation", NULL, 530, "{\"listcarotationresponse\":{\"uuidList\":[],\"errorcode\":530,\"cserrorcode\":4250,\"errortext\":\"The CA is an external one\"}}"},
 	{NULL}};
@@ -57,6 +61,10 @@ static void what_is_shown(void **state)
 		 "command=revertCaRotation"},
 		{"ca rotate --back --yes", none, NULL, 1, "nothing to take back", NULL},
 		{"ca rotate --status --force", none, NULL, 2, "--status changes nothing", NULL},
+		{"ca rotate --yes", dropped, NULL, 1, "--finish takes it", NULL},
+		{"ca rotate --yes --finish --no-wait", dropped, "ca_rotate_finish", 0, "ends it", "command=advanceCaRotation"},
+		{"ca rotate --yes --finish", ready, NULL, 1, "--finish is for the phase drop", NULL},
+		{"ca rotate --back --finish", ready, NULL, 2, "opposites", NULL},
 		{"ca rotate", external, NULL, 1, "The CA is an external one", NULL},
 	};
 
