@@ -277,6 +277,7 @@ static void say_what_to_try(struct demo *d)
 		   "  muster status\n"
 		   "  muster hosts\n"
 		   "  muster explain H2\n"
+		   "  muster cert list\n"
 		   "  muster plan --remove %s\n"
 		   "  muster config set indirect.agent.lb.algorithm shuffle\n"
 		   "  muster events\n"

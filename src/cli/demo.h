@@ -82,7 +82,7 @@ struct demo {
 	json_t *hosts;           /* owned; as listHosts said last, sorted by id */
 	json_t *before;          /* owned; d->hosts when the phase began */
 	char *victim;            /* owned; id of the host that may lose its link; NULL: none may */
-	unsigned n_steps;        /* of the rotation */
+	unsigned n_steps;        /* said or taken in this phase */
 	json_t *phases;          /* owned; for --json */
 	struct screen screen;
 };

@@ -71,6 +71,7 @@ enum err certs_renew(struct demo *d, struct why *why)
 	size_t i;
 	json_t *h;
 
+	d->n_steps = 0;
 	json_array_foreach (d->hosts, i, h) {
 		if (!e)
 			e = ask_only(d, "provisionCertificate", API_ARGS({"hostid", json_text(h, "id", "")}), why);
@@ -86,6 +87,17 @@ static bool has_another(const struct demo *d, const json_t *host)
 	return serial && was && !str_equal(serial, json_text(was, "mustercertserial", NULL));
 }
 
+static void say_serials(struct demo *d)
+{
+	size_t i;
+	json_t *h;
+
+	json_array_foreach (d->hosts, i, h)
+		screen_say(d, "  %s shows certificate %.12s... instead of %.12s...", json_text(h, "name", "?"),
+			   json_text(h, "mustercertserial", "?"),
+			   json_text(host_before(d, h), "mustercertserial", "?"));
+}
+
 enum err certs_are_renewed(struct demo *d, bool *done, struct why *why)
 {
 	size_t i;
@@ -98,6 +110,8 @@ enum err certs_are_renewed(struct demo *d, bool *done, struct why *why)
 		why_set(why, "%s still shows its old certificate", json_text(h, "name", "?"));
 		*done = false;
 	}
+	if (*done && !d->n_steps++)
+		say_serials(d);
 	return ERR_OK;
 }
 
@@ -182,6 +196,13 @@ enum err certs_rotate(struct demo *d, struct why *why)
 	return ERR_OK;
 }
 
+static const char *const steps[] = {
+	"trust: there is a new CA; everybody comes to trust both",
+	"issue: all trust both; the new one signs, and everybody gets a certificate of it",
+	"drop: all show certificates of the new one; the old one is forgotten",
+	"none: nobody trusts the old one any more; its key is destroyed",
+};
+
 /* Each look: is everybody ready for the next step? */
 enum err certs_are_rotated(struct demo *d, bool *done, struct why *why)
 {
@@ -207,7 +228,8 @@ enum err certs_are_rotated(struct demo *d, bool *done, struct why *why)
 		return ERR_OK;
 	}
 	e = ask_only(d, "advanceCaRotation", API_ARGS({"phase", phase}), why);
-	d->n_steps += !e;
+	if (!e)
+		screen_say(d, "  %s", steps[d->n_steps++ % ARRAY_SIZE(steps)]);
 	why_set(why, "after %s", phase);
 	return e;
 }
