@@ -29,6 +29,29 @@ static bool is_serial(const char *word)
 	return strlen(word) >= SERIAL_MIN && strspn(word, "0123456789abcdefABCDEF: ") == strlen(word);
 }
 
+/* A number, or a UUID: what the API looks for itself. */
+static bool is_id(const char *word)
+{
+	return strspn(word, "0123456789") == strlen(word) || (strlen(word) == 36 && word[8] == '-');
+}
+
+/* The API would speak of its parameters. */
+static bool is_host(struct cli *c, const char *word)
+{
+	json_t *hosts =
+		is_id(word) ? NULL : cli_list(c, "listHosts", "host", API_ARGS({"name", word}, {"details", "min"}));
+	bool known = is_id(word) || json_array_size(hosts);
+	char *name;
+
+	if (hosts && !known) {
+		name = text_or_die("%s", word);
+		cli_fail(c, "no host is called %s, and no certificate has that serial", format_printable(name));
+		mem_free(name);
+	}
+	json_decref(hosts);
+	return known;
+}
+
 json_t *certs_find(struct cli *c, const char *word, const char *states, bool pem)
 {
 	const char *with = pem ? "true" : NULL;
@@ -41,6 +64,8 @@ json_t *certs_find(struct cli *c, const char *word, const char *states, bool pem
 			return certs;
 		json_decref(certs);
 	}
+	if (!is_host(c, word))
+		return NULL;
 	certs = cli_list(c, "listCertificates", "certificate",
 			 API_ARGS({"hostid", word}, {"state", states}, {"pem", with}));
 	if (!certs || json_array_size(certs))
