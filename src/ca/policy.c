@@ -86,6 +86,13 @@ static bool address_read(uint8_t out[16], const char *text)
 	return inet_pton(AF_INET6, bare, out) == 1;
 }
 
+bool address_same(const char *a, const char *b)
+{
+	uint8_t x[16], y[16];
+
+	return a && b && address_read(x, a) && address_read(y, b) && memcmp(x, y, sizeof(x)) == 0;
+}
+
 static bool address_is_among(const uint8_t address[16], const struct str_list *texts)
 {
 	uint8_t other[16];

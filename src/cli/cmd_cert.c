@@ -391,7 +391,8 @@ static void say_where(const struct cli *c, const struct issue *i, const json_t *
 		   i->key ? i->key : "", i->out ? "; certificate: " : "", i->out ? i->out : "");
 }
 
-static int write_all(const struct cli *c, const struct issue *i, const json_t *certs)
+/* Those that are named. */
+static int write_files(const struct cli *c, const struct issue *i, const json_t *certs)
 {
 	int exit_code = CLI_OK;
 
@@ -399,14 +400,24 @@ static int write_all(const struct cli *c, const struct issue *i, const json_t *c
 	if (i->key)
 		exit_code = write_out(c, i->key, 0600, json_text(certs, "privatekey", ""), "private key");
 	if (!exit_code)
-		exit_code =
-			write_out(c, i->out ? i->out : "-", 0644, json_text(certs, "certificate", ""), "certificate");
+		exit_code = write_out(c, i->out, 0644, json_text(certs, "certificate", ""), "certificate");
 	if (!exit_code)
 		exit_code = write_out(c, i->ca, 0644, json_text(certs, "cacertificates", ""), "CA certificate");
 	if (exit_code)
 		cli_fail(c, "certificate %s was issued all the same: muster cert revoke %s",
 			 json_text(certs, "musterserial", "?"), json_text(certs, "musterserial", "SERIAL"));
-	else
+	return exit_code;
+}
+
+static int write_all(const struct cli *c, const struct issue *i, const json_t *certs)
+{
+	struct issue files = *i;
+	int exit_code;
+
+	if (!files.out)
+		files.out = "-";
+	exit_code = write_files(c, &files, certs);
+	if (!exit_code)
 		say_where(c, i, certs);
 	return exit_code;
 }
@@ -414,11 +425,15 @@ static int write_all(const struct cli *c, const struct issue *i, const json_t *c
 /* As the API gives it, without the key where that went to a file. */
 static int print_json(const struct cli *c, const struct issue *i, json_t *certs)
 {
-	int exit_code = i->key && !is_stdout(i->key)
-				? write_out(c, i->key, 0600, json_text(certs, "privatekey", ""), "private key")
-				: CLI_OK;
+	struct issue files = *i;
+	int exit_code;
 
-	if (i->key && !is_stdout(i->key))
+	files.key = i->key && !is_stdout(i->key) ? i->key : NULL;
+	files.out = i->out && !is_stdout(i->out) ? i->out : NULL;
+	files.ca = i->ca && !is_stdout(i->ca) ? i->ca : NULL;
+	exit_code = write_files(c, &files, certs);
+	/* A key that could not be written must not be lost as well. */
+	if (files.key && !exit_code)
 		json_object_del(certs, "privatekey");
 	cli_print_json(certs, false);
 	return exit_code;

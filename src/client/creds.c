@@ -113,6 +113,7 @@ enum err agent_set_creds(struct agent *a, struct tls_creds *creds, bool lazily)
 	if (e)
 		return e;
 	trial_over(a);
+	a->has_verdict = false; /* one that waits to be told was about others */
 	a->renew_due = false;
 	if (!lazily)
 		renew(a);
@@ -134,6 +135,7 @@ enum err agent_try_creds(struct agent *a, struct tls_creds *creds)
 		 a->trial.old.creds ? a->trial.old.generation : in_use.generation);
 	e = take(a, creds, NULL);
 	if (!e) {
+		a->has_verdict = false;
 		trial_start(a, &old);
 		log_info(a->log, "a new certificate is tried; the old one stays until a server has taken it");
 		renew(a);

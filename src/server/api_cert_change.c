@@ -217,7 +217,7 @@ static json_t *issued_object(const struct issuing *i)
 
 	api_put_text(o, "certificate", i->issued.certificate);
 	api_put_text(o, "privatekey", i->key);
-	api_put_text(o, "cacertificates", i->issued.chain);
+	api_put_text(o, "cacertificates", i->job->server->ca_chain); /* both, while the CA is changed */
 	api_put_text(o, "musterserial", i->row.serial);
 	api_put_date(o, "musternotafter", i->row.not_after_s * 1000);
 	json_object_set_new(all, "certificates", o);

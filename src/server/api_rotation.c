@@ -61,14 +61,14 @@ static void look_at_hosts(struct behind *b, struct server *s, const struct rotat
 	}
 }
 
-/* One that is Down reads what it needs before it starts. */
+/* One that isn't running, whatever its state, reads what it needs before it starts. */
 static void look_at_servers(struct behind *b, struct server *s, const struct rotation_want *w, enum rotation_step step)
 {
 	list_for (m, &s->servers, struct member_server, in_servers) {
 		const struct rotation_party p = {.cert_issuer = m->row.cert_issuer, .ca_known = m->row.ca_known};
 		enum rotation_lag lag;
 
-		if (m->row.state == SERVER_DOWN)
+		if (m->row.state == SERVER_DOWN || (m->row.msid != s->msid && m->down_since.us))
 			continue;
 		b->n_all_servers++;
 		lag = rotation_lag_of(w, step, &p);

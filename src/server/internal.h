@@ -636,8 +636,9 @@ enum err peer_send_raw(struct server *s, int64_t msid, struct header *h, const c
 /* Tells the owner of a host to do something with its link: ChangeAgentCommand (ShutdownRequested: reconnect). */
 enum err peer_change_agent(struct server *s, int64_t owner_msid, int64_t host_id, enum host_event event,
 			   const struct request_params *p) MUST_CHECK;
-/* Links that we have dialled to servers whose certificate is revoked by now. */
-void peer_cut_revoked(struct server *s);
+/* Links that we have dialled to servers whose certificate is bad. */
+void peer_cut(struct server *s, bool (*is_bad)(const struct server *s, const struct cert_info *cert),
+	      const char *sentence);
 struct peer *peer_free(struct peer *p);
 
 /* ---- follow.c ---- */
@@ -671,6 +672,9 @@ void strictness_unsecured(struct session *x, bool is_unsecured);
 
 /* What was revoked since we looked: read, and what is live with it cut. */
 void revocation_reload(struct server *s);
+/* Ends all links, of agents and of servers, whose certificate is bad. */
+void links_cut(struct server *s, bool (*is_bad)(const struct server *s, const struct cert_info *cert), enum err why,
+	       const char *sentence);
 bool authority_is_revoked(const struct server *s, const char *serial);
 
 /* ---- crl.c ---- */
@@ -987,6 +991,7 @@ struct server {
 	struct own_cert *making_cert[OWN_CERT_KINDS]; /* under way */
 	struct mono rsa_look_at;                      /* when it is to be looked at next */
 	bool rsa_failed;                              /* the last time */
+	bool own_failed;                              /* the last time */
 	struct mono own_tried;                        /* when it was to be renewed last; {0}: never */
 
 	/* tickets.c */

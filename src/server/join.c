@@ -292,8 +292,13 @@ static enum err make_host(struct store_tx *tx, struct joining *j)
 /* The machine was lost or installed again: whoever has its old key is not that host any more. */
 static enum err revoke_old(struct store_tx *tx, struct joining *j, const struct token_row *t)
 {
+	size_t others = 0;
 	enum err e = t->keeps_certificates ? ERR_OK : store_cert_revoke_subject(tx, "agent", j->id, &j->n_revoked);
 
+	/* Those of CloudStack's kind, too. */
+	if (!e && !t->keeps_certificates)
+		e = store_cert_revoke_subject(tx, "other", j->id, &others);
+	j->n_revoked += others;
 	/* The one it came with last may be from before our records: a CloudStack agent's, say. */
 	if (!e && !t->keeps_certificates && j->host.cert_serial)
 		e = store_cert_revoke_by(tx, j->host.cert_serial, j->host.name, t->id, "joined again");

@@ -75,9 +75,13 @@ static void ends(struct own_cert *o, enum err result, const char *sentence)
 
 	if (o->kind == OWN_CERT_RSA) {
 		rsa_ends(s, result, sentence);
+		/* The CA was changed while it was made. */
+		if (o->ca && o->ca != s->ca)
+			s->rsa_look_at = world_now(s->world);
 	} else {
 		/* A new first one may be of a new CA. */
 		s->rsa_look_at = world_now(s->world);
+		s->own_failed = result != ERR_OK;
 		o->done(s, result, sentence);
 	}
 	own_cert_free(o);
@@ -416,7 +420,7 @@ void own_cert_look(struct server *s)
 	struct mono now = world_now(s->world);
 	struct server_address address;
 	struct own_cert *o;
-	int64_t left_s = 0, pace_ms = FOLLOW_AGAIN_MS;
+	int64_t left_s = 0, pace_ms = s->own_failed ? TRY_AGAIN_MS : FOLLOW_AGAIN_MS;
 
 	if (s->making_cert[OWN_CERT_EC] || !s->own[OWN_CERT_EC].cert)
 		return;

@@ -500,15 +500,16 @@ static void on_dial(struct timer *t)
 	timer_set_in(s->world, t, PEER_HEARTBEAT_MS);
 }
 
-void peer_cut_revoked(struct server *s)
+void peer_cut(struct server *s, bool (*is_bad)(const struct server *s, const struct cert_info *cert),
+	      const char *sentence)
 {
 	list_for (m, &s->servers, struct member_server, in_servers) {
 		struct link *l = m->peer ? m->peer->out : NULL;
 
-		if (!l || link_state(l) != LINK_UP || !authority_is_revoked(s, link_peer(l)->cert.serial))
+		if (!l || link_state(l) != LINK_UP || !is_bad(s, &link_peer(l)->cert))
 			continue;
-		log_warn(s->log, "link to a management server is cut, its certificate is revoked",
-			 KV_S("server", m->row.name));
+		log_warn(s->log, "link to a management server is cut", KV_S("server", m->row.name),
+			 KV_S("reason", sentence));
 		m->peer->out = link_close(l);
 		timer_stop(s->world, &m->peer->dial);
 		dial_later(m->peer);

@@ -179,6 +179,12 @@ static void certificate_taken(void *user, enum err result, const char *sentence,
 
 	if (!said_yes(p, result, sentence, answers))
 		return;
+	/* A muster agent has both on trial, and may go back to what it had: it is seen with the new ones or it isn't
+	 * (renewal.c). */
+	if (p->row.is_muster) {
+		end(p, ERR_OK, "");
+		return;
+	}
 	p->entry = (struct entry){.run = taken_run, .done = taken_done};
 	ledger_add(p->server, &p->entry);
 }
@@ -215,6 +221,7 @@ static enum err record_run(struct store_tx *tx, struct entry *entry, struct why 
 {
 	struct provision *p = container_of(entry, struct provision, entry);
 	struct host_row now = {0};
+	bool is_revoked = false;
 	enum err e = store_host_get(tx, p->host_id, &now);
 
 	if (!e && now.removed_ms)
@@ -222,6 +229,13 @@ static enum err record_run(struct store_tx *tx, struct entry *entry, struct why 
 	if (!e && p->epoch && (now.owner != entry->server->msid || now.epoch != p->epoch)) {
 		why_set(why, "its agent has moved meanwhile: whoever has it now renews it");
 		e = ERR_CONFLICT;
+	}
+	/* Revoked a moment ago: whoever has it isn't given another one on the link that is about to be cut. */
+	if (!e && now.cert_serial)
+		e = store_is_revoked(tx, now.cert_serial, &is_revoked);
+	if (!e && is_revoked) {
+		why_set(why, "its certificate was revoked meanwhile");
+		e = ERR_REVOKED;
 	}
 	if (!e)
 		e = store_cert_add(tx, &p->cert);
@@ -391,7 +405,9 @@ static bool is_another_hosts(const struct provision *p, const char *ip)
 	size_t cursor = 0;
 
 	while ((h = roster_next(p->server, &cursor)))
-		if (h->row.id != p->host_id && str_equal(h->row.private_ip, ip))
+		if (h->row.id != p->host_id &&
+		    (address_same(h->row.private_ip, ip) ||
+		     (h->session && h->session->link && address_same(link_peer_ip(h->session->link), ip))))
 			return true;
 	return false;
 }
@@ -407,16 +423,22 @@ static enum err add_address(struct provision *p, const char *ip)
 	if (str_is_blank(ip) || server_address_parse(&a, ip, NULL) || a.port || !is_literal(a.host) ||
 	    str_list_has(&p->ips, a.host))
 		return ERR_OK;
-	if (p->request.role == CERT_ROLE_NONE && !str_equal(a.host, p->peer_ip) && is_another_hosts(p, a.host))
+	if (p->request.role == CERT_ROLE_NONE && !address_same(a.host, p->peer_ip) && is_another_hosts(p, a.host))
 		return ERR_OK;
 	return str_list_add(&p->ips, a.host);
 }
 
+/*
+ * A name that is an address counts as one where a certificate is looked at (ca/policy.h): so it has to be among the
+ * addresses already.
+ */
 static enum err add_name(struct provision *p, const char *name)
 {
 	struct server_address a;
 
 	if (str_is_blank(name) || server_address_parse(&a, name, NULL) || a.port || str_list_has(&p->dns, a.host))
+		return ERR_OK;
+	if (is_literal(a.host) && !str_list_has(&p->ips, a.host))
 		return ERR_OK;
 	return str_list_add(&p->dns, a.host);
 }
@@ -428,20 +450,22 @@ static enum err put_names(struct provision *p)
 	json_t *details = p->row.details ? json_loads(p->row.details, 0, NULL) : NULL;
 	const char *seen = json_string_value(json_object_get(details, "peerIpAddress"));
 	bool is_uri = p->request.role == CERT_ROLE_AGENT;
-	enum err e = add_name(p, p->row.name);
+	enum err e = ERR_OK;
 
-	if (!e && !p->peer_ip && seen && !(p->peer_ip = mem_strdup(seen)))
+	if (!p->peer_ip && seen && !(p->peer_ip = mem_strdup(seen)))
 		e = ERR_NOMEM;
 	if (!e)
 		e = add_address(p, p->row.private_ip);
-	if (!e && !is_uri && str_list_has(&p->ips, p->row.private_ip))
-		e = add_name(p, p->row.private_ip);
 	if (!e)
 		e = add_address(p, json_string_value(json_object_get(details, "publicIpAddress")));
 	if (!e)
 		e = add_address(p, json_string_value(json_object_get(details, "storageIpAddress")));
 	if (!e)
 		e = add_address(p, p->peer_ip);
+	if (!e)
+		e = add_name(p, p->row.name);
+	if (!e && !is_uri)
+		e = add_name(p, p->row.private_ip);
 	json_decref(details);
 	return e;
 }

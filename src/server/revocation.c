@@ -53,16 +53,21 @@ static enum err revoked_run(struct store_tx *tx, struct entry *entry, struct why
 	return ERR_OK;
 }
 
-/* Live links with a certificate that is revoked by now are cut. */
-static void cut_revoked(struct server *s)
+void links_cut(struct server *s, bool (*is_bad)(const struct server *s, const struct cert_info *cert), enum err why,
+	       const char *sentence)
 {
 	list_for (x, &s->sessions, struct session, in_sessions) {
 		const struct tls_peer *peer = x->link && x->state != SESSION_TLS ? link_peer(x->link) : NULL;
 
-		if (peer && peer->has_cert && authority_is_revoked(s, peer->cert.serial))
-			session_end(x, ERR_REVOKED, "certificate revoked", EVENT_SHUTDOWN_REQUESTED);
+		if (peer && peer->has_cert && is_bad(s, &peer->cert))
+			session_end(x, why, sentence, EVENT_SHUTDOWN_REQUESTED);
 	}
-	peer_cut_revoked(s);
+	peer_cut(s, is_bad, sentence);
+}
+
+static bool is_revoked(const struct server *s, const struct cert_info *cert)
+{
+	return authority_is_revoked(s, cert->serial);
 }
 
 /* Not replaced while we run: whoever revoked it wants us cut off, and may want to look at us first. */
@@ -128,7 +133,7 @@ static void revoked_done(struct server *s, struct entry *entry, enum err result,
 		s->revoked_said = (struct mono){0};
 	}
 	if (!result && news && !s->freed) {
-		cut_revoked(s);
+		links_cut(s, is_revoked, ERR_REVOKED, "certificate revoked");
 		look_at_own(s);
 	}
 	str_list_deinit(&r->serials);

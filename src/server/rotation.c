@@ -183,9 +183,16 @@ static bool is_news(const struct server *s, const struct ca_records *r)
 	       !str_equal(s->rotation.text, r->rotation) || !str_equal(s->rotation.other_cert, r->other_cert);
 }
 
+static bool is_of_gone_ca(const struct server *s, const struct cert_info *cert)
+{
+	return s->rotation.issuing_id[0] && cert->authority_key_id[0] &&
+	       !str_equal(cert->authority_key_id, s->rotation.issuing_id);
+}
+
 static void take_news(struct server *s, struct ca_records *r)
 {
 	struct why why = WHY_NONE;
+	bool was_dropped = s->rotation.phase == ROTATION_DROP;
 	enum err e = rotation_take(s, r, &why);
 
 	if (!e)
@@ -206,6 +213,9 @@ static void take_news(struct server *s, struct ca_records *r)
 	own_cert_look(s);
 	tell_renewal(s);
 	rotation_tick(s);
+	/* Whoever still lives by the old CA may have made himself a certificate of it: that ends with it. */
+	if (was_dropped && s->rotation.phase == ROTATION_NONE)
+		links_cut(s, is_of_gone_ca, ERR_UNTRUSTED, "the CA of its certificate is gone");
 }
 
 static void reading_done(struct server *s, struct entry *entry, enum err result, const char *sentence)

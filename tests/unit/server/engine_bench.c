@@ -581,7 +581,7 @@ void script_startup(struct script *a)
 	snprintf(guid, sizeof(guid), "%s-Lib", a->as.guid);
 	assert_int_equal(msg_set_text(&m->startup.guid, guid), ERR_OK);
 	assert_int_equal(msg_set_text(&m->startup.resourceName, "Lib"), ERR_OK);
-	assert_int_equal(msg_set_text(&m->startup.name, a->as.guid), ERR_OK);
+	assert_int_equal(msg_set_text(&m->startup.name, a->as.name ? a->as.name : a->as.guid), ERR_OK);
 	if (a->as.list)
 		assert_int_equal(msg_set_text(&m->startup.msHostList, a->as.list), ERR_OK);
 	if (a->as.boot) {

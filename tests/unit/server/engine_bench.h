@@ -84,6 +84,7 @@ struct agent_script {
 	const char *key;     /* of its certificate; NULL: one of its own */
 	const char *type;    /* NULL: as the message has it, none */
 	const char *public_ip, *private_ip;
+	const char *name; /* NULL: the guid */
 	/* Of its certificate; 0: long lives. */
 	int64_t not_before_s, not_after_s;
 };

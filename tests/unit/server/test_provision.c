@@ -130,21 +130,33 @@ static void a_cloudstack_agent(void **state)
 /* Addresses are its identity: one that another host has shown is not written down because it says so. */
 static void an_address_of_another_host(void **state)
 {
-	struct bench b;
-	struct agent_script thief = cloud_c1;
-	struct keeper other;
+	static const char *const rows[] = {"10.0.1.9", "::ffff:10.0.1.9", "192.0.2.9", NULL};
 
-	thief.public_ip = "10.0.1.9";
-	up(&b, &thief);
-	keeper_init(&other, &b.e, &b.e.a, &(struct agent_script){.guid = "c9", .ip = "10.0.1.9", .identity = ID_SAN});
-	keeper_connect(&other);
-	ask(&b);
-	keepers_run(&b.k, 1, 1000);
-	ended(&b, "without that address", DONE);
-	assert_int_equal(b.k.cert.ips.n, 1);
-	assert_true(str_list_has(&b.k.cert.ips, "10.0.1.2"));
-	keeper_deinit(&other);
-	down(&b);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct bench b;
+		struct agent_script thief = cloud_c1;
+		struct keeper other;
+
+		thief.public_ip = rows[i];
+		/* An address in place of a name would be one. */
+		thief.name = rows[i] ? NULL : "10.0.1.9";
+		up(&b, &thief);
+		/* The last one is seen at another address than it says. */
+		keeper_init(&other, &b.e, &b.e.a,
+			    &(struct agent_script){.guid = "c9",
+						   .ip = i == 2 ? "192.0.2.9" : "10.0.1.9",
+						   .private_ip = "10.0.1.9",
+						   .identity = ID_SAN});
+		keeper_connect(&other);
+		ask(&b);
+		keepers_run(&b.k, 1, 1000);
+		ended(&b, "without that address", DONE);
+		assert_int_equal(b.k.cert.ips.n, 1);
+		assert_true(str_list_has(&b.k.cert.ips, "10.0.1.2"));
+		assert_false(str_list_has(&b.k.cert.dns, "10.0.1.9"));
+		keeper_deinit(&other);
+		down(&b);
+	}
 }
 
 /* Let in because strictness is off: an operator may vouch for it. */
@@ -400,6 +412,42 @@ static void an_answer_that_is_lost(void **state)
 	down(&b);
 }
 
+/* It says yes and goes on with what it had: what it trusts is what it is seen with. */
+static void an_agent_that_goes_back(void **state)
+{
+	struct bench b;
+
+	up(&b, &muster_h1);
+	b.k.never_uses = true;
+	ask(&b);
+	keepers_run(&b.k, 1, 1000);
+	ended(&b, "it has said yes", DONE);
+	assert_null(host_of(&b.e.a, "h1")->row.ca_known);
+	keeper_use(&b.k);
+	engine_run(&b.e, 1000);
+	assert_non_null(host_of(&b.e.a, "h1")->row.ca_known);
+	down(&b);
+}
+
+/* Between its request and its certificate: nothing is sent over the link that is about to be cut. */
+static void a_host_that_is_revoked_meanwhile(void **state)
+{
+	struct bench b;
+	size_t n;
+
+	up(&b, &muster_h1);
+	ask(&b);
+	engine_run(&b.e, 300);
+	assert_int_equal(script_count(b.k.script, MSG_SETUP_KEYSTORE), 1);
+	engine_revoke(&b.e, host_of(&b.e.a, "h1")->row.cert_serial);
+	n = issued_for(&b.e, "h1");
+	keeper_step(&b.k);
+	engine_run(&b.e, 2000);
+	assert_int_equal(issued_for(&b.e, "h1"), n);
+	assert_int_equal(script_count(b.k.script, MSG_SETUP_CERTIFICATE), 0);
+	down(&b);
+}
+
 static void an_agent_that_never_answers(void **state)
 {
 	struct bench b;
@@ -590,6 +638,8 @@ int main(void)
 		cmocka_unit_test(a_cloudstack_link_that_ends),
 		cmocka_unit_test(a_muster_link_that_ends),
 		cmocka_unit_test(an_answer_that_is_lost),
+		cmocka_unit_test(an_agent_that_goes_back),
+		cmocka_unit_test(a_host_that_is_revoked_meanwhile),
 		cmocka_unit_test(an_agent_that_never_answers),
 		cmocka_unit_test(a_store_that_fails),
 		cmocka_unit_test(a_host_that_is_deleted),
