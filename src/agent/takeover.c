@@ -19,8 +19,6 @@
 #define STORE_ALIAS "cloud"
 #define PASSPHRASE_DEFAULT "vmops.com" /* what CloudStack's agent takes when none is set */
 
-CLEAN_DEFINE(struct props, props_free)
-
 static const char *const pem_files[] = {"cloud.key", "cloud.crt", "cloud.ca.crt"};
 
 void takeover_deinit(struct takeover *t)

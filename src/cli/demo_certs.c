@@ -92,10 +92,11 @@ static void say_serials(struct demo *d)
 	size_t i;
 	json_t *h;
 
-	json_array_foreach (d->hosts, i, h)
+	json_array_foreach (d->hosts, i, h) {
 		screen_say(d, "  %s shows certificate %.12s... instead of %.12s...", json_text(h, "name", "?"),
 			   json_text(h, "mustercertserial", "?"),
 			   json_text(host_before(d, h), "mustercertserial", "?"));
+	}
 }
 
 enum err certs_are_renewed(struct demo *d, bool *done, struct why *why)

@@ -52,7 +52,9 @@ static enum cert_trial_verdict give_turn(struct cert_trial *t, struct mono now)
 	if (t->is_refused[to_old ? OLD : NEW])
 		return CERT_TRIAL_GOES_ON;
 	t->use = to_old ? CERT_TRIAL_OLD : CERT_TRIAL_NEW;
-	t->turn_until = to_old ? (struct mono){0} : mono_add_ms(now, turn_ms(t));
+	t->turn_until = (struct mono){0};
+	if (!to_old)
+		t->turn_until = mono_add_ms(now, turn_ms(t));
 	t->turns += !to_old;
 	return CERT_TRIAL_SWITCHES;
 }

@@ -225,7 +225,7 @@ static enum err put_content(struct buf *out, const struct crl_params *p, const s
 
 static enum err put_signature(struct buf *out, const struct buf *content, const struct signer *by, struct why *why)
 {
-	gnutls_datum_t data = {.data = content->data, .size = (unsigned)content->len};
+	const gnutls_datum_t data = {content->data, (unsigned)content->len};
 	CLEAN(datum_freep) gnutls_datum_t signature = {0};
 	enum err e;
 	int ret = gnutls_privkey_sign_data(by->key, by->hash, 0, &data, &signature);

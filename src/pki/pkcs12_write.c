@@ -83,7 +83,6 @@ static enum err put_oid(struct buf *out, struct text oid)
 static enum err put_attribute(struct buf *out, struct text oid, const struct buf *value)
 {
 	CLEAN(buf_deinit) struct buf a = {0};
-	CLEAN(buf_deinit) struct buf set = {0};
 	enum err e = put_oid(&a, oid);
 
 	if (!e)

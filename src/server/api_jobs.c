@@ -79,10 +79,12 @@ static void json_wipe(json_t *value)
 
 	if (json_is_string(value))
 		mem_wipe((void *)(uintptr_t)json_string_value(value), json_string_length(value));
-	json_object_foreach (value, key, v)
+	json_object_foreach (value, key, v) {
 		json_wipe(v);
-	json_array_foreach (value, i, v)
+	}
+	json_array_foreach (value, i, v) {
 		json_wipe(v);
+	}
 }
 
 /* ---- results with a private key: the store has them as a text under SEALED alone ---- */

@@ -151,7 +151,6 @@ static void links_hold(struct bench *b)
 static void all_phases_with_everybody_connected(void **state)
 {
 	struct bench b;
-	CLEAN(mem_freep) char *secret = NULL;
 
 	up(&b);
 	says(&b, &b.e.a, "listCaRotation", NULL, 200, "\"phase\":\"none\",\"next\":\"trust\"");
