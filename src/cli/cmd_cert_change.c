@@ -280,8 +280,9 @@ int cmd_cert_revoke(struct cli *c, int argc, char **argv)
 	if (!certs)
 		return CLI_FAILED;
 	if (!c->json) {
-		json_array_foreach (certs, i, cert)
+		json_array_foreach (certs, i, cert) {
 			say_effect(c, cert);
+		}
 		exit_code = confirm_ask(c, &confirm);
 	}
 	if (!exit_code)
