@@ -139,8 +139,8 @@ static uint64_t stay_on(const struct count *c, const struct tally *t, size_t lik
 		before[n] = t->before[i];
 		after[n++] = t->after[i];
 	}
-	qsort(before, n, sizeof(before[0]), compare_down);
-	qsort(after, n, sizeof(after[0]), compare_down);
+	qsort(before, n, sizeof(before[0]), compare_down); /* cppcheck-suppress uninitvar */
+	qsort(after, n, sizeof(after[0]), compare_down);   /* cppcheck-suppress uninitvar */
 	for (size_t i = 0; i < n; i++)
 		n_stay += before[i] < after[i] ? before[i] : after[i];
 	return n_stay;

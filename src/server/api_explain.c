@@ -114,10 +114,11 @@ static const struct member_server *server_of_entry(struct server *s, const struc
 static struct explain_server server_facts(struct server *s, const struct member_server *m)
 {
 	bool is_own = m && m->row.msid == s->msid;
-	struct mono since = !m ? (struct mono){0} : is_own ? s->running_since : m->up_since;
+	struct mono since;
 
 	if (!m)
 		return (struct explain_server){.state = SERVER_DOWN, .uptime_s = -1};
+	since = is_own ? s->running_since : m->up_since;
 	return (struct explain_server){
 		.name = m->row.name,
 		.state = m->row.state,

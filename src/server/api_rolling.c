@@ -240,8 +240,9 @@ static enum err begin_run(struct store_tx *tx, struct api_call *c, struct why *w
 	}
 	if (e)
 		return e;
-	json_array_foreach (json_object_get(r->fresh, "servers"), i, one)
+	json_array_foreach (json_object_get(r->fresh, "servers"), i, one) {
 		json_object_set_new(one, "run", json_integer(fact_server(&f, one)->run_id));
+	}
 	/* A freeze of somebody else's stays, and stays theirs. */
 	freezes = hands_over && !f.freeze;
 	json_object_del(r->fresh, "freeze");
