@@ -138,7 +138,7 @@ class Certs(unittest.TestCase):
             self.assertEqual(refused.returncode, 1)
             self.assertIn("the others would cut it off", refused.stderr)
             self.assertEqual(muster(m1, "cert", "revoke", serial, "--yes", "--force").returncode, 0)
-            until(lambda: "its certificate is revoked" in m1.log(), what="m1 cuts the link")
+            until(lambda: "link to a management server is cut" in m1.log() and "certificate revoked" in m1.log(), what="m1 cuts the link")
             until(lambda: "no link" in json.dumps(m1.api("getMusterStatus")["musterstatus"]["servers"]),
                   what="they have no link")
 

@@ -35,8 +35,9 @@ class Rotation(unittest.TestCase):
     def settled(self, cluster, phase):
         def look():
             self.watch(cluster)
-            rotation = cluster.servers[0].api("listCaRotation")["carotation"]
-            return rotation["phase"] == phase and rotation["serversbehind"] == 0 and rotation["hostsbehind"] == 0
+            # By all of them: each hears of the others' changes a moment later, and any may be asked for the next step.
+            seen = [s.api("listCaRotation")["carotation"] for s in cluster.servers if s.alive()]
+            return all(r["phase"] == phase and r["serversbehind"] == 0 and r["hostsbehind"] == 0 for r in seen)
         return look
 
     def step(self, cluster, phase, *words):
