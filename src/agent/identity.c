@@ -30,18 +30,11 @@ void identity_digest(char out[FINGERPRINT_TEXT], const struct identity *i)
 
 /* ---- files ---- */
 
-static void secret_deinit(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_deinit(b);
-}
-
 /* A missing file is ERR_OK and NULL. */
 static enum err read_text(char **out, const struct fs *fs, const char *dir, const char *name, struct why *why)
 {
 	CLEAN(mem_freep) char *path = path_join(dir, name);
-	CLEAN(secret_deinit) struct buf text = {0};
+	CLEAN(buf_wipe) struct buf text = {0};
 	enum err e;
 
 	*out = NULL;

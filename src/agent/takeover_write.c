@@ -25,13 +25,6 @@ static enum err say(struct takeover *t, const char *before, const char *dir, con
 	return sentence ? str_list_add(&t->done, sentence) : ERR_NOMEM;
 }
 
-static void secret_deinit(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_deinit(b);
-}
-
 /* ---- in place ---- */
 
 struct part {
@@ -44,7 +37,7 @@ struct part {
 static enum err use_file(struct part *p, const struct fs *fs, const char *dir, struct why *why)
 {
 	CLEAN(mem_freep) char *path = path_join(dir, p->name);
-	CLEAN(secret_deinit) struct buf text = {0};
+	CLEAN(buf_wipe) struct buf text = {0};
 	enum err e;
 
 	if (!path || buf_reserve(&text, FILE_LIMIT))
@@ -116,7 +109,7 @@ static enum err complete_identity(struct takeover *t, const struct fs *fs, const
 static enum err keep_copy(struct takeover *t, const struct fs *fs, const char *dir, struct why *why)
 {
 	CLEAN(mem_freep) char *path = path_join(dir, TAKEOVER_COPY);
-	CLEAN(secret_deinit) struct buf text = {0};
+	CLEAN(buf_wipe) struct buf text = {0};
 	enum err e;
 
 	if (!path || buf_reserve(&text, FILE_LIMIT))
@@ -145,7 +138,7 @@ static enum err write_in_place(struct takeover *t, const struct fs *fs, const ch
 /* NULL: there is none. */
 static enum err open_old(struct props **out, const struct fs *fs, const char *path, struct why *why)
 {
-	CLEAN(secret_deinit) struct buf text = {0};
+	CLEAN(buf_wipe) struct buf text = {0};
 	enum err e;
 
 	if (!fs->exists(fs, path))
@@ -204,7 +197,7 @@ static enum err put_identity(struct takeover *t, const struct fs *fs, const char
 static enum err put_props(struct takeover *t, const struct fs *fs, const char *dir, const char *path,
 			  const struct props *old, struct why *why)
 {
-	CLEAN(secret_deinit) struct buf text = {0};
+	CLEAN(buf_wipe) struct buf text = {0};
 	enum err e;
 
 	if (old)

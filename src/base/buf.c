@@ -8,6 +8,13 @@
 
 #define SMALLEST_CAP 64
 
+void buf_wipe(struct buf *b)
+{
+	if (b->data)
+		mem_wipe(b->data, b->cap);
+	buf_deinit(b);
+}
+
 void buf_deinit(struct buf *b)
 {
 	mem_free(b->data);

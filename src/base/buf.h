@@ -19,6 +19,7 @@ struct buf {
 };
 
 void buf_deinit(struct buf *b); /* frees; the buffer is empty and usable again */
+void buf_wipe(struct buf *b);   /* the same for a secret. Reserve room for all of it first: growing leaves copies */
 void buf_clear(struct buf *b);  /* keeps the memory */
 enum err buf_reserve(struct buf *b, size_t more) MUST_CHECK;
 enum err buf_put(struct buf *b, const void *data, size_t n) MUST_CHECK;

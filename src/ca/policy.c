@@ -86,11 +86,15 @@ static bool address_read(uint8_t out[16], const char *text)
 	return inet_pton(AF_INET6, bare, out) == 1;
 }
 
-bool address_same(const char *a, const char *b)
+bool address_normal(char out[ADDRESS_TEXT], const char *text)
 {
-	uint8_t x[16], y[16];
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	uint8_t raw[16];
 
-	return a && b && address_read(x, a) && address_read(y, b) && memcmp(x, y, sizeof(x)) == 0;
+	if (!text || !address_read(raw, text))
+		return false;
+	return memcmp(raw, mapped, sizeof(mapped)) == 0 ? inet_ntop(AF_INET, raw + 12, out, ADDRESS_TEXT) != NULL
+							: inet_ntop(AF_INET6, raw, out, ADDRESS_TEXT) != NULL;
 }
 
 static bool address_is_among(const uint8_t address[16], const struct str_list *texts)

@@ -77,8 +77,10 @@ struct admit_binding {
 enum admit admit_binding(const struct admit_binding *b, struct why *sentence);
 /* The guid without "-<resourceName>"; `out` of GUID_MAX. Compares without the suffix. false: too long or empty. */
 bool guid_strip(char *out, const char *startup_guid, const char *resource_name);
-/* The same address, in whatever way it is written (mapped, shortened, with a zone)? false: one of them is none. */
-bool address_same(const char *a, const char *b);
+#define ADDRESS_TEXT 46
+/* An address in the one way that two can be compared by: shortest form, IPv4 where it is mapped, no zone. false: none.
+ */
+bool address_normal(char out[ADDRESS_TEXT], const char *text);
 /* Judges a peer that wants to be a management server. */
 enum admit admit_server(bool has_cert, bool chain_ok, const struct cert_info *cert, bool revoked, int64_t wall_s,
 			struct why *sentence);

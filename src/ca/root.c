@@ -23,13 +23,6 @@ struct root {
 	struct cert_info ca; /* the signing certificate */
 };
 
-static void secret_deinit(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_deinit(b);
-}
-
 static void key_freep(char **key)
 {
 	*key = key_free(*key);
@@ -257,7 +250,7 @@ static const struct ca_provider_ops root_ops = {
 static enum err open_key(char **out, const char *sealed_key, const uint8_t *cluster_key, struct why *why)
 {
 	CLEAN(buf_deinit) struct buf sealed = {0};
-	CLEAN(secret_deinit) struct buf plain = {0};
+	CLEAN(buf_wipe) struct buf plain = {0};
 	enum err e;
 
 	/* Room first: then a text that can't be decoded is damaged, and not memory that was missing. */
@@ -317,8 +310,8 @@ enum err ca_root_open(struct ca_provider **out, const struct ca_root_record *r, 
 
 enum err cluster_key_read(uint8_t out[CLUSTER_KEY_SIZE], const struct fs *fs, const char *path, struct why *why)
 {
-	CLEAN(secret_deinit) struct buf text = {0};
-	CLEAN(secret_deinit) struct buf key = {0};
+	CLEAN(buf_wipe) struct buf text = {0};
+	CLEAN(buf_wipe) struct buf key = {0};
 	CLEAN(key_freep) char *line = NULL;
 	bool is_text;
 	enum err e;

@@ -195,3 +195,21 @@ int64_t host_number(const json_t *host)
 {
 	return json_number(host, "musterhostid", 0);
 }
+
+char *host_find(struct cli *c, const char *host)
+{
+	json_t *hosts = cli_list(c, "listHosts", "host", API_ARGS({"name", host}, {"details", "min"}));
+	char *id = NULL;
+	size_t n;
+
+	if (!hosts)
+		return NULL;
+	n = json_array_size(hosts);
+	if (n > 1)
+		cli_fail(c, "%zu hosts are named %s; take the number or the UUID of one: muster hosts %s", n, host,
+			 host);
+	else
+		id = text_or_die("%s", n ? json_text(json_array_get(hosts, 0), "id", host) : host);
+	json_decref(hosts);
+	return id;
+}

@@ -15,6 +15,9 @@
 char *server_address_text(const json_t *server);
 /* The UUID of the server with that name, UUID or address, and its name; new strings. NULL after a sentence. */
 char *server_find(struct cli *c, const char *word, char **name);
+/* A host's name, which the API's own commands don't know everywhere, becomes its UUID; what is no name stays. New
+ * string; NULL after a sentence. */
+char *host_find(struct cli *c, const char *host);
 /* Green for Up, yellow for what an operator has asked for, red for Down. */
 enum tint server_tint(const char *state);
 /* "12 of 30 agents have moved, 2 refused, about 4 s left" of a musterdrain object: a new string. */

@@ -11,6 +11,7 @@
 #include "cli/api.h"
 #include "cli/args.h"
 #include "cli/cert.h"
+#include "cli/cluster.h"
 #include "cli/format.h"
 #include "cli/table.h"
 
@@ -35,26 +36,24 @@ static bool is_id(const char *word)
 	return strspn(word, "0123456789") == strlen(word) || (strlen(word) == 36 && word[8] == '-');
 }
 
-/* The API would speak of its parameters. */
-static bool is_host(struct cli *c, const char *word)
+/* Its id, new string; NULL after a sentence: the API's own would speak of its parameters. */
+static char *host_of(struct cli *c, const char *word)
 {
-	json_t *hosts =
-		is_id(word) ? NULL : cli_list(c, "listHosts", "host", API_ARGS({"name", word}, {"details", "min"}));
-	bool known = is_id(word) || json_array_size(hosts);
-	char *name;
+	char *id = host_find(c, word), *name;
 
-	if (hosts && !known) {
-		name = text_or_die("%s", word);
-		cli_fail(c, "no host is called %s, and no certificate has that serial", format_printable(name));
-		mem_free(name);
-	}
-	json_decref(hosts);
-	return known;
+	if (!id || is_id(word) || !str_equal(id, word))
+		return id;
+	mem_free(id);
+	name = text_or_die("%s", word);
+	cli_fail(c, "no host is called %s, and no certificate has that serial", format_printable(name));
+	mem_free(name);
+	return NULL;
 }
 
 json_t *certs_find(struct cli *c, const char *word, const char *states, bool pem)
 {
 	const char *with = pem ? "true" : NULL;
+	CLEAN(mem_freep) char *id = NULL;
 	json_t *certs = NULL;
 	char *name;
 
@@ -64,10 +63,11 @@ json_t *certs_find(struct cli *c, const char *word, const char *states, bool pem
 			return certs;
 		json_decref(certs);
 	}
-	if (!is_host(c, word))
+	id = host_of(c, word);
+	if (!id)
 		return NULL;
 	certs = cli_list(c, "listCertificates", "certificate",
-			 API_ARGS({"hostid", word}, {"state", states}, {"pem", with}));
+			 API_ARGS({"hostid", id}, {"state", states}, {"pem", with}));
 	if (!certs || json_array_size(certs))
 		return certs;
 	json_decref(certs);

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "cli/api.h"
 #include "cli/args.h"
+#include "cli/cluster.h"
 #include "cli/confirm.h"
 #include "cli/effect.h"
 #include "cli/format.h"
@@ -15,25 +16,6 @@
 #include "cli/token.h"
 
 #define HOST_HELP "HOST is a name, the number that `muster hosts` shows, or a UUID."
-
-/* A name, which the API's own commands don't know everywhere, becomes the UUID. New string; NULL after a sentence. */
-static char *host_find(struct cli *c, const char *host)
-{
-	json_t *hosts = cli_list(c, "listHosts", "host", API_ARGS({"name", host}, {"details", "min"}));
-	char *id = NULL;
-	size_t n;
-
-	if (!hosts)
-		return NULL;
-	n = json_array_size(hosts);
-	if (n > 1)
-		cli_fail(c, "%zu hosts are named %s; take the number or the UUID of one: muster hosts %s", n, host,
-			 host);
-	else
-		id = text_or_die("%s", n ? json_text(json_array_get(hosts, 0), "id", host) : host);
-	json_decref(hosts);
-	return id;
-}
 
 static int say_done(struct cli *c, const json_t *answer, const char *done, const char *host)
 {

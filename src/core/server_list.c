@@ -76,6 +76,11 @@ static enum err name_check(const char *name, struct why *why)
 	}
 }
 
+bool server_host_is_address(const char *host)
+{
+	return strchr(host, ':') || (strspn(host, "0123456789.") == strlen(host) && strpbrk(host, "0123456789"));
+}
+
 static enum err host_check(const char *host, struct why *why)
 {
 	struct in6_addr v6;
@@ -90,7 +95,7 @@ static enum err host_check(const char *host, struct why *why)
 	}
 	/* Resolvers read "10.1" and "0x7f.1" as addresses that nobody meant: digits and dots are four numbers or
 	 * nothing. */
-	if (strspn(host, "0123456789.") == strlen(host) && strpbrk(host, "0123456789")) {
+	if (server_host_is_address(host)) {
 		if (inet_pton(AF_INET, host, &v4) == 1)
 			return ERR_OK;
 		why_set(why, "this is no IPv4 address");

@@ -24,6 +24,8 @@ struct server_address {
 	uint16_t port;              /* 0: none was given, the agent's own default holds */
 };
 
+/* Does a host look like an address, so that nobody asks for it as a name? Digits and dots, or a colon. */
+bool server_host_is_address(const char *host);
 /*
  * "M1", "10.0.0.1", "fe80::1", "[fe80::1]:8250", "M1:8250". A bare IPv6 address has no port. ERR_INVALID with a
  * sentence for people: blank, bad characters, port out of range, too long.

@@ -26,13 +26,6 @@ void token_deinit(struct token *t)
 	*t = (struct token){0};
 }
 
-static void secret_deinit(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_deinit(b);
-}
-
 bool token_id_is_valid(const char *id)
 {
 	return cert_id_is_valid(id) && strlen(id) < TOKEN_ID_MAX;
@@ -91,7 +84,7 @@ static bool token_pack(struct buf *out, const struct token *t)
 
 char *token_format(const struct token *t)
 {
-	CLEAN(secret_deinit) struct buf packed = {0};
+	CLEAN(buf_wipe) struct buf packed = {0};
 	char *encoded, *text;
 
 	if (!token_id_is_valid(t->id) || (t->role != CERT_ROLE_AGENT && t->role != CERT_ROLE_SERVER) ||
@@ -172,7 +165,7 @@ static enum err check_prefix(const char *text, struct why *why)
 /* Checks what can be said about the text, then its content. */
 static enum err token_read(struct token *out, const char *text, struct why *why)
 {
-	CLEAN(secret_deinit) struct buf packed = {0};
+	CLEAN(buf_wipe) struct buf packed = {0};
 	CLEAN(buf_deinit) struct buf check = {0};
 	struct token t = {0};
 	struct bytes in;

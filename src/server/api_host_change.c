@@ -42,11 +42,6 @@ static bool host_of_url(char *out, size_t size, const char *url)
 	return server_address_parse(&a, text, NULL) == ERR_OK && str_copy(out, size, a.host);
 }
 
-static bool is_literal(const char *host)
-{
-	return strchr(host, ':') || strspn(host, "0123456789.") == strlen(host);
-}
-
 static enum err add_run(struct store_tx *tx, struct api_call *c, struct why *why)
 {
 	struct adding *a = c->state;
@@ -109,7 +104,7 @@ static enum err adding_fill(struct adding *a, struct api_call *c, const char *ad
 	row->hypervisor = mem_strdup(str_is_blank(api_text(c, "hypervisor")) ? "KVM" : api_text(c, "hypervisor"));
 	row->version = mem_strdup("");
 	row->arch = mem_strdup("");
-	row->private_ip = mem_strdup(is_literal(address) ? address : "");
+	row->private_ip = mem_strdup(server_host_is_address(address) ? address : "");
 	row->capabilities = mem_strdup("");
 	row->is_muster = true;
 	row->ms_interval = -1;

@@ -152,13 +152,6 @@ static enum err change_store(struct ca_change *g, struct why *why)
 	return e;
 }
 
-static void secret_freep(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_deinit(b);
-}
-
 /* Room for all of it first: growing would leave copies of a key behind. */
 static enum err read_text(struct buf *out, const char *path, const char **text, struct why *why)
 {
@@ -173,7 +166,7 @@ static enum err read_text(struct buf *out, const char *path, const char **text, 
 static enum err read_record(struct ca_change *g, struct why *why)
 {
 	struct ca_command *c = g->command;
-	CLEAN(secret_freep) struct buf certificate = {0}, key = {0}, chain = {0};
+	CLEAN(buf_wipe) struct buf certificate = {0}, key = {0}, chain = {0};
 	uint8_t entropy[64];
 	struct ca_import m = {
 		.cluster_key = c->cluster_key, .entropy = entropy, .wall_s = world_wall_ms(c->world) / 1000};

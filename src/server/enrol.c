@@ -116,7 +116,7 @@ static enum err make_request(struct enrolment *e)
 	struct server_address a;
 	struct csr_params p = {.role = CERT_ROLE_SERVER, .id = e->uuid, .ips = &ips, .dns = &dns};
 	enum err err = server_address_parse(&a, address, e->why);
-	bool is_ip = !err && (strchr(a.host, ':') || strspn(a.host, "0123456789.") == strlen(a.host));
+	bool is_ip = !err && server_host_is_address(a.host);
 
 	if (!err)
 		err = str_list_add(is_ip ? &ips : &dns, a.host);

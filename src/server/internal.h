@@ -704,6 +704,8 @@ void tickets_deinit(struct server *s);
 void join_init(struct server *s);
 /* The one request of a muster-join/1 link. */
 void join_message(struct session *x, const struct header *h, struct batch *b);
+/* What a request says; texts are borrowed from both. */
+struct join_said join_said_of(const struct msg_join *m, const char *peer_ip);
 /* What came is none. Ends the session. */
 void join_malformed(struct session *x, const char *sentence);
 void join_abandon(struct session *x);

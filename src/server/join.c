@@ -500,9 +500,9 @@ static enum join_refusal can_issue(const struct joining *j, struct why *why)
 	return JOIN_YES;
 }
 
-static enum join_refusal take_request(struct joining *j, const struct msg_join *m, struct why *why)
+struct join_said join_said_of(const struct msg_join *m, const char *peer_ip)
 {
-	const struct join_said said = {
+	return (struct join_said){
 		.token_id = m->tokenId,
 		.token_secret = m->tokenSecret,
 		.role = m->role,
@@ -516,8 +516,13 @@ static enum join_refusal take_request(struct joining *j, const struct msg_join *
 		.addresses = m->addresses.has ? &m->addresses.list : NULL,
 		.guid_is_fixed = m->guidIsFixed.has && m->guidIsFixed.value,
 		.rejoins = m->rejoins.has && m->rejoins.value,
-		.peer_ip = j->ip,
+		.peer_ip = peer_ip,
 	};
+}
+
+static enum join_refusal take_request(struct joining *j, const struct msg_join *m, struct why *why)
+{
+	const struct join_said said = join_said_of(m, j->ip);
 	enum join_refusal r;
 
 	if (strays_is_over(&j->server->join_strays, j->ip, world_now(j->server->world))) {

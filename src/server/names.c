@@ -25,14 +25,6 @@ struct name {
 	bool wanted; /* while the names are gone through */
 };
 
-static bool is_literal(const char *host)
-{
-	struct in_addr v4;
-
-	/* A scope (fe80::1%eth0) is no name either. */
-	return inet_pton(AF_INET, host, &v4) == 1 || strchr(host, ':');
-}
-
 static struct name *name_find(const struct server *s, const char *host)
 {
 	list_for (n, (struct list *)(uintptr_t)&s->names, struct name, in_names)
@@ -90,7 +82,7 @@ static void want(struct server *s, const char *entry)
 	struct server_address a;
 	struct name *n;
 
-	if (server_address_parse(&a, entry, NULL) || is_literal(a.host))
+	if (server_address_parse(&a, entry, NULL) || server_host_is_address(a.host))
 		return;
 	n = name_find(s, a.host);
 	if (!n) {
@@ -130,9 +122,9 @@ void names_deinit(struct server *s)
 /* One literal address against what the other one is or leads to. */
 static bool leads_to(const struct server *s, const char *host, const char *literal)
 {
-	const struct name *n = is_literal(host) ? NULL : name_find(s, host);
+	const struct name *n = server_host_is_address(host) ? NULL : name_find(s, host);
 
-	if (is_literal(host))
+	if (server_host_is_address(host))
 		return server_entry_same(host, literal, SERVER_LIST_PORT);
 	for (size_t i = 0; n && i < n->addresses.n; i++)
 		if (server_entry_same(n->addresses.items[i], literal, SERVER_LIST_PORT))
@@ -144,9 +136,9 @@ bool names_same_host(const struct server *s, const char *a, const char *b)
 {
 	const struct name *n;
 
-	if (is_literal(b))
+	if (server_host_is_address(b))
 		return leads_to(s, a, b);
-	if (is_literal(a))
+	if (server_host_is_address(a))
 		return leads_to(s, b, a);
 	n = name_find(s, a);
 	for (size_t i = 0; n && i < n->addresses.n; i++)

@@ -251,12 +251,6 @@ static void make_own_cert(struct work *work)
 	o->request.csr_pem = NULL;
 }
 
-static bool is_literal(const char *host)
-{
-	/* Digits and dots, or a colon: an address; everything else is a name. */
-	return strchr(host, ':') || strspn(host, "0123456789.") == strlen(host);
-}
-
 static void make(struct own_cert *o, const struct server_address *address)
 {
 	struct server *s = o->server;
@@ -268,8 +262,8 @@ static void make(struct own_cert *o, const struct server_address *address)
 		fail(o);
 		return;
 	}
-	o->result = str_list_add(is_literal(address->host) ? &o->ips : &o->dns, address->host);
-	if (!o->result && !is_literal(s->p.name) && !str_list_has(&o->dns, s->p.name))
+	o->result = str_list_add(server_host_is_address(address->host) ? &o->ips : &o->dns, address->host);
+	if (!o->result && !server_host_is_address(s->p.name) && !str_list_has(&o->dns, s->p.name))
 		o->result = str_list_add(&o->dns, s->p.name);
 	if (o->result) {
 		fail(o);

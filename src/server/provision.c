@@ -394,11 +394,7 @@ static bool is_system_vm(const char *type)
 	return str_equal(type, "ConsoleProxy") || str_starts(type, "SecondaryStorage");
 }
 
-static bool is_literal(const char *host)
-{
-	return strchr(host, ':') || strspn(host, "0123456789.") == strlen(host);
-}
-
+/* `ip` in its normal form, as hosts' own addresses are kept (startup.c) and as those are told that we see. */
 static bool is_another_hosts(const struct provision *p, const char *ip)
 {
 	const struct host *h;
@@ -406,8 +402,8 @@ static bool is_another_hosts(const struct provision *p, const char *ip)
 
 	while ((h = roster_next(p->server, &cursor)))
 		if (h->row.id != p->host_id &&
-		    (address_same(h->row.private_ip, ip) ||
-		     (h->session && h->session->link && address_same(link_peer_ip(h->session->link), ip))))
+		    (str_equal(h->row.private_ip, ip) ||
+		     (h->session && h->session->link && str_equal(link_peer_ip(h->session->link), ip))))
 			return true;
 	return false;
 }
@@ -418,14 +414,13 @@ static bool is_another_hosts(const struct provision *p, const char *ip)
  */
 static enum err add_address(struct provision *p, const char *ip)
 {
-	struct server_address a;
+	char normal[ADDRESS_TEXT];
 
-	if (str_is_blank(ip) || server_address_parse(&a, ip, NULL) || a.port || !is_literal(a.host) ||
-	    str_list_has(&p->ips, a.host))
+	if (!address_normal(normal, ip) || str_list_has(&p->ips, normal))
 		return ERR_OK;
-	if (p->request.role == CERT_ROLE_NONE && !address_same(a.host, p->peer_ip) && is_another_hosts(p, a.host))
+	if (p->request.role == CERT_ROLE_NONE && !str_equal(normal, p->peer_ip) && is_another_hosts(p, normal))
 		return ERR_OK;
-	return str_list_add(&p->ips, a.host);
+	return str_list_add(&p->ips, normal);
 }
 
 /*
@@ -435,10 +430,12 @@ static enum err add_address(struct provision *p, const char *ip)
 static enum err add_name(struct provision *p, const char *name)
 {
 	struct server_address a;
+	char normal[ADDRESS_TEXT];
 
+	if (address_normal(normal, name))
+		return str_list_has(&p->ips, normal) && !str_list_has(&p->dns, normal) ? str_list_add(&p->dns, normal)
+										       : ERR_OK;
 	if (str_is_blank(name) || server_address_parse(&a, name, NULL) || a.port || str_list_has(&p->dns, a.host))
-		return ERR_OK;
-	if (is_literal(a.host) && !str_list_has(&p->ips, a.host))
 		return ERR_OK;
 	return str_list_add(&p->dns, a.host);
 }

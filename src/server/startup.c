@@ -298,13 +298,16 @@ static enum err describe(struct claim *c, struct session *x, const struct batch 
 	const struct msg_startup_routing *r = batch_find(b, MSG_STARTUP_ROUTING);
 	const struct tls_peer *peer = link_peer(x->link);
 	struct host_row *row = &c->row;
+	char normal[ADDRESS_TEXT]; /* addresses are compared as texts */
+	const char *own = address_normal(normal, m->privateIpAddress) ? normal
+			  : str_is_blank(m->privateIpAddress)         ? link_peer_ip(x->link)
+								      : m->privateIpAddress;
 	enum err e = ERR_OK;
 
 	if (set(&row->guid, x->guid) || set(&row->name, str_is_blank(m->name) ? x->guid : m->name) ||
 	    set(&row->type, str_is_blank(m->type) ? "Routing" : m->type) || set(&row->resource_name, m->resourceName) ||
 	    set(&row->hypervisor, r && r->hypervisorType ? r->hypervisorType : "") || set(&row->version, m->version) ||
-	    set(&row->arch, str_is_blank(m->arch) ? "x86_64" : m->arch) ||
-	    set(&row->private_ip, str_is_blank(m->privateIpAddress) ? link_peer_ip(x->link) : m->privateIpAddress) ||
+	    set(&row->arch, str_is_blank(m->arch) ? "x86_64" : m->arch) || set(&row->private_ip, own) ||
 	    set(&row->capabilities, r && r->caps ? r->caps : ""))
 		return ERR_NOMEM;
 	c->peer_ip = mem_strdup(link_peer_ip(x->link));

@@ -18,13 +18,6 @@
 
 /* ---- the secret's content: format, when the newest was made, how many, the keys ---- */
 
-static void wipe(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_deinit(b);
-}
-
 static enum err keys_seal(char **out, const struct tls_ticket_keys *keys, int64_t made_s, const uint8_t *cluster_key,
 			  const uint8_t nonce[12])
 {
@@ -42,7 +35,7 @@ static enum err keys_seal(char **out, const struct tls_ticket_keys *keys, int64_
 		e = buf_put(&plain, keys->keys[i], sizeof(keys->keys[i]));
 	if (!e)
 		e = seal_bytes(&sealed, cluster_key, nonce, plain.data, plain.len, CONTEXT);
-	wipe(&plain);
+	buf_wipe(&plain);
 	if (e)
 		return e;
 	*out = base64url_encode(sealed.data, sealed.len);
@@ -83,7 +76,7 @@ static enum err keys_open(struct tls_ticket_keys *keys, int64_t *made_s, const c
 	e = open_bytes(&plain, cluster_key, sealed.data, sealed.len, CONTEXT);
 	if (!e)
 		e = keys_get(keys, made_s, (struct bytes){.data = plain.data, .len = plain.len});
-	wipe(&plain);
+	buf_wipe(&plain);
 	if (e)
 		mem_wipe(keys, sizeof(*keys));
 	return e;

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "ca/join_request.h"
 #include "ca/policy.h"
+#include "server/internal.h"
 #include "wire/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -74,22 +75,7 @@ static bool tells(const struct why *why, const char *secret)
 
 static void try_request(const struct msg_join *m)
 {
-	const struct join_said said = {
-		.token_id = m->tokenId,
-		.token_secret = m->tokenSecret,
-		.role = m->role,
-		.csr = m->csr,
-		.guid = m->guid,
-		.name = m->name,
-		.resource_name = m->resourceName,
-		.zone = m->zone,
-		.pod = m->pod,
-		.cluster = m->cluster,
-		.addresses = m->addresses.has ? &m->addresses.list : NULL,
-		.guid_is_fixed = m->guidIsFixed.has && m->guidIsFixed.value,
-		.rejoins = m->rejoins.has && m->rejoins.value,
-		.peer_ip = "192.0.2.1",
-	};
+	const struct join_said said = join_said_of(m, "192.0.2.1");
 	struct token_record record = {.uses_left = 1, .expires_s = 1, .role = CERT_ROLE_AGENT, .bound_zone = "z"};
 	struct join_request q;
 	struct why why = WHY_NONE;

@@ -27,6 +27,12 @@ static void content_grows_and_shrinks(void **state)
 	buf_consume(&b, 1);
 	assert_string_equal(buf_str(&b), "");
 
+	assert_int_equal(buf_put_str(&b, "secret"), ERR_OK);
+	buf_wipe(&b);
+	assert_null(b.data);
+	buf_wipe(&b);
+	assert_int_equal(b.len, 0);
+
 	/* Clearing keeps the memory. */
 	assert_int_equal(buf_put_str(&b, "again"), ERR_OK);
 	data = b.data;

@@ -463,6 +463,33 @@ static void every_verdict_has_a_name(void **state)
 	assert_string_equal(admit_name(ADMIT_N), "unknown");
 }
 
+static void addresses_have_one_form(void **state)
+{
+	static const struct {
+		const char *what, *text, *normal; /* NULL: it is none */
+	} rows[] = {
+		{"IPv4", "10.0.0.5", "10.0.0.5"},
+		{"IPv4, mapped", "::ffff:10.0.0.5", "10.0.0.5"},
+		{"IPv4, mapped, in hexadecimal", "::FFFF:a00:5", "10.0.0.5"},
+		{"IPv6", "fd00::5", "fd00::5"},
+		{"IPv6 at length", "FD00:0:0:0:0:0:0:5", "fd00::5"},
+		{"in brackets", "[fd00::5]", "fd00::5"},
+		{"with a zone", "fe80::1%eth0", "fe80::1"},
+		{"a name", "h1", NULL},
+		{"half an address", "10.0", NULL},
+		{"empty", "", NULL},
+		{"nothing", NULL, NULL},
+		{"too long", "fd00:0000:0000:0000:0000:0000:0000:0000:0000:0000:0005", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char out[ADDRESS_TEXT] = "?";
+
+		check_row(&rows[i], address_normal(out, rows[i].text) == (rows[i].normal != NULL));
+		check_row(&rows[i], !rows[i].normal || str_equal(out, rows[i].normal));
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -478,6 +505,7 @@ int main(void)
 		cmocka_unit_test(guids_are_stripped),
 		cmocka_unit_test(servers_prove_who_they_are),
 		cmocka_unit_test(agents_know_their_servers),
+		cmocka_unit_test(addresses_have_one_form),
 		cmocka_unit_test(every_verdict_has_a_name),
 	};
 

@@ -287,9 +287,22 @@ static void lists_are_written_with_or_without_the_algorithm(void **state)
 	str_list_deinit(&l);
 }
 
+static void hosts_that_look_like_addresses(void **state)
+{
+	static const struct {
+		const char *what;
+		bool is;
+	} rows[] = {{"10.0.0.1", true}, {"10.1", true},  {"fe80::1%eth0", true}, {"::", true},
+		    {"m1", false},      {"10.a", false}, {".", false},           {"", false}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		check_row(&rows[i], server_host_is_address(rows[i].what) == rows[i].is);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hosts_that_look_like_addresses),
 		cmocka_unit_test(entries_are_taken_apart),
 		cmocka_unit_test(bad_entries_are_refused_with_a_reason),
 		cmocka_unit_test(loopback_is_recognised),
