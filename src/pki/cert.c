@@ -69,17 +69,33 @@ static enum err read_fingerprints(struct cert_info *i, gnutls_x509_crt_t crt, st
 	return ERR_OK;
 }
 
-/* Which key signed is for telling CAs apart, not for believing: what can't be read is not known. */
+#define KEY_ID_MOST 256 /* bytes that are read */
+#define KEY_ID_KEPT 32  /* of a longer one its beginning */
+
+static void put_key_id(char out[FINGERPRINT_TEXT], const uint8_t *id, size_t n)
+{
+	hex_encode(out, id, n < KEY_ID_KEPT ? n : KEY_ID_KEPT);
+}
+
+/*
+ * Which key signed is for telling CAs apart, not for believing: what can't be read is not known. Where a CA names none,
+ * what it signs here names it by the hash of its key (issue.c).
+ */
 static void read_key_ids(struct cert_info *i, gnutls_x509_crt_t crt)
 {
-	uint8_t id[32];
+	uint8_t id[KEY_ID_MOST];
 	size_t n = sizeof(id);
+	int ret = gnutls_x509_crt_get_subject_key_id(crt, id, &n, NULL);
 
-	if (gnutls_x509_crt_get_subject_key_id(crt, id, &n, NULL) >= 0)
-		hex_encode(i->subject_key_id, id, n);
+	if (ret == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE) {
+		n = sizeof(id);
+		ret = gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA1, id, &n);
+	}
+	if (ret >= 0)
+		put_key_id(i->subject_key_id, id, n);
 	n = sizeof(id);
 	if (gnutls_x509_crt_get_authority_key_id(crt, id, &n, NULL) >= 0)
-		hex_encode(i->authority_key_id, id, n);
+		put_key_id(i->authority_key_id, id, n);
 }
 
 static enum err read_common_name(struct cert_info *i, gnutls_x509_crt_t crt, struct why *why)

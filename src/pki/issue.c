@@ -125,7 +125,7 @@ static int put_usages(gnutls_x509_crt_t crt, const struct cert_params *p, bool i
 
 static int put_key_ids(gnutls_x509_crt_t crt, gnutls_x509_crt_t issuer)
 {
-	uint8_t id[64];
+	uint8_t id[256];
 	size_t n = sizeof(id);
 	int ret = gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA1, id, &n);
 

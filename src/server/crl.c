@@ -46,6 +46,8 @@ struct crl {
 	bool write_again;
 	struct mono due_since; /* {0}: it is as it should be */
 	struct mono made, tried, said_old;
+	char unable[FINGERPRINT_TEXT]; /* certificate of a CA that can't sign lists; "": none such */
+	struct why unable_why;
 };
 
 /* ---- what the store has ---- */
@@ -367,7 +369,12 @@ static void sign_run(struct work *work)
 
 static void making_failed(struct server *s, enum err e, const char *sentence)
 {
-	if (e != ERR_STOPPED)
+	/* Said once: trying again would not help. */
+	if (e == ERR_UNSUPPORTED) {
+		str_copy(s->crl->unable, sizeof(s->crl->unable), s->crl->making->head.issuer);
+		why_set(&s->crl->unable_why, "%s", sentence);
+		log_warn(s->log, "there will be no revocation list", KV_S("reason", sentence));
+	} else if (e != ERR_STOPPED)
 		log_warn(s->log, "a new revocation list could not be made, trying again", KV_S("error", sentence));
 }
 
@@ -439,6 +446,12 @@ static void make(struct server *s, int64_t now_s)
 
 /* ---- is it time? ---- */
 
+/* The CA that signs now is one that can't. */
+static bool is_unable(const struct server *s)
+{
+	return str_equal(s->crl->unable, s->ca->ops->fingerprint(s->ca));
+}
+
 static bool is_as_it_should_be(const struct server *s, int64_t now_s)
 {
 	const struct crl *c = s->crl;
@@ -492,7 +505,7 @@ void crl_tick(struct server *s)
 		c->due_since = (struct mono){0};
 		return;
 	}
-	if (!s->ca->ops->can_issue(s->ca))
+	if (!s->ca->ops->can_issue(s->ca) || is_unable(s))
 		return;
 	if (!c->due_since.us)
 		c->due_since = now;
@@ -533,6 +546,8 @@ bool server_crl(const struct server *s, struct server_crl *out)
 	*out = (struct server_crl){.why_none = "there is no revocation list yet"};
 	if (s->ca && !s->ca->ops->crl)
 		out->why_none = "the certificate authority is an external one: ask it for its revocation list";
+	else if (s->ca && c && is_unable(s))
+		out->why_none = c->unable_why.text;
 	else if (c && c->pem)
 		*out = (struct server_crl){
 			.pem = c->pem,

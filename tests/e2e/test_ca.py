@@ -105,6 +105,26 @@ class OtherCas(unittest.TestCase):
             self.assertIn("2 hosts have certificates of the present CA", refused.stderr)
             self.assertEqual(ca(m1, "use", "root", "--force").returncode, 0)
 
+    def test_imported_without_crl_sign(self):
+        """A CA that may not sign lists: said once, and to whoever asks for one."""
+        with Cluster(1) as cluster:
+            m1 = cluster.servers[0]
+            openssl(cluster.dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "900",
+                    "-subj", "/CN=no lists", "-addext", "keyUsage=keyCertSign")
+            done = ca(m1, "import", "--certificate", f"{cluster.dir}/ca.crt", "--key", f"{cluster.dir}/ca.key")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            cluster.start_servers()
+            cluster.add_agents(1)
+            until(cluster.all_up, what="the agent is up")
+
+            def why():
+                return subprocess.run([program("muster"), "--socket", m1.socket, "ca", "crl"], capture_output=True, text=True, timeout=60,
+                                      check=False).stderr
+            until(lambda: "no cRLSign" in why(), what="the reason is told")
+            m1.api("revokeCertificate", serial="abcdef0123456789")
+            until(lambda: m1.api("getMusterStatus")["musterstatus"]["certificates"]["revoked"] == 1, what="it is revoked all the same")
+            self.assertEqual(m1.log().count("there will be no revocation list"), 1)
+
     def test_imported_intermediate(self):
         with Cluster(2) as cluster:
             directory = company_ca(os.path.join(cluster.dir, "company ca"))

@@ -191,6 +191,46 @@ static void a_certificate_of_openssl_is_read(void **state)
 	cert_info_deinit(&leaf);
 }
 
+/* CAs of others name their key as they like, or not at all; what they sign is told to be theirs all the same. */
+static void keys_of_other_cas(void **state)
+{
+	static const struct {
+		const char *what, *key_id;
+	} rows[] = {
+		{"as usual", "hash"},
+		{"none", "none"},
+		{"40 bytes", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021222324252627"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(folder_freep) char *dir = openssl_folder();
+		CLEAN(mem_freep) char *cert_path = path_join(dir, "c"), *key_path = path_join(dir, "k");
+		CLEAN(buf_deinit) struct buf cert = {0}, key = {0};
+		CLEAN(text_freep) char *leaf_key = NULL, *leaf_pem = NULL;
+		CLEAN(cert_info_deinit) struct cert_info ca = {0}, leaf = {0};
+		struct cert_params p = {
+			.common_name = "h", .not_before_s = WALL_S, .not_after_s = WALL_S + 1, .serial = {1}};
+		char command[400];
+
+		snprintf(command, sizeof(command),
+			 "req -x509 -nodes -newkey rsa:2048 -keyout k -out c -days 9 -subj /CN=other -config /dev/null "
+			 "-addext basicConstraints=critical,CA:TRUE -addext subjectKeyIdentifier=%s",
+			 rows[i].key_id);
+		check_row(&rows[i], openssl(dir, command));
+		assert_int_equal(file_read(&fs_posix, cert_path, 65536, &cert, NULL), ERR_OK);
+		assert_int_equal(file_read(&fs_posix, key_path, 65536, &key, NULL), ERR_OK);
+		assert_int_equal(key_new(&leaf_key, KEY_EC_P256, NULL), ERR_OK);
+		p.ca_cert_pem = buf_str(&cert);
+		p.ca_key_pem = buf_str(&key);
+		p.key_pem = leaf_key;
+		check_row(&rows[i], cert_info_parse(&ca, p.ca_cert_pem, NULL) == ERR_OK);
+		check_row(&rows[i], cert_new(&leaf_pem, &p, NULL) == ERR_OK);
+		check_row(&rows[i], cert_info_parse(&leaf, leaf_pem, NULL) == ERR_OK);
+		check_row(&rows[i], ca.subject_key_id[0] && str_equal(ca.subject_key_id, leaf.authority_key_id));
+		check_row(&rows[i], !str_equal(leaf.subject_key_id, leaf.authority_key_id));
+	}
+}
+
 static void what_is_issued_is_what_was_said(void **state)
 {
 	static const struct {
@@ -416,6 +456,7 @@ int main(void)
 		cmocka_unit_test(rubbish_is_refused),
 		cmocka_unit_test(der_is_read_like_pem),
 		cmocka_unit_test(a_certificate_of_openssl_is_read),
+		cmocka_unit_test(keys_of_other_cas),
 		cmocka_unit_test(what_is_issued_is_what_was_said),
 		cmocka_unit_test(a_root_is_one_for_others_too),
 		cmocka_unit_test(rsa_and_ec_mix),
