@@ -25,8 +25,8 @@ struct cert_info {
 	char serial[SERIAL_TEXT];           /* lower-case hex without leading zeros, as the API shows it */
 	char fingerprint[FINGERPRINT_TEXT]; /* of the whole certificate */
 	char key_id[FINGERPRINT_TEXT];      /* of the public key (SPKI) */
-	/* In hex, 32 bytes of it at most: its own key identifier (the key's SHA-1 where it names none), and that of the key
-	 * which signed it ("": it names none). For telling keys apart. */
+	/* In hex, 32 bytes of it at most: its own key identifier (the key's SHA-1 where it names none), and that of the
+	 * key which signed it ("": it names none). For telling keys apart. */
 	char subject_key_id[FINGERPRINT_TEXT];
 	char authority_key_id[FINGERPRINT_TEXT];
 	char common_name[128];
