@@ -470,7 +470,23 @@ static enum err call_run(struct store_tx *tx, struct entry *entry, struct why *w
 {
 	struct api_call *c = container_of(entry, struct api_call, entry);
 
-	return c->is_barrier ? ERR_OK : c->run(tx, c, why);
+	return c->run(tx, c, why);
+}
+
+static void fail_stopped(struct api_call *c)
+{
+	api_fail(c, API_UNAVAILABLE, CS_API, "This management server has stopped");
+}
+
+/* The change is committed, whatever became of reading it. */
+static void call_is_read(struct server *s, struct follow_wait *w)
+{
+	struct api_call *c = container_of(w, struct api_call, wait);
+
+	if (s->freed)
+		fail_stopped(c);
+	else
+		c->then(c, ERR_OK, "");
 }
 
 static void call_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
@@ -478,23 +494,15 @@ static void call_done(struct server *s, struct entry *entry, enum err result, co
 	struct api_call *c = container_of(entry, struct api_call, entry);
 
 	if (s->freed) {
-		api_fail(c, API_UNAVAILABLE, CS_API, "This management server has stopped");
-		return;
+		fail_stopped(c);
+	} else if (!result && c->is_write) {
+		/* Whoever reads what he has just written finds it: the answer waits until memory has it. */
+		peer_hint(s);
+		c->wait.done = call_is_read;
+		follow_wait(s, &c->wait);
+	} else {
+		c->then(c, result, sentence);
 	}
-	if (c->is_barrier) {
-		/* The change itself is committed, whatever became of this. */
-		c->then(c, ERR_OK, "");
-		return;
-	}
-	if (!result && c->is_write) {
-		/* Whatever reads the change has its place in the ledger now; this comes after it. */
-		api_committed(s);
-		c->is_barrier = true;
-		c->entry.read_only = true;
-		ledger_add(s, &c->entry);
-		return;
-	}
-	c->then(c, result, sentence);
 }
 
 static void ask_store(struct api_call *c, api_run_fn *run, api_then_fn *then, bool is_write)
@@ -502,7 +510,6 @@ static void ask_store(struct api_call *c, api_run_fn *run, api_then_fn *then, bo
 	c->run = run;
 	c->then = then;
 	c->is_write = is_write;
-	c->is_barrier = false;
 	c->entry = (struct entry){.run = call_run, .done = call_done, .read_only = !is_write};
 	ledger_add(c->server, &c->entry);
 }

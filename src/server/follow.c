@@ -20,6 +20,7 @@ struct follow_read {
 	bool only_if_changed; /* a poll: reads nothing when nobody else has committed */
 	bool nothing;
 	int64_t from;
+	uint64_t number;
 	/* out */
 	int64_t seq;
 	bool more;
@@ -375,7 +376,8 @@ static void drop_missing(struct server *s, const struct follow_read *r)
 	}
 }
 
-static void take(struct server *s, struct follow_read *r)
+/* false: something of it must be read again. */
+static bool take(struct server *s, struct follow_read *r)
 {
 	bool lists = false, whole = true;
 
@@ -434,6 +436,17 @@ static void take(struct server *s, struct follow_read *r)
 		s->trigger_when_read = false;
 		spreading_trigger_all(s);
 	}
+	return whole;
+}
+
+static void waits_end(struct server *s, uint64_t up_to)
+{
+	struct follow_wait *w;
+
+	while ((w = list_first(&s->follow_waits, struct follow_wait, queued)) && w->number <= up_to) {
+		list_remove(&w->queued);
+		w->done(s, w);
+	}
 }
 
 static void follow_begin(struct server *s, bool only_if_changed);
@@ -441,15 +454,18 @@ static void follow_begin(struct server *s, bool only_if_changed);
 static void read_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
 {
 	struct follow_read *r = container_of(entry, struct follow_read, entry);
+	bool whole = true;
 
 	s->follow_busy = false;
 	if (!result && !r->nothing)
-		take(s, r);
+		whole = take(s, r);
 	/* A failed read has used up the store's word that somebody committed: the next tick reads without asking. */
 	if (result || r->more)
 		s->follow_again = true;
 	if (r->loaded)
 		r->loaded(s, result, sentence);
+	if (result || (whole && !r->more))
+		waits_end(s, r->number);
 	read_free(r);
 	if (s->follow_again && !s->stopping && !result) {
 		s->follow_again = false;
@@ -466,13 +482,16 @@ static void follow_begin(struct server *s, bool only_if_changed)
 		return;
 	}
 	r = mem_zalloc(sizeof(*r));
-	if (!r)
-		return; /* the next poll tries again */
+	if (!r) {
+		s->follow_again |= !only_if_changed; /* the next tick tries again */
+		return;
+	}
 	r->entry.run = read_run;
 	r->entry.done = read_done;
 	r->entry.read_only = true;
 	r->from = s->change_seq;
 	r->only_if_changed = only_if_changed;
+	r->number = ++s->follow_begun;
 	s->follow_busy = true;
 	ledger_add(s, &r->entry);
 }
@@ -481,6 +500,18 @@ void follow_now(struct server *s)
 {
 	if (s->running)
 		follow_begin(s, false);
+}
+
+void follow_wait(struct server *s, struct follow_wait *w)
+{
+	if (!s->running) {
+		w->done(s, w);
+		return;
+	}
+	/* A read that is under way may have begun before the commit: the next one counts. */
+	w->number = s->follow_begun + 1;
+	list_append(&s->follow_waits, &w->queued);
+	follow_begin(s, false);
 }
 
 static void follow_tick(struct timer *t)
@@ -502,6 +533,7 @@ void follow_start(struct server *s)
 void follow_stop(struct server *s)
 {
 	timer_stop(s->world, &s->follow_timer);
+	waits_end(s, UINT64_MAX);
 }
 
 void follow_load_all(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence))

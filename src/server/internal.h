@@ -647,6 +647,17 @@ struct peer *peer_free(struct peer *p);
 void follow_start(struct server *s);
 void follow_stop(struct server *s);
 void follow_now(struct server *s);
+
+struct follow_wait {
+	struct list queued;
+	uint64_t number; /* of the read that is waited for */
+	void (*done)(struct server *s, struct follow_wait *w);
+};
+/*
+ * follow_now(), and done() once what is committed by now is in memory; also when that can't be read, or the server
+ * stops (s->freed, s->stopping): then the memory stays as it is. A server that isn't running calls it at once.
+ */
+void follow_wait(struct server *s, struct follow_wait *w);
 /* Reads everything: at the start. */
 void follow_load_all(struct server *s, void (*done)(struct server *s, enum err result, const char *sentence));
 
@@ -947,6 +958,8 @@ struct server {
 	struct timer follow_timer;
 	int64_t change_seq;
 	bool follow_busy, follow_again;
+	uint64_t follow_begun;    /* reads so far */
+	struct list follow_waits; /* struct follow_wait, by number */
 	bool trigger_when_read; /* spreading_trigger_all_fresh() */
 
 	/* authority.c */

@@ -111,6 +111,7 @@ enum err server_new(struct server **out, const struct server_params *p, struct w
 	list_init(&s->renewal.due);
 	list_init(&s->renewal.look_later.queued);
 	list_init(&s->names);
+	list_init(&s->follow_waits);
 	list_init(&s->events_again);
 	list_init(&s->compare_later.queued);
 	list_init(&s->news_later.queued);
@@ -161,7 +162,7 @@ struct server *server_free(struct server *s)
 	timer_stop(s->world, &s->spread_timer);
 	timer_stop(s->world, &s->tails_timer);
 	timer_stop(s->world, &s->watch_timer);
-	timer_stop(s->world, &s->follow_timer);
+	follow_stop(s);
 	world_later_cancel(&s->compare_later);
 	renewal_stop(s);
 	news_stop(s);

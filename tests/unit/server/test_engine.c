@@ -1214,6 +1214,81 @@ static void a_change_whose_reading_failed_is_read_later(void **state)
 	engine_down(&e);
 }
 
+static void stop_a(struct engine_bench *e)
+{
+	server_stop(e->a.server, NULL, NULL);
+}
+
+static void kill_a(struct engine_bench *e)
+{
+	fake_works_cut(e->f);
+	node_kill(&e->a);
+}
+
+static void store_fails_for_a(struct engine_bench *e)
+{
+	e->a.store_fails = true;
+}
+
+struct heard_answer {
+	unsigned n;
+	int status;
+	char *text;
+};
+
+static void hear_answer(void *user, int status, json_t *body)
+{
+	struct heard_answer *h = user;
+
+	h->n++;
+	h->status = status;
+	h->text = json_dumps(body, JSON_COMPACT);
+}
+
+/*
+ * The store is slow: while the change is written a poll queues up behind it. It sees nothing, since others have
+ * committed nothing, and what is to be read comes after it.
+ */
+static void an_answer_shows_its_own_change(void **state)
+{
+	static const struct {
+		const char *what;
+		void (*meanwhile)(struct engine_bench *e);
+		int status;
+		const char *with;
+	} rows[] = {
+		{"nothing else happens", NULL, 200, "\"value\":\"roundrobin\""},
+		{"the server stops", stop_a, 200, "\"name\":\"indirect.agent.lb.algorithm\""},
+		{"the server is freed", kill_a, 503, "has stopped"},
+		{"the change can't be read", store_fails_for_a, 200, "\"name\":\"indirect.agent.lb.algorithm\""},
+	};
+	const struct api_caller caller = {.is_local = true, .address = "local"};
+	const struct api_param params[] = {
+		{"command", "updateConfiguration"},
+		{"name", "indirect.agent.lb.algorithm"},
+		{"value", "roundrobin"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct heard_answer h = {0};
+
+		engine_up(&e);
+		fake_works_hold(e.f, true);
+		server_api(e.a.server, &caller, params, ARRAY_SIZE(params), hear_answer, &h);
+		engine_run(&e, 150);
+		assert_int_equal(h.n, 0);
+		if (rows[i].meanwhile)
+			rows[i].meanwhile(&e);
+		fake_works_hold(e.f, false);
+		engine_run(&e, 300);
+		if (h.n != 1 || h.status != rows[i].status || !strstr(h.text, rows[i].with))
+			fail_msg("%s: %u answers, %d: %s", rows[i].what, h.n, h.status, h.text);
+		mem_free(h.text);
+		engine_down(&e);
+	}
+}
+
 /* ---- the end ---- */
 
 static void a_server_can_be_freed_at_any_moment(void **state)
@@ -1318,6 +1393,7 @@ int main(void)
 		cmocka_unit_test(a_status_that_the_store_did_not_take_is_told_again),
 		cmocka_unit_test(a_goodbye_without_the_store_is_not_forgotten),
 		cmocka_unit_test(a_change_whose_reading_failed_is_read_later),
+		cmocka_unit_test(an_answer_shows_its_own_change),
 		cmocka_unit_test(a_server_can_be_freed_at_any_moment),
 		cmocka_unit_test(a_server_can_be_stopped_at_any_moment),
 	};
