@@ -19,8 +19,8 @@
 #include "store/sql.h"
 
 #define APPLICATION_ID 0x6d737472 /* "mstr", in the file's header */
-#define LOCK_TRIES 40
-#define LOCK_WAIT_MS 25 /* with what SQLite waits in each try it comes to SQL_BUSY_MS */
+#define LOCK_WAIT_MS 25
+#define LOCK_TRIES (SQL_OPEN_BUSY_MS / LOCK_WAIT_MS / 2) /* SQLite waits in each try, too */
 
 struct header {
 	int64_t application_id;
@@ -124,7 +124,7 @@ static enum err use_wal(struct store *s, struct why *why)
 			nanosleep(&wait, NULL);
 		e = ask(s, "PRAGMA journal_mode=WAL", NULL, mode, sizeof(mode), why);
 	}
-	sqlite3_busy_timeout(s->db, SQL_BUSY_MS);
+	sqlite3_busy_timeout(s->db, SQL_OPEN_BUSY_MS);
 	if (e || str_equal(mode, "wal"))
 		return e;
 	why_set(why, "%s: the file system can't hold a store (no shared memory): put it on a local disk", s->name);

@@ -15,8 +15,9 @@
 #include "core/balanced.h"
 #include "store/store.h"
 
-#define SQL_BUSY_MS 2000   /* how long we wait for another process's lock */
-#define SQL_CACHE_SIZE 256 /* a power of two, well above the number of statements */
+#define SQL_BUSY_MS 2000       /* how long we wait for another process's lock */
+#define SQL_OPEN_BUSY_MS 10000 /* the same at the start: another one may be making or migrating the store */
+#define SQL_CACHE_SIZE 256     /* a power of two, well above the number of statements */
 
 struct store {
 	sqlite3 *db; /* owned */

@@ -129,7 +129,7 @@ static enum err set_up(struct store *s, struct why *why)
 			      "PRAGMA temp_store=MEMORY;"
 			      "PRAGMA cache_size=-16000;"            /* KiB */
 			      "PRAGMA journal_size_limit=67108864;"; /* the log shrinks to this after a peak */
-	int rc = sqlite3_busy_timeout(s->db, SQL_BUSY_MS);
+	int rc = sqlite3_busy_timeout(s->db, SQL_OPEN_BUSY_MS);
 
 	/* Until the file is known to be ours and whole, closing it must not write either. */
 	if (rc == SQLITE_OK)
@@ -158,6 +158,7 @@ enum err store_open(struct store **out, const char *where, struct why *why)
 	if (e)
 		return e;
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+	(void)sqlite3_busy_timeout(s->db, SQL_BUSY_MS);
 	(void)store_changed(s);
 	*out = STEAL(s);
 	return ERR_OK;
