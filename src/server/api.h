@@ -78,7 +78,7 @@ struct api_call {
 	enum err (*run)(struct store_tx *tx, struct api_call *c, struct why *why);
 	void (*then)(struct api_call *c, enum err result, const char *sentence);
 	bool is_write;
-	struct follow_wait wait; /* until memory has what was written */
+	struct follow_wait wait;                            /* until memory has what was written */
 	void (*done)(void *user, int status, json_t *body); /* NULL: nobody waits any more */
 	void *user;
 };

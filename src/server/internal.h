@@ -960,7 +960,7 @@ struct server {
 	bool follow_busy, follow_again;
 	uint64_t follow_begun;    /* reads so far */
 	struct list follow_waits; /* struct follow_wait, by number */
-	bool trigger_when_read; /* spreading_trigger_all_fresh() */
+	bool trigger_when_read;   /* spreading_trigger_all_fresh() */
 
 	/* authority.c */
 	struct ca_provider *ca;
