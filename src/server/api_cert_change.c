@@ -239,6 +239,7 @@ static void record_done(struct server *s, struct entry *entry, enum err result, 
 		api_job_fail(j, API_FAILED, "The certificate could not be recorded: %s", sentence);
 		return;
 	}
+	s->n_issued[ISSUED_REQUEST]++;
 	event_add(s, "CA.CERTIFICATE.ISSUE", "INFO", 0, "%s issued certificate %s for %s%s", j->row.account,
 		  i->row.serial, i->row.common_name, i->key ? ", with a new key" : "");
 	if (i->key)

@@ -18,17 +18,6 @@ struct behind {
 	json_t *servers, *hosts; /* NULL: only counted */
 };
 
-/*
- * An agent that was let in without a certificate trusts nobody, and one that can't come back is lost already. Who has
- * joined and was never here has a certificate all the same; nothing else is known of it.
- */
-static bool counts(const struct server *s, const struct host_row *row)
-{
-	if (!row->cert_serial)
-		return row->ca_known != NULL;
-	return row->cert_not_after_s + ADMIT_EXPIRED_LIMIT_S > world_wall_ms(s->world) / 1000;
-}
-
 static void add_party(json_t *to, const char *uuid, const char *name, const char *state, enum rotation_lag lag)
 {
 	json_t *o = json_object();
@@ -49,7 +38,7 @@ static void look_at_hosts(struct behind *b, struct server *s, const struct rotat
 		const struct rotation_party p = {.cert_issuer = h->row.cert_issuer, .ca_known = h->row.ca_known};
 		enum rotation_lag lag;
 
-		if (!counts(s, &h->row))
+		if (!rotation_concerns(s, &h->row))
 			continue;
 		b->n_all_hosts++;
 		lag = rotation_lag_of(w, step, &p);

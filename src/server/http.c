@@ -3,6 +3,8 @@
  * The daemon's descriptor is watched by the loop; its time-outs are a timer.
  *
  * Limits: a body of 1 MiB and 5000 parameters (query-api 1.1), 1000 connections, 60 s without a byte.
+ *
+ * Beside the API there are pages, for everybody who reaches the port: health, metrics, the revocation list.
  */
 #include "server/http.h"
 
@@ -26,6 +28,7 @@
 #define PARAMS_MAX 5000
 #define CONNECTIONS_MAX 1000
 #define IDLE_S 60
+#define STOPPING "this management server is stopping"
 
 struct door { /* one listening socket */
 	struct http *http;
@@ -51,6 +54,10 @@ struct http {
 	/* The revocation list: one copy, whoever asks for it. */
 	struct MHD_Response *crl_pem, *crl_der; /* NULL: nobody has asked for this version */
 	uint64_t crl_version;
+	/* The same of metrics. */
+	struct MHD_Response *metrics; /* NULL: out of memory, or nobody has asked */
+	uint64_t metrics_version;
+	bool is_watched; /* from the API port, too */
 };
 
 struct param {
@@ -68,6 +75,7 @@ struct request {
 	size_t n_body; /* the first ones are from the body */
 	enum err error;
 	bool asked, suspended, answered;
+	bool for_metrics; /* asked for them, not for the API */
 	int status;
 	json_t *answer; /* owned */
 	char address[64];
@@ -210,7 +218,10 @@ static enum MHD_Result send_answer_text(struct MHD_Connection *c, unsigned statu
 	return result;
 }
 
-static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, const char *type, const char *text)
+#define TEXT_TYPE "text/plain; charset=UTF-8"
+
+/* `allow`: the methods there are, of an answer that says so; NULL: none such. */
+static enum MHD_Result send_text_allow(struct MHD_Connection *c, unsigned status, const char *text, const char *allow)
 {
 	struct MHD_Response *response =
 		MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
@@ -218,11 +229,19 @@ static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, cons
 
 	if (!response)
 		return MHD_NO;
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, TEXT_TYPE);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	if (allow)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
 	result = MHD_queue_response(c, status, response);
 	MHD_destroy_response(response);
 	return result;
+}
+
+static enum MHD_Result send_text(struct MHD_Connection *c, unsigned status, const char *text)
+{
+	return send_text_allow(c, status, text, NULL);
 }
 
 static enum MHD_Result send_answer(struct request *r)
@@ -234,12 +253,8 @@ static enum MHD_Result send_answer(struct request *r)
 
 static void door_run(struct door *d);
 
-static void on_answer(void *user, int status, json_t *body)
+static void have_answer(struct request *r)
 {
-	struct request *r = user;
-
-	r->status = status;
-	r->answer = json_incref(body);
 	r->answered = true;
 	if (r->suspended) {
 		r->suspended = false;
@@ -247,6 +262,15 @@ static void on_answer(void *user, int status, json_t *body)
 		/* The daemon notices resumed connections on its next run. */
 		timer_set_in(r->door->http->world, &r->door->timer, 0);
 	}
+}
+
+static void on_answer(void *user, int status, json_t *body)
+{
+	struct request *r = user;
+
+	r->status = status;
+	r->answer = json_incref(body);
+	have_answer(r);
 }
 
 static void ask(struct request *r)
@@ -292,15 +316,16 @@ static struct MHD_Response *crl_response(const void *data, size_t n, const char 
 	return r;
 }
 
-static enum MHD_Result send_crl(struct http *h, struct MHD_Connection *c, bool as_pem)
+static enum MHD_Result send_crl(struct request *r, bool as_pem)
 {
+	struct http *h = r->door->http;
 	struct MHD_Response **response = as_pem ? &h->crl_pem : &h->crl_der;
 	struct server_crl crl;
 	char text[160];
 
 	if (!server_crl(h->server, &crl)) {
 		snprintf(text, sizeof(text), "%s\n", crl.why_none);
-		return send_text(c, MHD_HTTP_NOT_FOUND, "text/plain; charset=UTF-8", text);
+		return send_text(r->connection, MHD_HTTP_NOT_FOUND, text);
 	}
 	if (crl.version != h->crl_version)
 		crl_forget(h);
@@ -309,8 +334,130 @@ static enum MHD_Result send_crl(struct http *h, struct MHD_Connection *c, bool a
 	if (!*response)
 		*response = as_pem ? crl_response(crl.pem, strlen(crl.pem), "application/x-pem-file")
 				   : crl_response(crl.der.data, crl.der.len, "application/pkix-crl");
-	return *response ? MHD_queue_response(c, MHD_HTTP_OK, *response) : MHD_NO;
+	return *response ? MHD_queue_response(r->connection, MHD_HTTP_OK, *response) : MHD_NO;
 }
+
+static enum MHD_Result send_crl_pem(struct request *r)
+{
+	return send_crl(r, true);
+}
+
+static enum MHD_Result send_crl_der(struct request *r)
+{
+	return send_crl(r, false);
+}
+
+/* ---- metrics ---- */
+
+static void metrics_forget(struct http *h)
+{
+	if (h->metrics)
+		MHD_destroy_response(h->metrics);
+	h->metrics = NULL;
+}
+
+/* One response for whoever gets this text: it may be asked for as often as anybody likes. */
+static void metrics_keep(struct http *h, const struct server_metrics *m)
+{
+	struct MHD_Response *r;
+
+	if (m->text && h->metrics && h->metrics_version == m->version)
+		return;
+	metrics_forget(h);
+	if (!m->text)
+		return;
+	r = MHD_create_response_from_buffer(m->n, (void *)(uintptr_t)m->text, MHD_RESPMEM_MUST_COPY);
+	if (!r)
+		return;
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	h->metrics = r;
+	h->metrics_version = m->version;
+}
+
+static void on_metrics(void *user, const struct server_metrics *m)
+{
+	struct request *r = user;
+
+	metrics_keep(r->door->http, m);
+	have_answer(r);
+}
+
+static enum MHD_Result send_metrics(struct request *r)
+{
+	struct http *h = r->door->http;
+
+	if (h->metrics)
+		return MHD_queue_response(r->connection, MHD_HTTP_OK, h->metrics);
+	return send_text(r->connection, MHD_HTTP_SERVICE_UNAVAILABLE, h->ending ? STOPPING "\n" : "out of memory\n");
+}
+
+static enum MHD_Result ask_for_metrics(struct request *r)
+{
+	r->asked = r->for_metrics = true;
+	server_metrics(r->door->http->server, on_metrics, r);
+	if (r->answered)
+		return send_metrics(r);
+	r->suspended = true;
+	MHD_suspend_connection(r->connection);
+	return MHD_YES;
+}
+
+/* ---- health ---- */
+
+static enum MHD_Result send_health(struct request *r)
+{
+	struct server_health health;
+
+	server_health(r->door->http->server, &health);
+	return send_text(r->connection, health.serves ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, health.text);
+}
+
+/* That the loop answers is all that is said: for whoever would kill a process that doesn't. */
+static enum MHD_Result send_alive(struct request *r)
+{
+	return send_text(r->connection, MHD_HTTP_OK, "ok\n");
+}
+
+/* ---- pages: whatever is not the API; GET and HEAD ---- */
+
+static enum MHD_Result send_start(struct request *r)
+{
+	return send_text(r->connection, MHD_HTTP_OK, "muster: the query API is at /client/api\n");
+}
+
+static const struct page {
+	const char *path;
+	enum MHD_Result (*send)(struct request *r);
+	bool is_watch; /* setting api.metrics says whether the API port has it */
+} pages[] = {
+	/* clang-format off */
+	{"/",        send_start,      false},
+	{"/livez",   send_alive,      true},
+	{"/healthz", send_health,     true},
+	{"/metrics", ask_for_metrics, true},
+	{"/crl.pem", send_crl_pem,    false},
+	{"/crl.der", send_crl_der,    false},
+	/* clang-format on */
+};
+
+static const struct page *page_at(const struct door *d, const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+		if (strcmp(pages[i].path, path) == 0)
+			return !pages[i].is_watch || d->is_local || d->http->is_watched ? &pages[i] : NULL;
+	return NULL;
+}
+
+static enum MHD_Result send_page(struct request *r, const struct page *page, const char *method)
+{
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+		return send_text_allow(r->connection, MHD_HTTP_METHOD_NOT_ALLOWED, "use GET or HEAD\n", "GET, HEAD");
+	return page->send(r);
+}
+
+/* ---- taking requests ---- */
 
 static bool path_is_api(const char *url)
 {
@@ -322,6 +469,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 {
 	struct door *d = user;
 	struct request *r = *context;
+	const struct page *page;
 	bool is_post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
 
 	if (!r) {
@@ -355,27 +503,24 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 		return MHD_YES;
 	}
 	if (r->answered)
-		return send_answer(r);
+		return r->for_metrics ? send_metrics(r) : send_answer(r);
 	if (r->asked)
 		return MHD_YES;
 
-	if (strcmp(url, "/") == 0)
-		return send_text(connection, MHD_HTTP_OK, "text/plain; charset=UTF-8",
-				 "muster: the query API is at /client/api\n");
-	if (strcmp(url, "/healthz") == 0)
-		return send_text(connection, MHD_HTTP_OK, "text/plain; charset=UTF-8", "ok\n");
-	if (strcmp(url, "/crl.pem") == 0 || strcmp(url, "/crl.der") == 0)
-		return send_crl(d->http, connection, url[5] == 'p');
+	/* Nothing is begun any more that a daemon which stops would have to wait for. */
+	if (d->http->ending)
+		return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, STOPPING "\n");
+	page = page_at(d, url);
+	if (page)
+		return send_page(r, page, method);
 	if (!path_is_api(url))
-		return send_text(connection, MHD_HTTP_NOT_FOUND, "text/plain; charset=UTF-8",
-				 "not found; the query API is at /client/api\n");
+		return send_text(connection, MHD_HTTP_NOT_FOUND, "not found; the query API is at /client/api\n");
 	if (!is_post && strcmp(method, MHD_HTTP_METHOD_GET) != 0)
-		return send_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain; charset=UTF-8",
-				 "use GET or POST\n");
+		return send_text_allow(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "use GET or POST\n", "GET, POST");
 	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, on_query, r);
 	if (r->error)
 		return send_text(connection, r->error == ERR_TOO_BIG ? MHD_HTTP_CONTENT_TOO_LARGE : 530,
-				 "text/plain; charset=UTF-8", "request too large\n");
+				 "request too large\n");
 	ask(r);
 	if (r->answered)
 		return send_answer(r);
@@ -544,6 +689,7 @@ enum err http_new(struct http **out, const struct http_params *p, struct why *wh
 	h->world = p->world;
 	h->log = p->log;
 	h->server = p->server;
+	h->is_watched = p->is_watched;
 	list_init(&h->requests);
 	if (p->socket_path) {
 		fd = listen_local(p->socket_path, why);
@@ -592,11 +738,16 @@ struct http *http_free(struct http *h)
 {
 	if (!h)
 		return NULL;
+	h->ending = true;
+	metrics_forget(h);
 	/* Requests still waiting get an answer, so that nothing is suspended when the daemons stop. */
 	list_for (r, &h->requests, struct request, in_requests) {
-		if (r->asked && !r->answered) {
+		if (r->for_metrics && !r->answered) {
+			server_metrics_forget(h->server, r);
+			have_answer(r);
+		} else if (r->asked && !r->answered) {
 			json_t *body = json_pack("{s:{s:[],s:i,s:s}}", "errorresponse", "uuidList", "errorcode", 503,
-						 "errortext", "this management server is stopping");
+						 "errortext", STOPPING);
 
 			server_api_forget(h->server, r);
 			on_answer(r, 503, body);

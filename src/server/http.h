@@ -17,6 +17,7 @@ struct http_params {
 	const char *listen_ip; /* NULL: no TCP */
 	uint16_t port;
 	const char *socket_path; /* NULL: no local socket */
+	bool is_watched;         /* /metrics, /healthz and /livez on TCP, too; the local socket always has them */
 };
 
 /*

@@ -28,6 +28,7 @@
  *   provision one host gets a new certificate over its link
  *   renewal   which hosts are due for one, in which order, how many a second
  *   join      muster-join/1
+ *   metrics   what monitoring is told, health whether all is well (metrics.h)
  *   api       commands of the query API
  */
 #pragma once
@@ -773,6 +774,22 @@ void refusal_count(struct server *s, enum refusal kind);
 void refusal_of_session(struct server *s, const struct session *x, enum err why);
 /* [{"reason": "certificate of another host", "count": 3}, ...], the most frequent first. */
 json_t *refusal_reasons(const struct server *s);
+/* Each of them by number, also those that never happened; false: there are no more. */
+struct refusal_count {
+	const char *at; /* "identity" (by_admit), "link" (by_err), "command" (by_kind); with the reason only once */
+	const char *reason;
+	uint64_t n;
+};
+bool refusal_at(const struct server *s, size_t i, struct refusal_count *out);
+
+/* ---- metrics.c ---- */
+
+/* What certificates were issued for, and recorded. */
+enum issued_for { ISSUED_AGENT_JOIN, ISSUED_SERVER_JOIN, ISSUED_RENEWAL, ISSUED_REQUEST, ISSUED_OWN, ISSUED_N };
+/* Why an open link was cut. */
+enum cut_for { CUT_REVOKED, CUT_CA_GONE, CUT_UNSECURED, CUT_N };
+struct metrics;
+void metrics_deinit(struct server *s);
 
 /* ---- the server ---- */
 
@@ -1037,6 +1054,13 @@ struct server {
 		int64_t ca_not_after_s; /* of the CA with this fingerprint: */
 		char ca_fingerprint[FINGERPRINT_TEXT];
 	} renewal;
+
+	/* metrics.c: counters that nobody else needs, since the start */
+	uint64_t n_handshakes_failed;
+	uint64_t n_issued[ISSUED_N];
+	uint64_t n_renewed, n_renewals_failed;
+	uint64_t n_cut[CUT_N];
+	struct metrics *metrics; /* owned; NULL: nobody has asked */
 
 	/* api.c */
 	void *api;

@@ -212,6 +212,7 @@ static void tell_of_it(struct joining *j)
 	struct server *s = j->server;
 
 	s->n_joined++;
+	s->n_issued[j->q.role == CERT_ROLE_SERVER ? ISSUED_SERVER_JOIN : ISSUED_AGENT_JOIN]++;
 	if (j->q.role == CERT_ROLE_SERVER)
 		event_add(s, "MS.JOIN", "INFO", 0, "%s joined from %s with token %s and got certificate %s", j->q.name,
 			  j->ip, j->q.token_id, j->cert.serial);

@@ -175,6 +175,7 @@ static void issued_done(struct server *s, struct entry *entry, enum err result, 
 {
 	struct issued_entry *i = container_of(entry, struct issued_entry, entry);
 
+	s->n_issued[ISSUED_OWN] += result == ERR_OK;
 	if (result && result != ERR_STOPPED)
 		log_warn(s->log, "an issued certificate could not be recorded", KV_S("error", sentence));
 	cert_row_deinit(&i->row);

@@ -80,6 +80,15 @@ bool provision_is_under_way(const struct host *h)
 	return h->provision != NULL;
 }
 
+size_t provisions_under_way(const struct server *s)
+{
+	size_t n = 0;
+
+	list_for (p, (struct list *)(uintptr_t)&s->provisions, struct provision, in_provisions)
+		n++;
+	return n;
+}
+
 bool provision_is_at_work(const struct server *s)
 {
 	list_for (p, (struct list *)(uintptr_t)&s->provisions, struct provision, in_provisions)
@@ -93,6 +102,8 @@ static void say(struct provision *p, enum err result, const char *sentence)
 	struct server *s = p->server;
 	const char *name = p->row.name ? p->row.name : "?";
 
+	s->n_renewed += result == ERR_OK;
+	s->n_renewals_failed += result != ERR_OK;
 	if (result)
 		event_add(s, "CA.CERTIFICATE.PROVISION", "WARN", p->host_id, "host %s has no new certificate (%s): %s",
 			  name, renewal_reason_name(p->reason), sentence);
@@ -247,6 +258,7 @@ static void record_done(struct server *s, struct entry *entry, enum err result, 
 {
 	struct provision *p = container_of(entry, struct provision, entry);
 
+	s->n_issued[ISSUED_RENEWAL] += result == ERR_OK;
 	if (result)
 		end(p, result, sentence);
 	else if (s->stopping)
@@ -517,10 +529,6 @@ static void read_done(struct server *s, struct entry *entry, enum err result, co
 
 static enum err may_begin(struct server *s, const struct host *h, struct why *why)
 {
-	size_t n = 0;
-
-	list_for (p, &s->provisions, struct provision, in_provisions)
-		n++;
 	if (!s->running || s->stopping) {
 		why_set(why, "this server stops");
 		return ERR_STOPPED;
@@ -529,7 +537,7 @@ static enum err may_begin(struct server *s, const struct host *h, struct why *wh
 		why_set(why, "a new certificate is on its way to it already");
 		return ERR_BUSY;
 	}
-	if (n >= PROVISIONS_MOST) {
+	if (provisions_under_way(s) >= PROVISIONS_MOST) {
 		why_set(why, "%d other hosts are given certificates at this moment", PROVISIONS_MOST);
 		return ERR_FULL;
 	}

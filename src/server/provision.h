@@ -25,6 +25,7 @@ enum err provision_host(struct server *s, struct host *h, enum renewal_reason re
 			void (*done)(void *user, int64_t host_id, enum err result, const char *sentence), void *user,
 			struct why *why) MUST_CHECK;
 bool provision_is_under_way(const struct host *h);
+size_t provisions_under_way(const struct server *s);
 bool provision_is_at_work(const struct server *s); /* on a work thread: the server can't go yet */
 void provision_deinit(struct server *s);           /* what a stopped world still holds */
 
@@ -45,6 +46,7 @@ void renewal_host_sent(struct host *h, const char *serial, const char *trusted);
 void renewal_host_seen(struct server *s, struct host *h);
 /* The agent of a host is ready here: is it due? */
 void renewal_host_ready(struct server *s, struct host *h);
+bool renewal_is_waiting(const struct host *h); /* for its turn, or to be tried again */
 /* The host leaves this server's memory. */
 void renewal_forget(struct host *h);
 void renewal_tick(struct server *s); /* every second */

@@ -33,38 +33,49 @@ void refusal_of_session(struct server *s, const struct session *x, enum err why)
 		s->refused_by.by_err[why]++;
 }
 
-struct reason {
-	const char *name;
-	uint64_t n;
-};
+bool refusal_at(const struct server *s, size_t i, struct refusal_count *out)
+{
+	const struct refusals *r = &s->refused_by;
+
+	if (i < ADMIT_N) {
+		*out = (struct refusal_count){"identity", admit_name((enum admit)i), r->by_admit[i]};
+		return true;
+	}
+	i -= ADMIT_N;
+	if (i < ERR_COUNT) {
+		*out = (struct refusal_count){"link", err_text((enum err)i), r->by_err[i]};
+		return true;
+	}
+	i -= ERR_COUNT;
+	if (i < REFUSAL_N) {
+		*out = (struct refusal_count){"command", kinds[i], r->by_kind[i]};
+		return true;
+	}
+	return false;
+}
 
 static int more_first(const void *a, const void *b)
 {
-	const struct reason *x = a, *y = b;
+	const struct refusal_count *x = a, *y = b;
 
 	if (x->n != y->n)
 		return x->n > y->n ? -1 : 1;
-	return strcmp(x->name, y->name);
+	return strcmp(x->reason, y->reason);
 }
 
 json_t *refusal_reasons(const struct server *s)
 {
-	const struct refusals *r = &s->refused_by;
-	struct reason reasons[REASONS_MAX];
+	struct refusal_count reasons[REASONS_MAX];
 	json_t *all = json_array();
 	size_t n = 0;
 
-	for (int i = 0; i < ADMIT_N; i++)
-		reasons[n++] = (struct reason){admit_name((enum admit)i), r->by_admit[i]};
-	for (int i = 0; i < ERR_COUNT; i++)
-		reasons[n++] = (struct reason){err_text((enum err)i), r->by_err[i]};
-	for (int i = 0; i < REFUSAL_N; i++)
-		reasons[n++] = (struct reason){kinds[i], r->by_kind[i]};
+	while (n < REASONS_MAX && refusal_at(s, n, &reasons[n]))
+		n++;
 	qsort(reasons, n, sizeof(*reasons), more_first);
 	for (size_t i = 0; i < n && reasons[i].n; i++) {
 		json_t *o = json_object();
 
-		api_put_text(o, "reason", reasons[i].name);
+		api_put_text(o, "reason", reasons[i].reason);
 		api_put_number(o, "count", (int64_t)reasons[i].n);
 		json_array_append_new(all, o);
 	}

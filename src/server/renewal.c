@@ -141,6 +141,11 @@ static enum renewal_reason look_at(struct server *s, struct host *h)
 	return reason;
 }
 
+bool renewal_is_waiting(const struct host *h)
+{
+	return h->renewal && !list_is_empty(&h->renewal->in_due);
+}
+
 /* When the CA that issues now ends: read again when it is another one. */
 static void look_at_ca(struct server *s)
 {

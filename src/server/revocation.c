@@ -59,8 +59,10 @@ void links_cut(struct server *s, bool (*is_bad)(const struct server *s, const st
 	list_for (x, &s->sessions, struct session, in_sessions) {
 		const struct tls_peer *peer = x->link && x->state != SESSION_TLS ? link_peer(x->link) : NULL;
 
-		if (peer && peer->has_cert && is_bad(s, &peer->cert))
-			session_end(x, why, sentence, EVENT_SHUTDOWN_REQUESTED);
+		if (!peer || !peer->has_cert || !is_bad(s, &peer->cert))
+			continue;
+		s->n_cut[why == ERR_REVOKED ? CUT_REVOKED : CUT_CA_GONE]++;
+		session_end(x, why, sentence, EVENT_SHUTDOWN_REQUESTED);
 	}
 	peer_cut(s, is_bad, sentence);
 }

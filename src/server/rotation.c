@@ -113,6 +113,28 @@ struct rotation_want rotation_want_of(const struct server *s)
 	};
 }
 
+/*
+ * An agent that was let in without a certificate trusts nobody, and one that can't come back is lost already. Who has
+ * joined and was never here has a certificate all the same; nothing else is known of it.
+ */
+bool rotation_concerns(const struct server *s, const struct host_row *row)
+{
+	if (!row->cert_serial)
+		return row->ca_known != NULL;
+	return row->cert_not_after_s + ADMIT_EXPIRED_LIMIT_S > world_wall_ms(s->world) / 1000;
+}
+
+bool rotation_is_behind(const struct server *s, const struct host *h)
+{
+	const struct rotation_party p = {.cert_issuer = h->row.cert_issuer, .ca_known = h->row.ca_known};
+	struct rotation_want w;
+
+	if (s->rotation.phase == ROTATION_NONE || !rotation_concerns(s, &h->row))
+		return false;
+	w = rotation_want_of(s);
+	return rotation_lag_of(&w, ROTATION_NEXT, &p) != ROTATION_READY;
+}
+
 /* Who has another certificate or trusts other CAs is given a new one; only in clusters whose CA was ever changed. */
 static void tell_renewal(struct server *s)
 {

@@ -50,3 +50,7 @@ void rotation_refused(struct session *x, const struct cert_info *shown);
 
 /* What is wanted now; texts belong to the server. */
 struct rotation_want rotation_want_of(const struct server *s);
+/* Does it matter what this host has? */
+bool rotation_concerns(const struct server *s, const struct host_row *row);
+/* While the CA is changed: it matters, and has not followed the present phase. */
+bool rotation_is_behind(const struct server *s, const struct host *h);

@@ -166,6 +166,7 @@ struct server *server_free(struct server *s)
 	world_later_cancel(&s->compare_later);
 	renewal_stop(s);
 	news_stop(s);
+	metrics_deinit(s);
 	draining_deinit(s);
 	names_deinit(s);
 	peer_stop(s);

@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 struct server;
+struct process_facts;
 
 struct server_params {
 	struct world *world;
@@ -41,6 +42,8 @@ struct server_params {
 	enum err (*store_gate)(void *user, struct why *why);
 	/* Called on failures that make going on wrong: another run took our row (ERR_CONFLICT). */
 	void (*fatal)(void *user, enum err why, const char *sentence);
+	/* For metrics. NULL: nothing is known. */
+	void (*process)(void *user, struct process_facts *out);
 	/* triggerShutdown: the process is to stop as with SIGTERM (server_leave()). NULL: nothing happens. */
 	void (*stop_asked)(void *user);
 	void *user;
@@ -96,7 +99,34 @@ struct server_crl {
 /* false: there is none. */
 bool server_crl(const struct server *s, struct server_crl *out);
 
-/* ---- looking at it, for tests, metrics and the simulation ---- */
+/* ---- monitoring ---- */
+
+/* What only the process itself knows; 0: not known. */
+struct process_facts {
+	int64_t started_ms; /* Unix time */
+	int64_t cpu_us;
+	int64_t memory_bytes;
+};
+
+/* Prometheus' text, the same for all who ask within a second. */
+struct server_metrics {
+	const char *text; /* belongs to the server, until the next turn; NULL: out of memory */
+	size_t n;
+	uint64_t version; /* grows with each text; never 0 */
+};
+/* done() may be called before this returns. */
+void server_metrics(struct server *s, void (*done)(void *user, const struct server_metrics *m), void *user);
+/* Nobody waits for this user's answer any more. */
+void server_metrics_forget(struct server *s, void *user);
+
+struct server_health {
+	bool serves;
+	/* Lines. It serves: "ok", then whatever else there is to be said. It doesn't: the reasons. */
+	char text[1024];
+};
+void server_health(struct server *s, struct server_health *out);
+
+/* ---- looking at it, for tests and the simulation ---- */
 
 struct server_view {
 	size_t links;     /* open, of any kind */

@@ -142,6 +142,7 @@ void session_end(struct session *x, enum err why, const char *sentence, enum hos
 		return;
 	if (is_refusal(x, why)) {
 		refusal_of_session(s, x, why);
+		s->n_handshakes_failed += x->state == SESSION_TLS;
 		log_at(s->log, closing_level(s), "connection refused", KV_S("peer", x->ip),
 		       KV_S("state", states[x->state].name), KV_S("error", err_name(why)), KV_S("reason", sentence));
 	}

@@ -34,6 +34,8 @@ static const struct setting rows[] = {
 	  .help = "Address of the query API" },
 	{ .name = "api.port", .type = SETTING_NUMBER, .offset = AT(api_port), .fallback = "8080", .min = 0, .max = 65535,
 	  .help = "Port of the query API; 0: off" },
+	{ .name = "api.metrics", .type = SETTING_BOOL, .offset = AT(api_metrics), .fallback = "true",
+	  .help = "Answer /metrics, /healthz and /livez on that port, without a signature; the local socket always does" },
 	{ .name = "socket", .type = SETTING_TEXT, .offset = AT(socket), .fallback = "muster.sock",
 	  .help = "Local socket for `muster` as root or as the user of the server; needs no keys" },
 	{ .name = "log.level", .type = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = "error,warn,info,debug",

@@ -18,6 +18,7 @@ struct server_settings {
 	int64_t exec_timeout;
 	char *api_listen;
 	int64_t api_port;
+	bool api_metrics;
 	char *socket;
 	char *log_level;
 	int64_t max_links;

@@ -31,6 +31,7 @@ static void cut(struct server *s)
 	list_for (x, &s->sessions, struct session, in_sessions) {
 		if (!x->is_unsecured || n++ >= CUTS_A_SECOND)
 			continue;
+		s->n_cut[CUT_UNSECURED]++;
 		session_end(x, ERR_UNTRUSTED, "connected without a verified certificate, and " SETTING " is true now",
 			    EVENT_SHUTDOWN_REQUESTED);
 	}
