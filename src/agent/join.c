@@ -33,10 +33,10 @@ static enum err read_stream(char **out, FILE *f, const char *name, struct why *w
 	return *out ? ERR_OK : ERR_NOMEM;
 }
 
-static enum err read_token_file(char **out, const struct fs *fs, const char *path, struct why *why)
+static enum err read_token_file(char **out, const char *path, struct why *why)
 {
 	CLEAN(buf_deinit) struct buf text = {0};
-	enum err e = file_read(fs, path, TOKEN_LIMIT, &text, why);
+	enum err e = file_read_any(path, TOKEN_LIMIT, &text, why);
 
 	if (e)
 		return e;
@@ -46,12 +46,12 @@ static enum err read_token_file(char **out, const struct fs *fs, const char *pat
 	return *out ? ERR_OK : ERR_NOMEM;
 }
 
-enum err join_token_text(char **out, const struct fs *fs, const char *from, struct why *why)
+enum err join_token_text(char **out, const char *from, struct why *why)
 {
 	if (from && strcmp(from, "-") == 0)
 		return read_stream(out, stdin, "standard input", why);
 	if (from && from[0] == '@')
-		return read_token_file(out, fs, from + 1, why);
+		return read_token_file(out, from + 1, why);
 	if (!from)
 		from = getenv(JOIN_TOKEN_VARIABLE);
 	if (!from) {

@@ -24,7 +24,7 @@ struct join_options {
  * The token's text from where it was said to be: itself, "-" (standard input), "@FILE", or NULL for MUSTER_TOKEN.
  * New string; wipe it.
  */
-enum err join_token_text(char **out, const struct fs *fs, const char *from, struct why *why) MUST_CHECK;
+enum err join_token_text(char **out, const char *from, struct why *why) MUST_CHECK;
 
 /* The agent.properties at that path as it is, or a new one that says what it is. */
 enum err join_open_props(struct props **out, const struct fs *fs, const char *path, struct why *why) MUST_CHECK;

@@ -270,7 +270,7 @@ static enum err choose_servers(struct joining *j)
 static enum err read_token(struct joining *j, const char *from)
 {
 	char *text = NULL;
-	enum err e = join_token_text(&text, j->fs, from, &j->why);
+	enum err e = join_token_text(&text, from, &j->why);
 
 	if (!e)
 		e = token_parse(&j->token, text, &j->why);

@@ -84,18 +84,72 @@ static enum err read_all(int fd, const char *path, size_t limit, struct buf *out
 	}
 }
 
-static enum err posix_read(const struct fs *fs, const char *path, size_t limit, struct buf *out, struct why *why)
+static const char *kind_name(mode_t mode)
 {
-	CLEAN(fd_closep) int fd = open_retry(path, O_RDONLY, 0);
-	size_t old_len = out->len;
-	enum err e;
+	return S_ISDIR(mode)                    ? "a folder"
+	       : S_ISFIFO(mode)                 ? "a named pipe"
+	       : S_ISCHR(mode) || S_ISBLK(mode) ? "a device"
+	       : S_ISSOCK(mode)                 ? "a socket"
+						: "no ordinary file";
+}
 
-	if (fd < 0)
-		return failed(why, "open", path, errno);
-	e = read_all(fd, path, limit, out, why);
+/* What is none may have no end, or let us wait for ever. */
+static enum err is_file(const char *path, const struct stat *st, struct why *why)
+{
+	if (S_ISREG(st->st_mode))
+		return ERR_OK;
+	why_set(why, "%s is %s, not a file", path, kind_name(st->st_mode));
+	return ERR_INVALID;
+}
+
+static enum err need_file(int fd, const char *path, struct stat *st, struct why *why)
+{
+	return fstat(fd, st) < 0 ? failed(why, "look at", path, errno) : is_file(path, st, why);
+}
+
+/* A socket, and a named pipe that is to be written and that nobody reads, can't even be opened. */
+static enum err not_opened(struct why *why, const char *what, const char *path, int number)
+{
+	if (number != ENXIO)
+		return failed(why, what, path, number);
+	why_set(why, "%s is a named pipe, a socket or a device, not a file", path);
+	return ERR_INVALID;
+}
+
+static enum err read_from(int fd, const char *path, size_t limit, struct buf *out, struct why *why)
+{
+	size_t old_len = out->len;
+	enum err e = read_all(fd, path, limit, out, why);
+
 	if (e)
 		out->len = old_len;
 	return e;
+}
+
+static enum err posix_read(const struct fs *fs, const char *path, size_t limit, struct buf *out, struct why *why)
+{
+	/* To open a named pipe would be to wait for who writes it. */
+	CLEAN(fd_closep) int fd = open_retry(path, O_RDONLY | O_NONBLOCK, 0);
+	struct stat st;
+	enum err e;
+
+	if (fd < 0)
+		return not_opened(why, "open", path, errno);
+	e = need_file(fd, path, &st, why);
+	if (e)
+		return e;
+	if (st.st_size > 0 && (uintmax_t)st.st_size > limit) {
+		why_set(why, "%s is larger than %zu bytes", path, limit);
+		return ERR_TOO_BIG;
+	}
+	return read_from(fd, path, limit, out, why);
+}
+
+enum err file_read_any(const char *path, size_t limit, struct buf *out, struct why *why)
+{
+	CLEAN(fd_closep) int fd = open_retry(path, O_RDONLY, 0);
+
+	return fd < 0 ? not_opened(why, "open", path, errno) : read_from(fd, path, limit, out, why);
 }
 
 /* Owner first: a change of owner takes the set-user-id bits away. Only then may anybody else read it. */
@@ -104,12 +158,16 @@ static enum err make_like(int fd, const char *path, const char *as, unsigned mod
 	struct stat like, now;
 	char label[512];
 	ssize_t n_label;
+	enum err e;
 
 	if (fstat(fd, &now) < 0)
 		return failed(why, "look at", path, errno);
 	if (as) {
 		if (stat(as, &like) < 0)
 			return failed(why, "look at", as, errno);
+		e = is_file(as, &like, why);
+		if (e)
+			return e;
 		mode = like.st_mode & 07777;
 		if ((like.st_uid != now.st_uid || like.st_gid != now.st_gid) &&
 		    fchown(fd, like.st_uid, like.st_gid) < 0)
@@ -143,13 +201,16 @@ static enum err posix_write_synced(const struct fs *fs, const char *path, const 
 				   const void *data, size_t n, struct why *why)
 {
 	/* Private until owner and mode are right; through a link that someone left here we don't write. */
-	CLEAN(fd_closep) int fd = open_retry(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+	CLEAN(fd_closep) int fd = open_retry(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	struct stat st;
 	enum err e;
 	int result;
 
 	if (fd < 0)
-		return failed(why, "make", path, errno);
-	e = make_like(fd, path, as, mode, why);
+		return not_opened(why, "make", path, errno);
+	e = need_file(fd, path, &st, why);
+	if (!e)
+		e = make_like(fd, path, as, mode, why);
 	if (!e)
 		e = write_all(fd, path, data, n, why);
 	if (!e && fsync_retry(fd) < 0)

@@ -11,7 +11,7 @@
 #include "base/err.h"
 
 struct fs {
-	/* The whole file; ERR_NOT_FOUND, ERR_TOO_BIG above `limit`, ERR_IO. */
+	/* The whole file; ERR_NOT_FOUND, ERR_TOO_BIG above `limit`, ERR_INVALID: a folder, a pipe, a device; ERR_IO. */
 	enum err (*read)(const struct fs *fs, const char *path, size_t limit, struct buf *out, struct why *why);
 	/* Makes or empties `path` with that mode, writes all, fsyncs. Like `as` (may be NULL): owner, mode and label of
 	 * that file. */
@@ -39,6 +39,11 @@ extern const struct fs fs_posix;
 enum err file_replace(const struct fs *fs, const char *path, unsigned mode, const void *data, size_t n, struct why *why)
 	MUST_CHECK;
 enum err file_read(const struct fs *fs, const char *path, size_t limit, struct buf *out, struct why *why) MUST_CHECK;
+/*
+ * For what somebody names at a command line, who can end it: also a pipe, a device or standard input. Everything else
+ * is read with file_read(), which waits for nobody.
+ */
+enum err file_read_any(const char *path, size_t limit, struct buf *out, struct why *why) MUST_CHECK;
 /* "dir/name" in a new string; NULL when out of memory. */
 char *path_join(const char *dir, const char *name);
 /* The part before the last slash ("." when there is none), new string. */

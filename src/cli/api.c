@@ -288,7 +288,7 @@ static bool keys_read(const struct cli *c, const char *path, struct keys *out)
 	CLEAN(buf_deinit) struct buf text = {0};
 	struct props *p = NULL;
 	struct why why = WHY_NONE;
-	enum err e = file_read(&fs_posix, path, KEY_FILE_MAX, &text, &why);
+	enum err e = file_read_any(path, KEY_FILE_MAX, &text, &why);
 
 	if (!e)
 		e = props_parse(&p, text.data, text.len, &why);

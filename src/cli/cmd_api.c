@@ -36,7 +36,7 @@ static bool take_file(struct cli *c, struct pairs *p, const char *path, const ch
 {
 	struct buf text = {0};
 	struct why why = WHY_NONE;
-	enum err e = file_read(&fs_posix, path, FILE_MAX_BYTES, &text, &why);
+	enum err e = file_read_any(path, FILE_MAX_BYTES, &text, &why);
 
 	if (e) {
 		cli_fail(c, "%s", why_text(&why, e));

@@ -373,7 +373,7 @@ static char *read_csr(const struct cli *c, const char *file)
 {
 	CLEAN(buf_deinit) struct buf text = {0};
 	struct why why = WHY_NONE;
-	enum err e = file_read(&fs_posix, str_equal(file, "-") ? "/dev/stdin" : file, CSR_MAX, &text, &why);
+	enum err e = file_read_any(str_equal(file, "-") ? "/dev/stdin" : file, CSR_MAX, &text, &why);
 
 	if (e) {
 		cli_fail(c, "the request could not be read: %s", why_text(&why, e));

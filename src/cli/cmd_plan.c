@@ -160,7 +160,7 @@ static int gather(struct cli *c, struct basis *b, struct request *r)
 	if (is_made_up(r))
 		return make_up(c, b, r);
 	if (r->file && !from_stdin)
-		e = file_read(&fs_posix, r->file, INPUT_MAX, &text, &why);
+		e = file_read_any(r->file, INPUT_MAX, &text, &why);
 	if (from_stdin) {
 		wait_for_stdin(c);
 		e = read_all(STDIN_FILENO, &text);

@@ -83,7 +83,7 @@ static int read_file(struct cli *c, struct basis *b, const char *path)
 	bool has_algorithm;
 	json_error_t error;
 	json_t *in;
-	enum err e = file_read(&fs_posix, path, FILE_MOST, &text, &why);
+	enum err e = file_read_any(path, FILE_MOST, &text, &why);
 
 	if (e)
 		return cli_fail(c, "%s", why_text(&why, e));

@@ -42,7 +42,7 @@ static enum err read_token(char **out, const char *from, struct why *why)
 	enum err e;
 
 	if (from[0] == '@') {
-		e = file_read(&fs_posix, from + 1, TOKEN_LIMIT, &text, why);
+		e = file_read_any(from + 1, TOKEN_LIMIT, &text, why);
 		*out = e ? NULL : buf_take_str(&text);
 		return e || *out ? e : ERR_NOMEM;
 	}

@@ -398,21 +398,21 @@ static void tokens_come_from_several_places(void **state)
 	CLEAN(mem_freep) char *text = NULL;
 	struct why why = WHY_NONE;
 
-	assert_int_equal(join_token_text(&text, &fs_posix, "muster1.a", &why), ERR_OK);
+	assert_int_equal(join_token_text(&text, "muster1.a", &why), ERR_OK);
 	assert_string_equal(text, "muster1.a");
 	text = mem_free(text);
 
-	assert_int_equal(join_token_text(&text, &fs_posix, at, &why), ERR_NOT_FOUND);
+	assert_int_equal(join_token_text(&text, at, &why), ERR_NOT_FOUND);
 	folder_put(dir, "token", "muster1.b\n", 0600);
-	assert_int_equal(join_token_text(&text, &fs_posix, at, &why), ERR_OK);
+	assert_int_equal(join_token_text(&text, at, &why), ERR_OK);
 	assert_string_equal(text, "muster1.b\n");
 	text = mem_free(text);
 
 	unsetenv("MUSTER_TOKEN");
-	assert_int_equal(join_token_text(&text, &fs_posix, NULL, &why), ERR_NOT_FOUND);
+	assert_int_equal(join_token_text(&text, NULL, &why), ERR_NOT_FOUND);
 	assert_non_null(strstr(why.text, "muster token create"));
 	setenv("MUSTER_TOKEN", "muster1.c", 1);
-	assert_int_equal(join_token_text(&text, &fs_posix, NULL, &why), ERR_OK);
+	assert_int_equal(join_token_text(&text, NULL, &why), ERR_OK);
 	assert_string_equal(text, "muster1.c");
 }
 

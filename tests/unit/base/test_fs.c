@@ -3,10 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -360,6 +364,16 @@ static void must_say(const struct why *why, const char *path, int number)
 		fail_msg("\"%s\" doesn't name %s and \"%s\"", why->text, path, strerror(number));
 }
 
+/* A new file with a hole. */
+static int truncate_new(const char *path, off_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int result = fd < 0 ? -1 : ftruncate(fd, size);
+
+	close(fd);
+	return result;
+}
+
 static void files_are_read_up_to_a_limit(void **state)
 {
 	struct world *w = *state;
@@ -382,8 +396,81 @@ static void files_are_read_up_to_a_limit(void **state)
 	assert_int_equal(file_read(&fs_posix, "/proc/self/stat", 100000, &out, &why), ERR_OK);
 	assert_true(out.len > 10);
 	assert_int_equal(file_read(&fs_posix, "/proc/self/stat", 3, &out, &why), ERR_TOO_BIG);
+}
+
+/* Nobody waits for a pipe that nobody writes, or reads a device to an end that it doesn't have. */
+static void what_is_no_file_is_refused_by_name(void **state)
+{
+	struct world *w = *state;
+	CLEAN(mem_freep) char *link = path_join(w->dir, "to-pipe");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	CLEAN(mem_freep) char *socket_path = path_join(w->dir, "socket");
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(s >= 0 && str_copy(address.sun_path, sizeof(address.sun_path), socket_path));
+	assert_int_equal(bind(s, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(mkfifo(w->path[0], 0600), 0);
+	assert_int_equal(symlink(w->path[0], link), 0);
+	assert_int_equal(truncate_new(w->path[1], (off_t)1 << 40), 0);
+	{
+		const struct {
+			const char *path;
+			enum err e;
+			const char *says;
+		} rows[] = {
+			{w->path[0], ERR_INVALID, "is a named pipe, not a file"},
+			{link, ERR_INVALID, "is a named pipe, not a file"},
+			{"/dev/zero", ERR_INVALID, "is a device, not a file"},
+			{w->dir, ERR_INVALID, "is a folder, not a file"},
+			{socket_path, ERR_INVALID, "not a file"},
+			{w->path[1], ERR_TOO_BIG, "is larger than 1000000 bytes"},
+		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+			CLEAN(buf_deinit) struct buf out = {0};
+			struct why why = WHY_NONE;
+			enum err e = file_read(&fs_posix, rows[i].path, 1000000, &out, &why);
+
+			if (e != rows[i].e || !strstr(why.text, rows[i].says) || !strstr(why.text, rows[i].path))
+				fail_msg("%s: %s (%s)", rows[i].path, err_name(e), why.text);
+			assert_int_equal(out.len, 0);
+		}
+		/* Nor is one written, or replaced. */
+		assert_int_equal(file_replace(&fs_posix, link, 0600, "x", 1, NULL), ERR_INVALID);
+		for (size_t i = 0; i < ARRAY_SIZE(rows) - 1; i++) {
+			struct why why = WHY_NONE;
+
+			if (rows[i].path == link || rows[i].path == w->dir)
+				continue;
+			if (fs_posix.write_synced(&fs_posix, rows[i].path, NULL, 0600, "x", 1, &why) != ERR_INVALID ||
+			    !strstr(why.text, "not a file"))
+				fail_msg("%s: %s", rows[i].path, why.text);
+		}
+	}
+	close(s);
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(unlink(socket_path), 0);
+}
+
+/* A command line may name a pipe, and who wrote it can end it. */
+static void a_command_line_may_name_a_pipe(void **state)
+{
+	CLEAN(mem_freep) char *path = NULL;
+	CLEAN(buf_deinit) struct buf out = {0};
+	struct why why = WHY_NONE;
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(write(ends[1], "hello", 5), 5);
+	close(ends[1]);
+	path = mem_printf("/dev/fd/%d", ends[0]);
+	assert_int_equal(file_read(&fs_posix, path, 100, &out, &why), ERR_INVALID);
+	assert_int_equal(file_read_any(path, 100, &out, &why), ERR_OK);
+	assert_string_equal(buf_str(&out), "hello");
+	close(ends[0]);
 	/* One without an end. */
-	assert_int_equal(file_read(&fs_posix, "/dev/zero", 1000000, &out, &why), ERR_TOO_BIG);
+	assert_int_equal(file_read_any("/dev/zero", 100000, &out, &why), ERR_TOO_BIG);
+	assert_int_equal(file_read_any("/nowhere", 100000, &out, &why), ERR_NOT_FOUND);
 }
 
 static void large_files_are_read_whole(void **state)
@@ -409,19 +496,27 @@ static void errors_name_path_and_reason(void **state)
 	CLEAN(buf_deinit) struct buf out = {0};
 	CLEAN(mem_freep) char *beyond = path_join(w->path[0], "x");
 	struct why why = WHY_NONE;
+	void (*old_handler)(int);
+	struct rlimit limit;
+	enum err e;
 
 	assert_int_equal(file_read(&fs_posix, w->path[0], 10, &out, &why), ERR_NOT_FOUND);
 	must_say(&why, w->path[0], ENOENT);
-	assert_int_equal(file_read(&fs_posix, w->dir, 10, &out, &why), ERR_IO);
-	must_say(&why, w->dir, EISDIR);
 	assert_int_equal(file_read(&fs_posix, w->path[0], 10, &out, NULL), ERR_NOT_FOUND);
 
 	assert_int_equal(fs_posix.write_synced(&fs_posix, beyond, NULL, 0600, "x", 1, &why), ERR_NOT_FOUND);
 	must_say(&why, beyond, ENOENT);
 	assert_int_equal(fs_posix.write_synced(&fs_posix, w->path[1], w->path[0], 0600, "x", 1, &why), ERR_NOT_FOUND);
 	must_say(&why, w->path[0], ENOENT);
-	assert_int_equal(fs_posix.write_synced(&fs_posix, "/dev/full", NULL, 0666, "x", 1, &why), ERR_IO);
-	must_say(&why, "/dev/full", ENOSPC);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	old_handler = signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max}), 0);
+	e = fs_posix.write_synced(&fs_posix, w->path[0], NULL, 0600, "x", 1, &why);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	signal(SIGXFSZ, old_handler);
+	assert_int_equal(e, ERR_IO);
+	must_say(&why, w->path[0], EFBIG);
+	assert_int_equal(unlink(w->path[0]), 0);
 	assert_int_equal(fs_posix.rename(&fs_posix, w->path[0], w->path[2], &why), ERR_NOT_FOUND);
 	must_say(&why, w->path[2], ENOENT);
 	assert_int_equal(fs_posix.sync_dir(&fs_posix, w->path[0], &why), ERR_NOT_FOUND);
@@ -553,8 +648,8 @@ static void a_failed_replace_leaves_nothing_behind(void **state)
 
 	/* A folder can't be replaced by a file; world_close() finds a temporary file that stayed. */
 	assert_return_code(mkdir(w->path[0], 0700), errno);
-	assert_int_equal(file_replace(&fs_posix, w->path[0], 0600, "x", 1, &why), ERR_IO);
-	must_say(&why, w->path[0], EISDIR);
+	assert_int_equal(file_replace(&fs_posix, w->path[0], 0600, "x", 1, &why), ERR_INVALID);
+	assert_non_null(strstr(why.text, "is a folder, not a file"));
 }
 
 static void names_of_full_length_can_be_replaced(void **state)
@@ -600,6 +695,8 @@ int main(void)
 		cmocka_unit_test(a_stop_leaves_no_half_of_a_new_file),
 		cmocka_unit_test(every_allocation_may_fail),
 		on_disk(files_are_read_up_to_a_limit),
+		on_disk(what_is_no_file_is_refused_by_name),
+		cmocka_unit_test(a_command_line_may_name_a_pipe),
 		on_disk(large_files_are_read_whole),
 		on_disk(errors_name_path_and_reason),
 		on_disk(written_files_have_their_mode_whatever_the_umask),
