@@ -400,12 +400,12 @@ static void hunted_failed(struct agent *a, const char *entry, enum err why, cons
 		candidate_failed(a, entry, why, sentence);
 }
 
-/* The end of an attempt that didn't become a session. */
-static void attempt_failed(struct attempt *at, enum err error, const char *sentence, bool may_switch)
+/* The end of an attempt that didn't become a session. `in_question`: link_cert_in_question(). */
+static void attempt_failed(struct attempt *at, enum err error, const char *sentence, bool may_switch, bool in_question)
 {
 	struct agent *a = at->agent;
 	size_t i = candidates_find(a, at->entry);
-	bool has_failed = false, has_tcp;
+	bool has_failed = false;
 	unsigned generation;
 	struct place *p;
 
@@ -423,11 +423,10 @@ static void attempt_failed(struct attempt *at, enum err error, const char *sente
 			 KV_I("again_in_ms", mono_ms_between(world_now(a->world), a->candidates[i].backoff.retry_at)));
 		has_failed = true;
 	}
-	has_tcp = at->has_tcp;
 	generation = at->creds_generation;
 	attempt_free(at);
 	if (has_failed)
-		creds_failed(a, p->entry, generation, has_tcp && creds_breaks_off(error), sentence);
+		creds_failed(a, p->entry, generation, creds_breaks_off(error, in_question), sentence);
 	hunt_step(a);
 }
 
@@ -475,7 +474,7 @@ static void attempt_up(struct link *l, void *user)
 	size_t i;
 
 	if (!trust_server(link_peer(l), link_is_muster(l), a->trust_all, &why)) {
-		attempt_failed(at, ERR_UNTRUSTED, why.text, false);
+		attempt_failed(at, ERR_UNTRUSTED, why.text, false, link_cert_in_question(l));
 		return;
 	}
 	ticket_judged(at);
@@ -534,7 +533,7 @@ static void attempt_closed(struct link *l, void *user, enum err why, const char 
 	}
 	if (attempt_without_ticket(at, why, said.text))
 		return;
-	attempt_failed(at, why, said.text, true);
+	attempt_failed(at, why, said.text, true, link_cert_in_question(l));
 }
 
 static const struct link_events attempt_events = {

@@ -255,15 +255,16 @@ bool creds_refused(struct agent *a, unsigned generation, const char *sentence)
 	return step(a, CERT_TRIAL_REFUSED, with) != CERT_TRIAL_STOPS;
 }
 
-bool creds_breaks_off(enum err why)
+bool creds_breaks_off(enum err why, bool in_question)
 {
 	switch (why) {
-	case ERR_TLS:
 	case ERR_UNTRUSTED:
 	case ERR_EXPIRED:
 	case ERR_REVOKED:
-	case ERR_CLOSED: /* a server that refuses a certificate of TLS 1.3 says no word */
 		return true;
+	case ERR_TLS:
+	case ERR_CLOSED: /* a server that refuses a certificate of TLS 1.3 says no word */
+		return in_question;
 	default:
 		return false;
 	}

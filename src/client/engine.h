@@ -211,8 +211,12 @@ void creds_renew_fired(struct timer *t);
 void creds_ready(struct agent *a, unsigned generation);
 /* It was refused by name. false: there is no other certificate to try. */
 bool creds_refused(struct agent *a, unsigned generation, const char *sentence);
-/* May a link that ends so before its startup is answered have ended because of a certificate? */
-bool creds_breaks_off(enum err why);
+/*
+ * May a link that ends so before its startup is answered have ended because of a certificate? `in_question`: ours was
+ * shown, and the other side has ended it. That we don't trust the server is another matter: the trusted set came with
+ * the certificate.
+ */
+bool creds_breaks_off(enum err why, bool in_question);
 /* An attempt or a link ended before its startup was answered. `broke_off`: as creds_breaks_off() says. */
 void creds_failed(struct agent *a, const char *entry, unsigned generation, bool broke_off, const char *sentence);
 

@@ -497,8 +497,9 @@ void move_session_lost(struct session *s, enum err why, const char *sentence)
 		log_warn(a->log, "link lost", KV_S("server", s->entry), KV_S("error", err_name(why)),
 			 KV_S("reason", sentence));
 	session_close(s);
+	/* TLS was complete for us: with TLS 1.3 the server's is only when it has our certificate. */
 	if (!was_answered)
-		creds_failed(a, s->entry, s->creds_generation, creds_breaks_off(why), sentence);
+		creds_failed(a, s->entry, s->creds_generation, creds_breaks_off(why, true), sentence);
 	if (s == a->next)
 		next_lost(a, s, why, sentence, was_started);
 	else if (s == a->current)

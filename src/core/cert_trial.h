@@ -10,6 +10,8 @@
  *    4. A link that is there already is not touched for any of this. While one made with the old one is Ready, links
  *       beside it that break off where certificates are judged are counted; the third one in a row gives the new one
  *       up, since the old one is known to work. One that a server refuses by name gives it up at once.
+ *       Nothing breaks off there that ends before the new certificate was shown: an overrun server, a proxy and a
+ *       restart say nothing about it. But a server that isn't trusted counts: whom to trust comes with the certificate.
  *    5. Without a link, a refusal by name gives the turn to the other one at once.
  *    6. Without a link, a round - every server of the list was tried, and at least one broke off where certificates are
  *       judged - gives the turn to the other one. Servers that can't be reached say nothing about a certificate.

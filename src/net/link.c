@@ -96,6 +96,7 @@ struct link {
 	bool has_hello;
 	bool admitted;
 	bool is_client;
+	bool cert_in_question; /* has left, and the last step has not said otherwise */
 	bool offload;
 	bool muster;
 	bool was_up;
@@ -507,6 +508,7 @@ static void step_result(struct link *l, enum tls_outcome outcome, enum err e, co
 {
 	/* A failed handshake sends no alert: the reference sends none either, and we close. */
 	if (outcome == TLS_FAILED) {
+		l->cert_in_question &= tls_cert_in_question(l->tls);
 		link_fail_why(l, e, why);
 		return;
 	}
@@ -514,6 +516,7 @@ static void step_result(struct link *l, enum tls_outcome outcome, enum err e, co
 		link_fail(l, e, err_text(e));
 		return;
 	}
+	l->cert_in_question = tls_cert_in_question(l->tls);
 	if (ticket->len > 0 && (e = send_ticket(l, ticket)) != ERR_OK) {
 		link_fail(l, e, err_text(e));
 		return;
@@ -950,6 +953,11 @@ const struct cert_info *link_shown_cert(const struct link *l)
 	const struct tls_peer *peer = l->tls ? tls_peer(l->tls) : NULL;
 
 	return peer && peer->has_cert ? &peer->cert : NULL;
+}
+
+bool link_cert_in_question(const struct link *l)
+{
+	return l->cert_in_question;
 }
 
 bool link_is_muster(const struct link *l)

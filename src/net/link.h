@@ -101,6 +101,8 @@ const struct tls_peer *link_peer(const struct link *l); /* NULL before LINK_UP *
 /* For closed(): the certificate that was shown in a handshake that failed for it; nothing in it was verified. NULL:
  * none. */
 const struct cert_info *link_shown_cert(const struct link *l);
+/* For closed() of a dialled link that the other side has ended: may it be because of the certificate that we showed? */
+bool link_cert_in_question(const struct link *l);
 bool link_is_muster(const struct link *l);   /* both ends agreed on muster/1 */
 bool link_was_resumed(const struct link *l); /* TLS was, with a ticket */
 const char *link_peer_ip(const struct link *l);

@@ -64,6 +64,11 @@ bool tls_ticket_take(struct tls *t, struct buf *out)
 	return t->ops->ticket_take && t->ops->ticket_take(t, out);
 }
 
+bool tls_cert_in_question(const struct tls *t)
+{
+	return t->ops->cert_in_question && t->ops->cert_in_question(t);
+}
+
 const struct tls_peer *tls_peer(const struct tls *t)
 {
 	return t->ops->peer(t);

@@ -122,6 +122,7 @@ struct tls_ops {
 	enum err (*seal)(struct tls *t, const void *plain, size_t n, struct buf *out);
 	enum err (*open)(struct tls *t, struct bytes records, struct buf *plain, struct why *why);
 	const struct tls_peer *(*peer)(const struct tls *t);
+	bool (*cert_in_question)(const struct tls *t); /* may be NULL: never */
 	/* Both may be NULL: no tickets. */
 	enum err (*ticket_put)(struct tls *t, struct buf *out);
 	bool (*ticket_take)(struct tls *t, struct buf *out);
@@ -151,5 +152,11 @@ enum err tls_ticket_put(struct tls *t, struct buf *out) MUST_CHECK;
 /* Client: has tls_open() met a ticket since the last call? Appended to `out`, for tls_params.resume. Secret: wipe it.
  */
 bool tls_ticket_take(struct tls *t, struct buf *out);
+/*
+ * Client, when the other side ends it: may that be because of our certificate? Only when it was sent, and no alert says
+ * otherwise. In TLS 1.3 that is the last step of our handshake: the verdict on it comes, or the close, when for us it
+ * is complete.
+ */
+bool tls_cert_in_question(const struct tls *t);
 /* Valid after TLS_DONE, as long as the session. */
 const struct tls_peer *tls_peer(const struct tls *t);

@@ -52,6 +52,8 @@ struct session {
 	bool has_hello;     /* server: decide_by_hello() has decided */
 	bool gives_ticket;  /* server: enabled for this session, with the newest key */
 	bool has_ticket;    /* client: one has come that nobody has taken yet */
+	bool sent_cert;     /* client: our certificate message is in what was pushed */
+	bool other_alert;   /* one has come that is not said of certificates */
 	unsigned n_tickets; /* client: that have come */
 	/* Valid during one call: */
 	struct bytes in;
@@ -364,6 +366,16 @@ static int note_late_message(gnutls_session_t g, unsigned type, unsigned when, u
 	return 0;
 }
 
+/* Client: an empty one is an answer too, where none of ours is of a CA that the server asks for. */
+static int note_own_cert(gnutls_session_t g, unsigned type, unsigned when, unsigned incoming,
+			 const gnutls_datum_t *message)
+{
+	struct session *s = gnutls_session_get_ptr(g);
+
+	s->sent_cert |= !incoming;
+	return 0;
+}
+
 /* ---- sessions ---- */
 
 static int prepare_server(struct session *s)
@@ -408,6 +420,8 @@ static int prepare_client(struct session *s)
 
 	if (status >= 0 && rows[profile].alpn)
 		status = select_alpn(s->gnutls, rows[profile].alpn);
+	gnutls_handshake_set_hook_function(s->gnutls, GNUTLS_HANDSHAKE_CERTIFICATE_PKT, GNUTLS_HOOK_POST,
+					   note_own_cert);
 	if (status >= 0)
 		status = gnutls_credentials_set(s->gnutls, GNUTLS_CRD_CERTIFICATE,
 						profile == TLS_CLIENT_JOIN ? s->creds->none : s->creds->client);
@@ -545,6 +559,27 @@ static enum tls_outcome finish(struct session *s, enum err *error)
 	return *error == ERR_OK ? TLS_DONE : TLS_FAILED;
 }
 
+/* Those that are said of certificates: most peers that judge them have a word of their own for it, some do not. */
+static bool is_about_cert(gnutls_alert_description_t a)
+{
+	switch (a) {
+	case GNUTLS_A_HANDSHAKE_FAILURE:
+	case GNUTLS_A_BAD_CERTIFICATE:
+	case GNUTLS_A_UNSUPPORTED_CERTIFICATE:
+	case GNUTLS_A_CERTIFICATE_REVOKED:
+	case GNUTLS_A_CERTIFICATE_EXPIRED:
+	case GNUTLS_A_CERTIFICATE_UNKNOWN:
+	case GNUTLS_A_UNKNOWN_CA:
+	case GNUTLS_A_ACCESS_DENIED:
+	case GNUTLS_A_DECRYPT_ERROR:
+	case GNUTLS_A_INSUFFICIENT_SECURITY:
+	case GNUTLS_A_CERTIFICATE_REQUIRED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static enum err why_failed(struct session *s, int status)
 {
 	/* What judge_peer() said is the reason for what GnuTLS says. */
@@ -560,6 +595,7 @@ static enum err why_failed(struct session *s, int status)
 	case GNUTLS_E_FATAL_ALERT_RECEIVED:
 	case GNUTLS_E_WARNING_ALERT_RECEIVED:
 		why_set(s->why, "the other side says: %s", gnutls_alert_get_name(gnutls_alert_get(s->gnutls)));
+		s->other_alert = !is_about_cert(gnutls_alert_get(s->gnutls));
 		return ERR_TLS;
 	case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
 		why_set(s->why,
@@ -790,6 +826,13 @@ static bool op_ticket_take(struct tls *t, struct buf *out)
 	return taken;
 }
 
+static bool op_cert_in_question(const struct tls *t)
+{
+	const struct session *s = session_of(t);
+
+	return s->sent_cert && !s->other_alert;
+}
+
 static const struct tls_peer *op_peer(const struct tls *t)
 {
 	return &session_of(t)->peer;
@@ -800,6 +843,7 @@ static const struct tls_ops session_ops = {
 	.seal = op_seal,
 	.open = op_open,
 	.peer = op_peer,
+	.cert_in_question = op_cert_in_question,
 	.ticket_put = op_ticket_put,
 	.ticket_take = op_ticket_take,
 	.free = op_free,

@@ -228,6 +228,7 @@ struct session {
 	unsigned shown;          /* the peer's certificate, or the one of the ticket */
 	bool gives_ticket;       /* server */
 	bool has_ticket;         /* client: one has come */
+	bool sent_cert;          /* client */
 	char ticket[TICKET_TEXT], resume[TICKET_TEXT];
 };
 
@@ -556,6 +557,7 @@ static enum tls_outcome client_answer(struct session *s, const char *flight, str
 	}
 	snprintf(text, sizeof(text), "answer %u", asks && s->creds->cert ? s->creds->cert->id : 0);
 	s->step = S_ANSWER_SENT;
+	s->sent_cert = asks;
 	*error = put_message(out, text, s->peer.resumed ? FINISHED_SIZE : ANSWER_SIZE);
 	if (*error)
 		return TLS_FAILED;
@@ -728,6 +730,13 @@ static enum err op_open(struct tls *t, struct bytes records, struct buf *plain, 
 	return ERR_OK;
 }
 
+static bool op_cert_in_question(const struct tls *t)
+{
+	const struct session *s = session_of(t);
+
+	return s->sent_cert;
+}
+
 static const struct tls_peer *op_peer(const struct tls *t)
 {
 	return &session_of(t)->peer;
@@ -738,6 +747,7 @@ static const struct tls_ops session_ops = {
 	.seal = op_seal,
 	.open = op_open,
 	.peer = op_peer,
+	.cert_in_question = op_cert_in_question,
 	.ticket_put = op_ticket_put,
 	.ticket_take = op_ticket_take,
 	.free = op_free,

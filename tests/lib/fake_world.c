@@ -439,7 +439,14 @@ static void fake_wake_at(struct world *w, struct mono at)
 {
 }
 
-/* ---- TLS that only exchanges greetings ---- */
+/*
+ * ---- TLS that only exchanges greetings ----
+ *
+ *   hello     the client: profile, has it a ticket?
+ *   greeting  the server: who it is
+ *   answer    the client: its certificate; in TLS 1.3 (TLS_CLIENT_MUSTER, TLS_CLIENT_JOIN) it is done with that
+ *   finished  the server, in TLS 1.2
+ */
 
 struct fake_tls_creds {
 	struct tls_creds creds;   /* first */
@@ -455,7 +462,8 @@ struct fake_tls {
 	enum tls_profile profile;
 	enum fake_kind kind; /* server side */
 	bool trust_all;
-	bool has_greeted;
+	enum { FAKE_BEGINS, FAKE_GREETED, FAKE_ANSWERED } step; /* what was sent last */
+	enum tls_profile client;                                /* server: as the hello says */
 	bool offers, hangs, gives_ticket, has_ticket;
 	char pin[FINGERPRINT_TEXT];
 	const struct fake_tls_creds *creds; /* valid during the handshake */
@@ -484,6 +492,11 @@ static void put_greeting(struct fake_tls *t, struct buf *out, uint8_t what)
 {
 	MUST(buf_put_u8(out, GREETING) == ERR_OK && buf_put_u8(out, what) == ERR_OK);
 	MUST(buf_put_u8(out, (uint8_t)t->creds->cert) == ERR_OK);
+}
+
+static bool is_tls13(enum tls_profile client)
+{
+	return client == TLS_CLIENT_MUSTER || client == TLS_CLIENT_JOIN;
 }
 
 /* What the other side has shown; the lists in it belong to the world. */
@@ -516,37 +529,53 @@ static bool is_disliked(const struct fake_server *s, const struct tls_peer *peer
 	return s && s->dislikes && s->how == how && str_equal(peer->cert.common_name, s->dislikes);
 }
 
+static enum tls_outcome server_greet(struct fake_tls *t, uint8_t hello, struct buf *out, enum err *error,
+				     struct why *why)
+{
+	bool is_muster = t->kind != FAKE_CLOUDSTACK;
+
+	t->client = hello & ~WITH_TICKET;
+	if (t->kind == FAKE_CLOSES)
+		return tls_fail(error, why, ERR_TLS, "no time for anybody");
+	if (hello & WITH_TICKET && meet_ticket(t, error, why) != TLS_DONE)
+		return t->hangs ? TLS_WANT : TLS_FAILED;
+	t->gives_ticket =
+		t->client == TLS_CLIENT_MUSTER && t->creds->server && t->creds->server->tickets == FAKE_GIVES_TICKETS;
+	if (t->client == TLS_CLIENT_JOIN)
+		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_JOIN);
+	else if (is_muster && profile_asks_alpn(t->client))
+		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_MUSTER);
+	put_greeting(t, out, (uint8_t)(t->kind | (t->peer.resumed ? WITH_TICKET : 0)));
+	t->step = FAKE_GREETED;
+	return TLS_WANT;
+}
+
+static enum tls_outcome server_judge(struct fake_tls *t, size_t cert, struct buf *out, enum err *error, struct why *why)
+{
+	if (t->require_cert && !cert && t->client != TLS_CLIENT_JOIN)
+		return tls_fail(error, why, ERR_UNTRUSTED, "no certificate");
+	take_cert(t, cert);
+	if (is_disliked(t->creds->server, &t->peer, FAKE_BREAKS))
+		return tls_fail(error, why, ERR_UNTRUSTED, "a certificate that is not liked");
+	if (!is_tls13(t->client))
+		put_greeting(t, out, 0);
+	return TLS_DONE;
+}
+
 static enum tls_outcome server_handshake(struct fake_tls *t, struct buf *in, struct buf *out, enum err *error,
 					 struct why *why)
 {
-	bool is_muster = t->kind != FAKE_CLOUDSTACK;
-	enum tls_profile client;
-	bool offered;
+	uint8_t what;
 	size_t cert;
 
 	if (in->len < 3)
 		return TLS_WANT;
 	if (in->data[0] != GREETING)
 		return tls_fail(error, why, ERR_TLS, "no greeting");
-	client = in->data[1] & ~WITH_TICKET;
-	offered = in->data[1] & WITH_TICKET;
+	what = in->data[1];
 	cert = in->data[2];
 	buf_consume(in, 3);
-	if (offered && meet_ticket(t, error, why) != TLS_DONE)
-		return t->hangs ? TLS_WANT : TLS_FAILED;
-	t->gives_ticket =
-		client == TLS_CLIENT_MUSTER && t->creds->server && t->creds->server->tickets == FAKE_GIVES_TICKETS;
-	if (t->require_cert && !cert && client != TLS_CLIENT_JOIN)
-		return tls_fail(error, why, ERR_UNTRUSTED, "no certificate");
-	take_cert(t, cert);
-	if (is_disliked(t->creds->server, &t->peer, FAKE_BREAKS))
-		return tls_fail(error, why, ERR_UNTRUSTED, "a certificate that is not liked");
-	if (client == TLS_CLIENT_JOIN)
-		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_JOIN);
-	else if (is_muster && profile_asks_alpn(client))
-		str_copy(t->peer.alpn, sizeof(t->peer.alpn), ALPN_MUSTER);
-	put_greeting(t, out, (uint8_t)(t->kind | (t->peer.resumed ? WITH_TICKET : 0)));
-	return TLS_DONE;
+	return t->step == FAKE_BEGINS ? server_greet(t, what, out, error, why) : server_judge(t, cert, out, error, why);
 }
 
 static enum tls_outcome client_check(struct fake_tls *t, enum fake_kind kind, enum err *error, struct why *why)
@@ -575,28 +604,38 @@ static enum tls_outcome client_check(struct fake_tls *t, enum fake_kind kind, en
 	return TLS_DONE;
 }
 
+static enum tls_outcome client_answer(struct fake_tls *t, uint8_t greeting, size_t cert, struct buf *out,
+				      enum err *error, struct why *why)
+{
+	enum tls_outcome o;
+
+	t->peer.resumed = greeting & WITH_TICKET;
+	o = client_check(t, greeting & ~WITH_TICKET, error, why);
+	if (o != TLS_DONE)
+		return o;
+	take_cert(t, cert);
+	put_greeting(t, out, 0);
+	t->step = FAKE_ANSWERED;
+	return is_tls13(t->profile) ? TLS_DONE : TLS_WANT;
+}
+
 static enum tls_outcome client_handshake(struct fake_tls *t, struct buf *in, struct buf *out, enum err *error,
 					 struct why *why)
 {
-	enum fake_kind kind;
-	enum tls_outcome o;
+	uint8_t what;
 	size_t cert;
 
-	if (!t->has_greeted) {
+	if (t->step == FAKE_BEGINS) {
 		put_greeting(t, out, (uint8_t)(t->profile | (t->offers ? WITH_TICKET : 0)));
-		t->has_greeted = true;
+		t->step = FAKE_GREETED;
 		return TLS_WANT;
 	}
 	if (in->len < 3)
 		return TLS_WANT;
-	kind = in->data[1] & ~WITH_TICKET;
-	t->peer.resumed = in->data[1] & WITH_TICKET;
+	what = in->data[1];
 	cert = in->data[2];
 	buf_consume(in, 3);
-	o = client_check(t, kind, error, why);
-	if (o == TLS_DONE)
-		take_cert(t, cert);
-	return o;
+	return t->step == FAKE_GREETED ? client_answer(t, what, cert, out, error, why) : TLS_DONE;
 }
 
 static enum tls_outcome fake_handshake(struct tls *tls, struct buf *in, struct buf *out, enum err *error,
@@ -663,6 +702,11 @@ static bool fake_ticket_take(struct tls *tls, struct buf *out)
 	return has && buf_put_str(out, "ticket") == ERR_OK;
 }
 
+static bool fake_cert_in_question(const struct tls *tls)
+{
+	return container_of(tls, const struct fake_tls, tls)->step == FAKE_ANSWERED;
+}
+
 static const struct tls_peer *fake_peer(const struct tls *tls)
 {
 	return &container_of(tls, struct fake_tls, tls)->peer;
@@ -681,6 +725,7 @@ static const struct tls_ops fake_tls_ops = {
 	.seal = fake_seal,
 	.open = fake_open,
 	.peer = fake_peer,
+	.cert_in_question = fake_cert_in_question,
 	.ticket_put = fake_ticket_put,
 	.ticket_take = fake_ticket_take,
 	.free = fake_tls_free,

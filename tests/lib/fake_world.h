@@ -67,6 +67,7 @@ enum fake_kind {
 	FAKE_AGENT,      /* our ALPN, but an agent's certificate */
 	FAKE_MUTE,       /* takes TCP and never says a word */
 	FAKE_STRANGER,   /* a certificate of another CA */
+	FAKE_CLOSES,     /* at the hello, before anybody has shown a certificate: overrun, stopping, a proxy */
 };
 
 /* What a server does with session tickets. */
@@ -80,8 +81,8 @@ enum fake_tickets {
 /* How a server turns the client certificate away that it doesn't like. */
 enum fake_dislike {
 	FAKE_REFUSES, /* by name, in its answer to the startup */
-	FAKE_BREAKS,  /* in the handshake, as TLS 1.2 does */
-	FAKE_DROPS,   /* the client believes that the handshake is done, and then the link closes: TLS 1.3 */
+	FAKE_BREAKS,  /* where it is judged: in TLS 1.2 inside the handshake, in 1.3 when the client's is complete */
+	FAKE_DROPS,   /* when the startup has come */
 };
 
 /* A message as it came. */

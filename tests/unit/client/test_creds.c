@@ -10,28 +10,40 @@
 #include "check.h"
 #include "client/agent_file.h"
 
-static struct tls_creds *creds_named(struct bench *b, const char *name)
+static struct tls_creds *creds_of(struct bench *b, const char *name, enum cert_role role)
 {
-	struct cert_info info = {.role = CERT_ROLE_AGENT};
+	struct cert_info info = {.role = role};
 
 	str_copy(info.common_name, sizeof(info.common_name), name);
 	return fake_creds_with(b->f, &info);
 }
 
-/* Up on M1 with the certificate "old"; the list is M1, M2. */
-static struct tls_creds *up_with_old(struct bench *b)
+static struct tls_creds *creds_named(struct bench *b, const char *name)
 {
+	return creds_of(b, name, CERT_ROLE_AGENT);
+}
+
+/* Up on M1 with the certificate "old"; the list is M1, M2. With one of muster's only muster's servers are taken. */
+static struct tls_creds *up_on(struct bench *b, enum fake_kind kind)
+{
+	enum cert_role role = kind == FAKE_MUSTER ? CERT_ROLE_AGENT : CERT_ROLE_NONE;
+
 	bench_setup(b, M1 "," M2, NULL);
 	tls_creds_unref(b->creds);
-	b->creds = creds_named(b, "old");
+	b->creds = creds_of(b, "old", role);
 	b->params.creds = b->creds;
 	bench_remake(b);
-	b->m1 = fake_server_new(b->f, M1, FAKE_MUSTER);
-	b->m2 = fake_server_new(b->f, M2, FAKE_MUSTER);
+	b->m1 = fake_server_new(b->f, M1, kind);
+	b->m2 = fake_server_new(b->f, M2, kind);
 	bench_start(b);
 	bench_run(b, 100);
 	assert_int_equal(bench_look(b).state, AGENT_UP);
-	return creds_named(b, "new");
+	return creds_of(b, "new", role);
+}
+
+static struct tls_creds *up_with_old(struct bench *b)
+{
+	return up_on(b, FAKE_MUSTER);
 }
 
 static const char *shown(const struct fake_server *s)
@@ -43,6 +55,18 @@ static void dislike(struct bench *b, const char *name, enum fake_dislike how)
 {
 	b->m1->dislikes = b->m2->dislikes = name;
 	b->m1->how = b->m2->how = how;
+}
+
+/* A restart with both on disk: the new one is tried, by itself, as before. */
+static void restart_with_both(struct bench *b, struct tls_creds *fresh)
+{
+	b->params.creds = fresh;
+	b->params.old_creds = b->creds;
+	fake_server_hang_up(b->m1);
+	bench_remake(b);
+	b->n_judged = 0;
+	assert_int_equal(bench_look(b).trial, CERT_TRIAL_NEW);
+	bench_start(b);
 }
 
 /* ---- with a link ---- */
@@ -106,6 +130,67 @@ static void a_certificate_that_is_not_taken_costs_no_link(void **state)
 		tls_creds_unref(fresh);
 		bench_teardown(&b);
 	}
+}
+
+/*
+ * Overrun servers, proxies and restarts close connections before anybody has seen the new certificate: nothing of that
+ * is held against it, however often.
+ */
+static void what_closes_before_it_was_shown_says_nothing(void **state)
+{
+	static const struct {
+		const char *what;
+		enum fake_kind kind;
+		bool has_link;
+	} rows[] = {
+		{"beside a link", FAKE_MUSTER, true},
+		{"beside a link, to CloudStack's servers", FAKE_CLOUDSTACK, true},
+		{"without a link", FAKE_MUSTER, false},
+		{"without a link, from CloudStack's servers", FAKE_CLOUDSTACK, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct bench b;
+		struct tls_creds *fresh = up_on(&b, rows[i].kind);
+
+		b.m1->kind = b.m2->kind = FAKE_CLOSES;
+		fake_dials_clear(b.f);
+		if (rows[i].has_link)
+			assert_int_equal(agent_try_creds(b.agent, fresh), ERR_OK);
+		else
+			restart_with_both(&b, fresh);
+		bench_run(&b, 86400000);
+		check_row(&rows[i], fake_dials(b.f)->n > 10);
+		check_row(&rows[i], b.n_judged == 0 && bench_look(&b).trial == CERT_TRIAL_NEW);
+		check_row(&rows[i], (bench_look(&b).state == AGENT_UP) == rows[i].has_link);
+		b.m1->kind = b.m2->kind = rows[i].kind;
+		bench_run(&b, 3600000);
+		check_row(&rows[i], b.n_judged == 1 && b.new_stays);
+		check_row(&rows[i], str_equal(shown(b.m1->link ? b.m1 : b.m2), "new"));
+		tls_creds_unref(fresh);
+		bench_teardown(&b);
+	}
+}
+
+/* CloudStack's servers judge it inside the handshake, and close; that counts, and only what came after it was shown. */
+static void a_close_inside_the_handshake_counts_once_it_was_shown(void **state)
+{
+	struct bench b;
+	struct tls_creds *fresh = up_on(&b, FAKE_CLOUDSTACK);
+
+	b.m1->kind = b.m2->kind = FAKE_CLOSES;
+	dislike(&b, "new", FAKE_BREAKS);
+	restart_with_both(&b, fresh);
+	bench_run(&b, 600000);
+	assert_int_equal(b.n_judged, 0);
+	assert_int_equal(bench_look(&b).trial, CERT_TRIAL_NEW);
+	b.m1->kind = b.m2->kind = FAKE_CLOUDSTACK;
+	bench_run(&b, 300000);
+	assert_int_equal(b.n_judged, 1);
+	assert_false(b.new_stays);
+	assert_string_equal(shown(b.m1->link ? b.m1 : b.m2), "old");
+	tls_creds_unref(fresh);
+	bench_teardown(&b);
 }
 
 /* A server that can't be reached now says nothing: the link stays, the way to the new one is tried until it works. */
@@ -183,18 +268,6 @@ static void a_move_meanwhile_uses_the_new_one(void **state)
 }
 
 /* ---- without a link ---- */
-
-/* A restart with both on disk: the new one is tried, by itself, as before. */
-static void restart_with_both(struct bench *b, struct tls_creds *fresh)
-{
-	b->params.creds = fresh;
-	b->params.old_creds = b->creds;
-	fake_server_hang_up(b->m1);
-	bench_remake(b);
-	b->n_judged = 0;
-	assert_int_equal(bench_look(b).trial, CERT_TRIAL_NEW);
-	bench_start(b);
-}
 
 static void a_restarted_agent_tries_the_new_one_first(void **state)
 {
@@ -294,6 +367,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_certificate_that_is_taken_ends_the_trial),
 		cmocka_unit_test(a_certificate_that_is_not_taken_costs_no_link),
+		cmocka_unit_test(what_closes_before_it_was_shown_says_nothing),
+		cmocka_unit_test(a_close_inside_the_handshake_counts_once_it_was_shown),
 		cmocka_unit_test(a_renewal_without_a_way_is_tried_again),
 		cmocka_unit_test(another_one_takes_the_place_of_one_on_trial),
 		cmocka_unit_test(a_move_meanwhile_uses_the_new_one),

@@ -192,7 +192,7 @@ static void the_time_is_kept_when_the_named_server_fails(void **state)
 	full(b.m1, 300, M2);
 	bench_start(&b);
 	bench_run(&b, 20);
-	assert_string_equal(fake_dials(b.f)->items[1], M2 ":8250@5");
+	assert_string_equal(fake_dials(b.f)->items[1], M2 ":8250@7");
 	b.m1->retry_ms = 0;
 	bench_run(&b, 300);
 	assert_string_equal(bench_connected(&b), M1);
