@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "check.h"
 #include "net/tls_gnutls.h"
 #include "party.h"
 #include "wire/frame.h"
@@ -488,6 +489,61 @@ static void a_handshake_takes_single_bytes(void **state)
 	}
 }
 
+/* ---- was it our certificate? ---- */
+
+/* The other side has been served so many flights, and then ends it, with or without a word. */
+static void a_client_knows_whether_its_certificate_was_seen(void **state)
+{
+	static const struct {
+		const char *what;
+		enum who client;
+		enum tls_profile profile;
+		unsigned flights; /* of the client */
+		uint8_t alert;    /* 0: none */
+		enum tls_outcome outcome;
+		bool in_question;
+	} rows[] = {
+		{"1.3: closed at the hello", AGENT, TLS_CLIENT_MUSTER, 1, 0, TLS_WANT, false},
+		{"1.3: an alert at the hello", AGENT, TLS_CLIENT_MUSTER, 1, 40, TLS_FAILED, false},
+		{"1.3: closed behind the certificate", AGENT, TLS_CLIENT_MUSTER, 2, 0, TLS_DONE, true},
+		{"1.3: we don't trust the server, and showed nothing", AGENT, TLS_CLIENT_MUSTER, 3, 0, TLS_FAILED,
+		 false},
+		{"1.2: closed at the hello", AGENT, TLS_CLIENT_UNKNOWN, 1, 0, TLS_WANT, false},
+		{"1.2: an alert at the hello", AGENT, TLS_CLIENT_UNKNOWN, 1, 40, TLS_FAILED, false},
+		{"1.2: closed behind the certificate", AGENT, TLS_CLIENT_UNKNOWN, 2, 0, TLS_WANT, true},
+		{"1.2: bad certificate", AGENT, TLS_CLIENT_UNKNOWN, 2, 42, TLS_FAILED, true},
+		{"1.2: certificate unknown", AGENT, TLS_CLIENT_COMPAT, 2, 46, TLS_FAILED, true},
+		{"1.2: unknown CA", AGENT, TLS_CLIENT_COMPAT, 2, 48, TLS_FAILED, true},
+		{"1.2: an internal error is not about it", AGENT, TLS_CLIENT_COMPAT, 2, 80, TLS_FAILED, false},
+		{"1.2: nor is that somebody gave up", AGENT, TLS_CLIENT_COMPAT, 2, 90, TLS_FAILED, false},
+		{"1.2: that none was shown is about it too", NOBODY, TLS_CLIENT_COMPAT, 2, 0, TLS_WANT, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		bool is_foreign = rows[i].flights == 3;
+		const struct tls_material server = material_of(is_foreign ? FOREIGN : SERVER, true),
+					  client = material_of(rows[i].client, true);
+		const uint8_t alert[] = {21, 3, 3, 0, 2, 2, rows[i].alert};
+		struct pair p;
+
+		end_begin(&p.client, &client, (struct tls_params){.profile = rows[i].profile});
+		end_begin(&p.server, &server, (struct tls_params){.profile = TLS_SERVER});
+		end_step(&p.client, &p.server);
+		if (rows[i].flights > 1) {
+			end_step(&p.server, &p.client);
+			end_step(&p.client, &p.server);
+		}
+		if (rows[i].alert) {
+			assert_int_equal(buf_put(&p.client.in, alert, sizeof(alert)), ERR_OK);
+			end_step(&p.client, &p.server);
+		}
+		check_row(&rows[i], p.client.outcome == rows[i].outcome);
+		check_row(&rows[i], tls_cert_in_question(p.client.tls) == rows[i].in_question);
+		check_row(&rows[i], !tls_cert_in_question(p.server.tls));
+		pair_deinit(&p);
+	}
+}
+
 /* ---- records ---- */
 
 static void check_record(struct end *from, struct end *to, const uint8_t *plain, size_t n)
@@ -665,6 +721,7 @@ int main(void)
 		cmocka_unit_test(old_hellos_are_refused),
 		cmocka_unit_test(garbage_is_not_a_handshake),
 		cmocka_unit_test(a_handshake_takes_single_bytes),
+		cmocka_unit_test(a_client_knows_whether_its_certificate_was_seen),
 		cmocka_unit_test(data_goes_both_ways_in_single_records),
 		cmocka_unit_test(several_records_are_opened_together),
 		cmocka_unit_test(bad_records_are_refused_with_a_sentence),
