@@ -146,9 +146,24 @@ static void load_old(struct daemon *d)
 	identity_deinit(&i);
 }
 
+static enum err recover(const struct daemon *d, struct why *why)
+{
+	struct why said = WHY_NONE;
+	enum err e = identity_recover(d->fs, d->dir, &said);
+
+	if (e == ERR_CONFLICT) {
+		log_warn(&d->log, "somebody else has replaced the certificate while a new one was on trial",
+			 KV_S("reason", why_text(&said, e)));
+		return ERR_OK;
+	}
+	if (e)
+		why_set(why, "%s", why_text(&said, e));
+	return e;
+}
+
 enum err credentials_load(struct daemon *d, struct why *why)
 {
-	enum err e = identity_recover(d->fs, d->dir, why);
+	enum err e = recover(d, why);
 
 	if (!e)
 		e = load(d, &d->creds, why);
@@ -169,19 +184,23 @@ enum err credentials_load(struct daemon *d, struct why *why)
 enum err credentials_reload(struct daemon *d, struct why *why)
 {
 	struct tls_creds *creds = NULL;
-	enum err e = load(d, &creds, why);
+	enum err e = recover(d, why);
 
+	if (!e)
+		e = load(d, &creds, why);
 	if (e)
 		return e == ERR_EXISTS ? ERR_OK : e;
 	creds_drop(&d->creds);
 	creds_drop(&d->old_creds);
 	d->creds = creds;
 	d->given_up[0] = '\0';
+	/* Only when a renewal that was cut off has been finished just now. What an operator puts there is for good. */
+	if (creds)
+		load_old(d);
 	say_age(d);
+	if (d->old_creds)
+		return agent_try_creds(d->agent, creds);
 	e = agent_set_creds(d->agent, creds, false);
-	/* What an operator puts there is for good. */
-	if (!e)
-		e = identity_proven(d->fs, d->dir, why);
 	if (!e)
 		store_sync(d);
 	return e;
@@ -189,11 +208,28 @@ enum err credentials_reload(struct daemon *d, struct why *why)
 
 /* ---- a renewal ---- */
 
+/* What somebody else has put there and the agent has not taken yet is not overwritten. */
+static enum err need_own_files(const struct daemon *d, struct why *why)
+{
+	bool is_others = false;
+	enum err e = identity_is_others(&is_others, d->fs, d->dir, d->identity, why);
+
+	if (e || !is_others)
+		return e;
+	why_set(why,
+		"cloud.key, cloud.crt or cloud.ca.crt in %s was replaced by somebody else and is not in use yet: SIGHUP or a "
+		"restart takes it",
+		d->dir);
+	return ERR_CONFLICT;
+}
+
 enum err credentials_renew(struct daemon *d, const struct identity *fresh, struct why *why)
 {
 	struct tls_creds *creds = NULL;
 	enum err e = identity_check_ca(fresh->ca, wall_s(d), why);
 
+	if (!e)
+		e = need_own_files(d, why);
 	if (!e)
 		e = identity_check(fresh, d->settings.guid, wall_s(d), why);
 	if (!e)
@@ -231,12 +267,13 @@ void credentials_try(struct daemon *d)
 static enum err go_back(struct daemon *d, struct why *why)
 {
 	struct identity i = {0};
-	enum err e = identity_go_back(d->fs, d->dir, why);
+	enum err e = identity_load_old(&i, d->fs, d->dir, why);
 
 	if (!e)
-		e = identity_load(&i, d->fs, d->dir, why);
-	if (!e)
-		e = remember(d, &i, why);
+		e = identity_go_back(d->fs, d->dir, why);
+	/* It is in use, wherever its files are. */
+	if ((!e || e == ERR_CONFLICT) && remember(d, &i, NULL))
+		e = ERR_NOMEM;
 	identity_deinit(&i);
 	return e;
 }
@@ -261,7 +298,11 @@ void credentials_judged(struct daemon *d, bool new_stays, const char *sentence)
 	d->creds = STEAL(d->old_creds);
 	str_copy(d->given_up, sizeof(d->given_up), sentence[0] ? sentence : "servers did not take it");
 	e = go_back(d, &why);
-	if (e)
+	if (e == ERR_CONFLICT)
+		log_warn(&d->log,
+			 "the old certificate is in use; SIGHUP or a restart takes the one that is in the folder",
+			 KV_S("reason", why_text(&why, e)));
+	else if (e)
 		log_error(
 			&d->log,
 			"the old certificate is in use, but not back in the folder; a restart tries the new one again",

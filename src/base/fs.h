@@ -25,6 +25,11 @@ struct fs {
 	/* Where a chain of symbolic links ends; the path itself when it is none. New string. */
 	enum err (*real_path)(const struct fs *fs, const char *path, char **out, struct why *why);
 	bool (*exists)(const struct fs *fs, const char *path);
+	/*
+	 * Can another file be renamed over this one, as far as can be known beforehand? What isn't there can.
+	 * ERR_INVALID: no file, or one that is mounted by itself. The function may be NULL: everything can.
+	 */
+	enum err (*can_replace)(const struct fs *fs, const char *path, struct why *why);
 	void *user;
 };
 

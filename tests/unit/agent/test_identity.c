@@ -7,7 +7,7 @@
 #include "agent/certificate_words.h"
 
 #define DIR_NAME "/a"
-#define MOST_FILES 16
+#define MOST_FILES 24
 #define MOST_CHANGES 64
 
 /* ---- a disk ---- */
