@@ -12,6 +12,7 @@
 #define TEMPORARY ".tmp"
 #define OURS "cloud.ours"
 #define FILE_MODE 0600
+#define READ_ROOM (96u * 1024) /* no key is read into less, and growing would leave copies of it behind */
 
 void identity_deinit(struct identity *i)
 {
@@ -38,7 +39,7 @@ static enum err read_at(char **out, const struct fs *fs, const char *path, struc
 	enum err e;
 
 	*out = NULL;
-	if (buf_reserve(&text, IDENTITY_TEXT_MAX + 1))
+	if (buf_reserve(&text, READ_ROOM))
 		return ERR_NOMEM;
 	e = file_read(fs, path, IDENTITY_TEXT_MAX, &text, why);
 	if (e)
@@ -131,13 +132,8 @@ static enum err places_init(struct places *p, const struct fs *fs, const char *d
 	*p = (struct places){0};
 	for (size_t k = 0; k < N_PARTS; k++) {
 		CLEAN(mem_freep) char *path = path_join(dir, names_in_use[k]);
-		enum err e = ERR_NOMEM;
+		enum err e = path ? fs->real_path(fs, path, &p->real[k], why) : ERR_NOMEM;
 
-		/* A link that leads nowhere is replaced itself. */
-		if (path && fs->exists(fs, path))
-			e = fs->real_path(fs, path, &p->real[k], why);
-		else if (path && (p->real[k] = mem_strdup(path)))
-			e = ERR_OK;
 		if (!e && !(p->fresh[k] = mem_printf("%s" NEW, p->real[k])))
 			e = ERR_NOMEM;
 		if (e) {

@@ -7,6 +7,7 @@
 #include "agent/certificate_words.h"
 
 #define DIR_NAME "/a"
+#define OTHER_DIR "/b" /* on another file system */
 #define MOST_FILES 24
 #define MOST_CHANGES 64
 
@@ -36,6 +37,7 @@ struct disk {
 	struct inode *inodes[512];
 	size_t n_inodes;
 	size_t n, stop_at;
+	bool has_links; /* key and CA are elsewhere, as an operator has it */
 };
 
 static struct disk *disk_of(const struct fs *fs)
@@ -78,15 +80,52 @@ static void name_set(struct disk *d, size_t file, struct inode *i)
 	d->changes[d->n_changes++] = (struct change){.file = file, .inode = i};
 }
 
+static bool is_in(const char *path, const char *dir)
+{
+	return str_starts(path, dir) && path[strlen(dir)] == '/';
+}
+
+/* Key and CA are together, and the certificate stays at home. */
+static const char *const links[][2] = {{DIR_NAME "/cloud.key", OTHER_DIR "/host.pem"},
+				       {DIR_NAME "/cloud.ca.crt", OTHER_DIR "/ca.pem"}};
+
+static bool is_link(const struct disk *d, const char *path)
+{
+	for (size_t i = 0; d->has_links && i < ARRAY_SIZE(links); i++) {
+		if (str_equal(path, links[i][0]))
+			return true;
+	}
+	return false;
+}
+
+static const char *target_of(const struct disk *d, const char *path)
+{
+	for (size_t i = 0; d->has_links && i < ARRAY_SIZE(links); i++) {
+		if (str_equal(path, links[i][0]))
+			return links[i][1];
+	}
+	return path;
+}
+
 static enum err disk_read(const struct fs *fs, const char *path, size_t limit, struct buf *out, struct why *why)
 {
-	struct inode *i = disk_of(fs)->files[file_at(disk_of(fs), path)].now;
+	struct inode *i = disk_of(fs)->files[file_at(disk_of(fs), target_of(disk_of(fs), path))].now;
 
 	if (!i) {
 		why_set(why, "there is no %s", path);
 		return ERR_NOT_FOUND;
 	}
 	return buf_put_str(out, i->text);
+}
+
+/* What of it is there when the machine dies: a chain is cut off where it is hardest to see. */
+static size_t half(const char *text, size_t n)
+{
+	static const char end[] = "-----END CERTIFICATE-----\n";
+	const char *at = strstr(text, end);
+	size_t first = at ? (size_t)(at - text) + sizeof(end) - 1 : n;
+
+	return first < n ? first : n / 2;
 }
 
 static enum err disk_write(const struct fs *fs, const char *path, const char *as, unsigned mode, const void *data,
@@ -104,7 +143,7 @@ static enum err disk_write(const struct fs *fs, const char *path, const char *as
 	if (!d->files[file].now)
 		name_set(d, file, inode_new(d));
 	mem_free(d->files[file].now->text);
-	d->files[file].now->text = mem_strndup(data, dies ? n / 2 : n);
+	d->files[file].now->text = mem_strndup(data, dies ? half(data, n) : n);
 	return dies ? ERR_IO : ERR_OK;
 }
 
@@ -116,6 +155,8 @@ static enum err disk_rename(const struct fs *fs, const char *from, const char *t
 	if (stops(fs, why))
 		return ERR_IO;
 	check_there(i);
+	assert_int_equal(is_in(from, OTHER_DIR), is_in(to, OTHER_DIR));
+	assert_int_not_equal(is_link(d, to), 1);
 	name_set(d, file_at(d, to), i);
 	name_set(d, file_at(d, from), NULL);
 	return ERR_OK;
@@ -135,12 +176,18 @@ static enum err disk_remove(const struct fs *fs, const char *path, struct why *w
 static enum err disk_sync(const struct fs *fs, const char *dir, struct why *why)
 {
 	struct disk *d = disk_of(fs);
+	size_t n = 0;
 
 	if (stops(fs, why))
 		return ERR_IO;
-	for (size_t i = 0; i < d->n_files; i++)
-		d->files[i].after = d->files[i].now;
-	d->n_changes = 0;
+	/* What is in another folder is not on the disk for that. */
+	for (size_t i = 0; i < d->n_changes; i++) {
+		if (is_in(d->files[d->changes[i].file].name, dir))
+			d->files[d->changes[i].file].after = d->changes[i].inode;
+		else
+			d->changes[n++] = d->changes[i];
+	}
+	d->n_changes = n;
 	return ERR_OK;
 }
 
@@ -151,13 +198,15 @@ static enum err disk_make_dir(const struct fs *fs, const char *path, unsigned mo
 
 static enum err disk_real(const struct fs *fs, const char *path, char **out, struct why *why)
 {
-	*out = mem_strdup(path);
+	*out = mem_strdup(target_of(disk_of(fs), path));
 	return ERR_OK;
 }
 
 static bool disk_exists(const struct fs *fs, const char *path)
 {
-	return str_equal(path, DIR_NAME) || disk_of(fs)->files[file_at(disk_of(fs), path)].now;
+	struct disk *d = disk_of(fs);
+
+	return str_equal(path, DIR_NAME) || d->files[file_at(d, target_of(d, path))].now;
 }
 
 static void disk_init(struct disk *d)
@@ -184,16 +233,28 @@ static void disk_deinit(struct disk *d)
 		mem_free((void *)(uintptr_t)d->files[i].name);
 }
 
-/* The machine is on again. `lost`: how many of the last changes of names a power loss has undone; of a kill: none. */
-static void disk_revive(struct disk *d, size_t lost)
+/*
+ * The machine is on again. `lost`: how many of the last changes of names a power loss has undone; of a kill: none.
+ * `keeps`: a file system that has lost none of its own; NULL: both have.
+ */
+static void disk_revive_as(struct disk *d, size_t lost, const char *keeps)
 {
 	assert_true(lost <= d->n_changes);
-	for (size_t i = 0; i < d->n_changes - lost; i++)
-		d->files[d->changes[i].file].after = d->changes[i].inode;
+	for (size_t i = 0; i < d->n_changes; i++) {
+		struct file *f = &d->files[d->changes[i].file];
+
+		if (i < d->n_changes - lost || (keeps && is_in(f->name, keeps)))
+			f->after = d->changes[i].inode;
+	}
 	for (size_t i = 0; i < d->n_files; i++)
 		d->files[i].now = d->files[i].after;
 	d->n_changes = 0;
 	d->stop_at = SIZE_MAX;
+}
+
+static void disk_revive(struct disk *d, size_t lost)
+{
+	disk_revive_as(d, lost, NULL);
 }
 
 static void disk_stop_at(struct disk *d, size_t n)
@@ -206,16 +267,23 @@ static void disk_stop_at(struct disk *d, size_t n)
 
 static struct {
 	char *ca_key, *ca;
-	struct identity old, fresh, fresher;
+	struct identity old, fresh, fresher, others;
 } all;
 
 static int make_all(void **state)
 {
+	char *whole;
+
 	ca_make(&all.ca_key, &all.ca, WALL_S);
 	all.old = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", NULL, WALL_S);
 	all.fresh = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", NULL, WALL_S);
+	/* With its chain. */
+	whole = mem_printf("%s%s", all.fresh.cert, all.ca);
+	mem_free(all.fresh.cert);
+	all.fresh.cert = whole;
 	/* A certificate that is renewed alone. */
 	all.fresher = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", all.fresh.key, WALL_S);
+	all.others = identity_make(all.ca_key, all.ca, CERT_ROLE_AGENT, "g", NULL, WALL_S);
 	assert_int_equal(identity_check(&all.old, "g", WALL_S, NULL), ERR_OK);
 	assert_int_equal(identity_check(&all.fresh, "g", WALL_S, NULL), ERR_OK);
 	assert_int_equal(identity_check(&all.fresher, "g", WALL_S, NULL), ERR_OK);
@@ -229,6 +297,7 @@ static int free_all(void **state)
 	identity_deinit(&all.old);
 	identity_deinit(&all.fresh);
 	identity_deinit(&all.fresher);
+	identity_deinit(&all.others);
 	return 0;
 }
 
@@ -294,9 +363,10 @@ static const struct operation {
 	{"a join", false, install_fresher, {&all.old, &all.fresher}, &all.fresher, false, true},
 };
 
-static void prepare(struct disk *d, const struct operation *o)
+static void prepare(struct disk *d, const struct operation *o, bool has_links)
 {
 	disk_init(d);
+	d->has_links = has_links;
 	assert_int_equal(identity_install(&d->fs, DIR_NAME, &all.old, NULL), ERR_OK);
 	if (o->on_trial)
 		assert_int_equal(identity_renew(&d->fs, DIR_NAME, &all.fresh, NULL), ERR_OK);
@@ -326,6 +396,10 @@ static void start(struct disk *d, const struct operation *o, size_t stop_at, siz
 		fail_msg("%s, stopped at %zu, %zu lost: not used yet, and the old one is gone", o->what, stop_at, lost);
 	assert_false(disk_exists(&d->fs, DIR_NAME "/cloud.crt.new"));
 	assert_true(old.key || !disk_exists(&d->fs, DIR_NAME "/cloud.key.old"));
+	assert_true(old.key || !disk_exists(&d->fs, DIR_NAME "/cloud.ours"));
+	assert_false(disk_exists(&d->fs, DIR_NAME "/cloud.crt.new.tmp"));
+	assert_false(disk_exists(&d->fs, DIR_NAME "/cloud.crt.old.tmp"));
+	assert_false(disk_exists(&d->fs, DIR_NAME "/cloud.ours.tmp"));
 }
 
 static void check_end(struct disk *d, const struct operation *o)
@@ -340,19 +414,31 @@ static void check_end(struct disk *d, const struct operation *o)
 	check_row(o, (old.key != NULL) == o->ends_with_old);
 }
 
+/* A disk, and what is left of it. */
+static const struct variant {
+	const char *what;
+	bool has_links;
+	const char *keeps;
+} variants[] = {
+	{"one folder", false, NULL},
+	{"links, and power is lost", true, NULL},
+	{"links, and the agent's folder loses the most", true, OTHER_DIR},
+	{"links, and the other folder loses the most", true, DIR_NAME},
+};
+
 /* Returns whether the operation was through before that. */
-static bool stop_once(const struct operation *o, size_t stop_at, size_t lost, bool *is_past)
+static bool stop_once(const struct operation *o, const struct variant *v, size_t stop_at, size_t lost, bool *is_past)
 {
 	CLEAN(disk_deinit) struct disk d;
 	bool is_done;
 
-	prepare(&d, o);
+	prepare(&d, o, v->has_links);
 	disk_stop_at(&d, stop_at);
 	is_done = o->run(&d.fs, NULL) == ERR_OK;
 	*is_past = lost > d.n_changes;
 	if (*is_past)
 		return is_done;
-	disk_revive(&d, lost);
+	disk_revive_as(&d, lost, v->keeps);
 	start(&d, o, stop_at, lost);
 	/* And what was asked for can be had. */
 	if (o->run(&d.fs, NULL))
@@ -363,15 +449,16 @@ static bool stop_once(const struct operation *o, size_t stop_at, size_t lost, bo
 
 static void it_can_stop_at_any_step(void **state)
 {
-	for (size_t k = 0; k < ARRAY_SIZE(operations); k++) {
+	for (size_t i = 0; i < ARRAY_SIZE(operations) * ARRAY_SIZE(variants); i++) {
+		const struct variant *v = &variants[i % ARRAY_SIZE(variants)];
+		size_t k = i / ARRAY_SIZE(variants), stop_at;
 		bool is_done = false;
-		size_t stop_at;
 
 		for (stop_at = 0; !is_done; stop_at++) {
 			bool is_past = false;
 
 			for (size_t lost = 0; !is_past; lost++)
-				is_done = stop_once(&operations[k], stop_at, lost, &is_past);
+				is_done = stop_once(&operations[k], v, stop_at, lost, &is_past);
 		}
 		check_row(&operations[k], stop_at > 2);
 	}
@@ -390,7 +477,7 @@ static void a_start_can_stop_at_any_step(void **state)
 			for (size_t again_at = 0; !is_recovered; again_at++) {
 				CLEAN(disk_deinit) struct disk d;
 
-				prepare(&d, o);
+				prepare(&d, o, again_at % 2);
 				disk_stop_at(&d, stop_at);
 				is_done = o->run(&d.fs, NULL) == ERR_OK;
 				disk_revive(&d, 0);
@@ -417,7 +504,7 @@ static void after_one_that_failed_another_can_stop_at_any_step(void **state)
 			for (size_t again_at = 0; !is_again; again_at++) {
 				CLEAN(disk_deinit) struct disk d;
 
-				prepare(&d, o);
+				prepare(&d, o, again_at % 2);
 				disk_stop_at(&d, stop_at);
 				is_done = o->run(&d.fs, NULL) == ERR_OK;
 				disk_stop_at(&d, again_at);
@@ -429,6 +516,150 @@ static void after_one_that_failed_another_can_stop_at_any_step(void **state)
 			}
 		}
 	}
+}
+
+/* ---- somebody else's files ---- */
+
+static void put(struct disk *d, const char *name, const char *text)
+{
+	CLEAN(mem_freep) char *path = path_join(DIR_NAME, name);
+
+	disk_stop_at(d, SIZE_MAX);
+	assert_int_equal(disk_write(&d->fs, target_of(d, path), NULL, 0600, text, strlen(text), NULL), ERR_OK);
+}
+
+static void put_set(struct disk *d, const struct identity *i)
+{
+	put(d, "cloud.key", i->key);
+	put(d, "cloud.crt", i->cert);
+	put(d, "cloud.ca.crt", i->ca);
+}
+
+static bool holds(struct disk *d, const char *name, const char *text)
+{
+	CLEAN(mem_freep) char *path = path_join(DIR_NAME, name);
+	const struct inode *i = d->files[file_at(d, target_of(d, path))].now;
+
+	return i && str_equal(i->text, text);
+}
+
+static enum err recover(const struct fs *fs, struct why *why)
+{
+	return identity_recover(fs, DIR_NAME, why);
+}
+
+static enum err renew_from_old(const struct fs *fs, struct why *why)
+{
+	bool is_others;
+	char digest[FINGERPRINT_TEXT];
+
+	identity_digest(digest, &all.old);
+	assert_int_equal(identity_is_others(&is_others, fs, DIR_NAME, digest, why), ERR_OK);
+	return is_others ? ERR_CONFLICT : ERR_OK;
+}
+
+static void what_somebody_else_puts_there_stays(void **state)
+{
+	static const struct {
+		const char *what;
+		bool on_trial;
+		size_t cut_off_at; /* the renewal before it; 0: it was not */
+		bool is_half;      /* only the key is there yet */
+		bool has_links;
+		enum err (*run)(const struct fs *fs, struct why *why);
+		bool old_stays;
+	} rows[] = {
+		{"going back during a trial", true, 0, false, false, go_back, false},
+		{"going back, with links", true, 0, false, true, go_back, false},
+		{"a restart during a trial", true, 0, false, false, recover, false},
+		{"a restart, with links", true, 0, false, true, recover, false},
+		{"going back over half a set", true, 0, true, false, go_back, true},
+		{"a restart with half a set", true, 0, true, false, recover, true},
+		{"a restart after a renewal that was cut off", true, 10, false, false, recover, false},
+		{"a renewal without a trial", false, 0, false, false, renew_from_old, false},
+		{"a renewal over half a set", false, 0, true, false, renew_from_old, false},
+		{"a renewal during a trial", true, 0, false, false, renew_from_old, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct operation o = {.on_trial = rows[i].on_trial};
+		CLEAN(disk_deinit) struct disk d;
+		struct why why = WHY_NONE;
+		enum err e;
+
+		prepare(&d, &o, rows[i].has_links);
+		if (rows[i].cut_off_at) {
+			disk_stop_at(&d, rows[i].cut_off_at);
+			check_row(&rows[i], renew_fresher(&d.fs, NULL) != ERR_OK);
+			disk_stop_at(&d, SIZE_MAX);
+			check_row(&rows[i], identity_is_interrupted(&d.fs, DIR_NAME));
+		}
+		put(&d, "cloud.key", all.others.key);
+		if (!rows[i].is_half)
+			put_set(&d, &all.others);
+		e = rows[i].run(&d.fs, &why);
+		/* Half of a set is for whoever loads it to say. */
+		check_row(&rows[i], e == ERR_CONFLICT || (rows[i].is_half && rows[i].run == recover && e == ERR_OK));
+		check_row(&rows[i], holds(&d, "cloud.key", all.others.key));
+		check_row(&rows[i], rows[i].is_half || holds(&d, "cloud.crt", all.others.cert));
+		check_row(&rows[i], disk_exists(&d.fs, DIR_NAME "/cloud.crt.old") == rows[i].old_stays);
+		check_row(&rows[i], !identity_is_interrupted(&d.fs, DIR_NAME));
+		if (rows[i].run == renew_from_old)
+			continue;
+		/* Once it is whole it is for good. */
+		put_set(&d, &all.others);
+		e = identity_recover(&d.fs, DIR_NAME, &why);
+		check_row(&rows[i], e == (rows[i].old_stays ? ERR_CONFLICT : ERR_OK));
+		check_row(&rows[i], holds(&d, "cloud.key", all.others.key) && holds(&d, "cloud.ca.crt", all.others.ca));
+		check_row(&rows[i], !disk_exists(&d.fs, DIR_NAME "/cloud.crt.old"));
+		check_row(&rows[i], !disk_exists(&d.fs, DIR_NAME "/cloud.ours"));
+	}
+}
+
+/* What the agent itself has put there is not somebody else's, and neither is what isn't there. */
+static void a_renewal_goes_over_its_own(void **state)
+{
+	const struct operation o = {.on_trial = true};
+	char digest[FINGERPRINT_TEXT];
+	CLEAN(disk_deinit) struct disk d;
+	bool is_others = true;
+
+	prepare(&d, &o, false);
+	identity_digest(digest, &all.fresh);
+	assert_int_equal(identity_is_others(&is_others, &d.fs, DIR_NAME, digest, NULL), ERR_OK);
+	assert_false(is_others);
+	/* One that was cut off has mixed the two. */
+	disk_stop_at(&d, 10);
+	assert_int_not_equal(renew_fresher(&d.fs, NULL), ERR_OK);
+	disk_stop_at(&d, SIZE_MAX);
+	assert_true(identity_is_interrupted(&d.fs, DIR_NAME));
+	assert_int_equal(identity_is_others(&is_others, &d.fs, DIR_NAME, digest, NULL), ERR_OK);
+	assert_false(is_others);
+	assert_int_equal(renew_fresher(&d.fs, NULL), ERR_OK);
+}
+
+static enum err refuse(const struct fs *fs, const char *path, struct why *why)
+{
+	if (!str_equal(path, DIR_NAME "/cloud.crt"))
+		return ERR_OK;
+	why_set(why, "%s is mounted by itself", path);
+	return ERR_INVALID;
+}
+
+static void what_cannot_be_replaced_is_refused_before_anything_is(void **state)
+{
+	const struct operation o = {.on_trial = false};
+	CLEAN(disk_deinit) struct disk d;
+	struct why why = WHY_NONE;
+
+	prepare(&d, &o, false);
+	d.fs.can_replace = refuse;
+	assert_int_equal(renew_fresh(&d.fs, &why), ERR_INVALID);
+	assert_string_equal(why.text, DIR_NAME "/cloud.crt is mounted by itself");
+	assert_int_equal(install_fresher(&d.fs, &why), ERR_INVALID);
+	assert_true(holds(&d, "cloud.key", all.old.key) && holds(&d, "cloud.crt", all.old.cert));
+	assert_false(identity_is_interrupted(&d.fs, DIR_NAME));
+	assert_false(disk_exists(&d.fs, DIR_NAME "/cloud.key.new"));
 }
 
 static void an_old_set_that_does_not_fit_is_none(void **state)
@@ -561,6 +792,9 @@ int main(void)
 		cmocka_unit_test(it_can_stop_at_any_step),
 		cmocka_unit_test(a_start_can_stop_at_any_step),
 		cmocka_unit_test(after_one_that_failed_another_can_stop_at_any_step),
+		cmocka_unit_test(what_somebody_else_puts_there_stays),
+		cmocka_unit_test(a_renewal_goes_over_its_own),
+		cmocka_unit_test(what_cannot_be_replaced_is_refused_before_anything_is),
 		cmocka_unit_test(an_old_set_that_does_not_fit_is_none),
 		cmocka_unit_test(cas_that_would_lock_the_agent_out_are_refused),
 		cmocka_unit_test(an_expired_certificate_is_told_from_a_bad_one),
