@@ -259,13 +259,133 @@ static enum err fill_props(struct props *p, const struct join_options *o, const 
 	return e;
 }
 
+/* ---- one that is cut off ---- */
+
+/* Whose it is, and what agent.properties was when it was made; a hash or "-" each. */
+#define PENDING_LINE "# join %s %s\n"
+#define PENDING_LINE_MAX 192
+
+static void text_hash(char out[FINGERPRINT_TEXT], const struct buf *text)
+{
+	sha256_hex(out, text->data ? (const char *)text->data : "", text->len);
+}
+
+/* "-": there is none. */
+static enum err hash_of_file(char out[FINGERPRINT_TEXT], const struct fs *fs, const char *path, struct why *why)
+{
+	CLEAN(buf_deinit) struct buf text = {0};
+	enum err e = file_read(fs, path, FILE_LIMIT, &text, why);
+
+	if (e == ERR_NOT_FOUND) {
+		str_copy(out, FINGERPRINT_TEXT, "-");
+		return ERR_OK;
+	}
+	text_hash(out, &text);
+	return e;
+}
+
+static enum err write_pending(const struct fs *fs, const char *path, const char *pending, const struct identity *i,
+			      const struct buf *text, struct why *why)
+{
+	CLEAN(buf_deinit) struct buf all = {0};
+	char digest[FINGERPRINT_TEXT], before[FINGERPRINT_TEXT];
+	enum err e = hash_of_file(before, fs, path, why);
+
+	identity_digest(digest, i);
+	if (!e)
+		e = buf_printf(&all, PENDING_LINE, digest, before);
+	if (!e)
+		e = buf_put(&all, text->data, text->len);
+	return e ? e : file_replace(fs, pending, 0600, all.data, all.len, why);
+}
+
+struct pending {
+	char digest[FINGERPRINT_TEXT], before[FINGERPRINT_TEXT];
+	struct bytes text; /* in the buffer that it was read from */
+};
+
+static bool pending_read(struct pending *out, const struct buf *all)
+{
+	const uint8_t *end = all->data ? memchr(all->data, '\n', all->len) : NULL;
+	size_t n = end ? (size_t)(end - all->data) + 1 : 0;
+	char line[PENDING_LINE_MAX];
+
+	if (!n || n >= sizeof(line))
+		return false;
+	memcpy(line, all->data, n);
+	line[n] = '\0';
+	out->text = (struct bytes){.data = all->data + n, .len = all->len - n};
+	return sscanf(line, "# join %64s %64s", out->digest, out->before) == 2;
+}
+
+static enum err finish_with(bool *done, const struct fs *fs, const char *dir, const struct pending *p, const char *path,
+			    struct why *why)
+{
+	struct identity i = {0};
+	char digest[FINGERPRINT_TEXT], now[FINGERPRINT_TEXT];
+	enum err e;
+
+	/* An identity that isn't good is not that of the join either. */
+	if (identity_load(&i, fs, dir, NULL) == ERR_NOMEM)
+		return ERR_NOMEM;
+	identity_digest(digest, &i);
+	identity_deinit(&i);
+	if (strcmp(digest, p->digest) != 0)
+		return ERR_OK;
+	e = hash_of_file(now, fs, path, why);
+	if (!e && strcmp(now, p->before) != 0) {
+		sha256_hex(digest, p->text.data, p->text.len);
+		*done = strcmp(now, digest) == 0;
+		if (*done)
+			return ERR_OK;
+		why_set(why,
+			"a join was cut off, and %s was changed since: what it would have become is in " JOIN_PENDING
+			" beside it; take from it what you need (guid first of all) and remove it",
+			path);
+		return ERR_CONFLICT;
+	}
+	if (!e)
+		e = file_replace(fs, path, 0600, p->text.data, p->text.len, why);
+	*done = !e;
+	return e;
+}
+
+bool join_is_cut_off(const struct fs *fs, const char *dir)
+{
+	CLEAN(mem_freep) char *pending = path_join(dir, JOIN_PENDING);
+
+	return pending && fs->exists(fs, pending);
+}
+
+enum err join_finish(bool *done, const struct fs *fs, const char *dir, struct why *why)
+{
+	CLEAN(mem_freep) char *path = path_join(dir, JOIN_FILE);
+	CLEAN(mem_freep) char *pending = path_join(dir, JOIN_PENDING);
+	CLEAN(buf_deinit) struct buf all = {0};
+	struct pending p;
+	enum err e = ERR_OK;
+
+	*done = false;
+	if (!path || !pending)
+		return ERR_NOMEM;
+	if (!fs->exists(fs, pending))
+		return ERR_OK;
+	e = file_read(fs, pending, FILE_LIMIT + PENDING_LINE_MAX, &all, why);
+	if (!e && pending_read(&p, &all))
+		e = finish_with(done, fs, dir, &p, path, why);
+	return e ? e : fs->remove(fs, pending, why);
+}
+
+/* ---- all of it ---- */
+
 enum err join_write(const struct fs *fs, const struct join_options *o, const struct identity *i,
 		    const struct msg_join_answer *a, const struct str_list *entries, struct why *why)
 {
 	CLEAN(mem_freep) char *path = path_join(o->dir, JOIN_FILE);
+	CLEAN(mem_freep) char *pending = path_join(o->dir, JOIN_PENDING);
 	CLEAN(props_freep) struct props *p = NULL;
 	CLEAN(buf_deinit) struct buf text = {0};
-	enum err e = path ? join_open_props(&p, fs, path, why) : ERR_NOMEM;
+	enum err e = path && pending ? join_open_props(&p, fs, path, why) : ERR_NOMEM;
 
 	/* Everything that can go wrong without the disk goes wrong before it is touched. */
 	if (!e)
@@ -277,6 +397,10 @@ enum err join_write(const struct fs *fs, const struct join_options *o, const str
 		e = ERR_TOO_BIG;
 	}
 	if (!e)
+		e = write_pending(fs, path, pending, i, &text, why);
+	if (!e)
 		e = identity_install(fs, o->dir, i, why);
-	return e ? e : file_replace(fs, path, 0600, text.data, text.len, why);
+	if (!e)
+		e = file_replace(fs, path, 0600, text.data, text.len, why);
+	return e ? e : fs->remove(fs, pending, why);
 }

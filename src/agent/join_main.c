@@ -283,6 +283,34 @@ static enum err read_token(struct joining *j, const char *from)
 	return ERR_REFUSED;
 }
 
+/*
+ * One that was cut off: its token may be used up, so it is not asked for again. A repeat is finished with that, unless
+ * it wants something else.
+ */
+static enum err finish_cut_off(struct joining *j, bool *is_repeat)
+{
+	struct identity i = {0};
+	bool done = false;
+	enum err e = join_finish(&done, j->fs, j->options.dir, &j->why);
+
+	*is_repeat = false;
+	/* --force gives up what is here, whatever it is. */
+	if (e == ERR_CONFLICT && j->options.force)
+		return ERR_OK;
+	if (e || !done || j->options.force)
+		return e;
+	e = read_old(j);
+	if (!e)
+		e = identity_load(&i, j->fs, j->options.dir, &j->why);
+	if (!e && i.ca && j->settings.guid && identity_ca_has(i.ca, j->token.fingerprint)) {
+		*is_repeat = true;
+		str_copy(j->guid, sizeof(j->guid), j->settings.guid);
+		e = choose_names(j);
+	}
+	identity_deinit(&i);
+	return e;
+}
+
 static enum err prepare(struct joining *j)
 {
 	enum err e = read_old(j);
@@ -318,6 +346,7 @@ static int exit_code_of(const struct joining *j, enum err e)
 	case ERR_INVALID:
 	case ERR_MALFORMED:
 	case ERR_EXISTS:
+	case ERR_CONFLICT: /* a file that somebody has changed */
 	case ERR_NOT_FOUND:
 	case ERR_REFUSED: /* a token for something else */
 		return j->is_rejected ? EXIT_REJECTED : EXIT_CONFIG;
@@ -328,6 +357,7 @@ static int exit_code_of(const struct joining *j, enum err e)
 
 static int join_run(struct joining *j, const char *token)
 {
+	bool is_repeat = false;
 	int lock = -1;
 	enum err e = world_uv_new(&j->world, &j->why);
 
@@ -346,8 +376,10 @@ static int join_run(struct joining *j, const char *token)
 	if (e == ERR_CONFLICT)
 		e = ERR_OK;
 	if (!e)
+		e = finish_cut_off(j, &is_repeat);
+	if (!e && !is_repeat)
 		e = prepare(j);
-	if (!e) {
+	if (!e && !is_repeat) {
 		j->work = (struct work){.run = key_run, .done = key_done};
 		world_work(j->world, WORK_CRYPTO, &j->work);
 		world_uv_run(j->world);
@@ -356,8 +388,8 @@ static int join_run(struct joining *j, const char *token)
 	if (e)
 		fprintf(stderr, "muster-agent: can't join: %s\n", why_text(&j->why, e));
 	else
-		printf("joined as %s (guid %s); start it with: muster-agent --dir %s\n", j->host_name, j->guid,
-		       j->options.dir);
+		printf("joined as %s (guid %s)%s; start it with: muster-agent --dir %s\n", j->host_name, j->guid,
+		       is_repeat ? ", which was cut off before and is finished now" : "", j->options.dir);
 	lock_release(lock);
 	return exit_code_of(j, e);
 }

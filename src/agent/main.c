@@ -16,6 +16,7 @@
 #include "agent/certificate_words.h"
 #include "agent/daemon.h"
 #include "agent/identity.h"
+#include "agent/join.h"
 #include "agent/lock.h"
 #include "agent/programs.h"
 #include "agent/takeover.h"
@@ -511,6 +512,10 @@ static enum err check_identity(struct daemon *d, struct why *why)
 		puts("the certificate is being replaced; the next start finishes it");
 		return ERR_OK;
 	}
+	if (join_is_cut_off(d->fs, d->dir)) {
+		puts("a join was cut off; the next start, or the same join again, finishes it");
+		return ERR_OK;
+	}
 	e = identity_load(&i, d->fs, d->dir, why);
 	if (!e && i.key)
 		e = identity_check(&i, d->settings.guid, wall_s, why);
@@ -556,6 +561,28 @@ static int check(struct daemon *d)
 
 enum mode { MODE_RUN, MODE_CHECK, MODE_DUMP };
 
+/* Before agent.properties is read: it may be another one afterwards. */
+static enum err finish_join(const char *dir)
+{
+	struct why why = WHY_NONE;
+	bool done = false;
+	int lock = -1;
+	enum err e;
+
+	if (!join_is_cut_off(&fs_posix, dir))
+		return ERR_OK;
+	e = lock_take(&lock, dir, &why);
+	if (!e)
+		e = identity_recover(&fs_posix, dir, &why);
+	if (!e || e == ERR_CONFLICT)
+		e = join_finish(&done, &fs_posix, dir, &why);
+	lock_release(lock);
+	if (e)
+		say(NULL, why_text(&why, e));
+	/* Whether what is there fits is seen when it is read. */
+	return e == ERR_CONFLICT ? ERR_OK : e;
+}
+
 static int start(const struct command_line *line, enum mode mode)
 {
 	const struct settings_voice voice = {.mistake = say, .warning = say};
@@ -568,7 +595,9 @@ static int start(const struct command_line *line, enum mode mode)
 	enum err e;
 
 	list_init(&d->pings);
-	e = open_file(&d->file, line);
+	e = mode == MODE_RUN ? finish_join(line->dir) : ERR_OK;
+	if (!e)
+		e = open_file(&d->file, line);
 	if (!e)
 		e = load_settings(&d->settings, d->file, line, &voice);
 	if (!e && !agent_settings_resource_name(d->resource_name, sizeof(d->resource_name), &d->settings))

@@ -284,6 +284,106 @@ static void a_join_can_be_killed_anywhere(void **state)
 	assert_true(stop_at > 10);
 }
 
+/* Which guid agent.properties has, and whether it is that of the identity. */
+static bool fits(const struct world_of_files *w, const char **which)
+{
+	CLEAN(mem_freep) char *text = folder_get(w->dir, "agent.properties");
+	bool is_new = strstr(text, "guid=g\n"), is_old = strstr(text, "guid=g-old\n");
+	struct identity found = {0};
+	bool fits;
+
+	assert_true(is_new != is_old);
+	*which = is_new ? "g" : "g-old";
+	fits = identity_load(&found, &fs_posix, w->dir, NULL) == ERR_OK && found.key &&
+	       identity_check(&found, *which, WALL_S, NULL) == ERR_OK;
+	identity_deinit(&found);
+	return fits;
+}
+
+/*
+ * The machine becomes another host (--force), and is killed: the token is used up, so a join that got as far as the
+ * identity is finished without it, whenever that is; also when that is killed.
+ */
+static void a_join_as_another_host_is_finished_later(void **state)
+{
+	CLEAN(files_deinit) struct world_of_files w;
+	CLEAN(answer_deinit) struct answer a;
+	struct identity other;
+	bool seen_done = false, seen_forgotten = false;
+	enum err e = ERR_IO;
+
+	files_make(&w);
+	other = identity_make(w.ca_key, w.ca, CERT_ROLE_AGENT, "g-old", NULL, WALL_S);
+	answer_make(&a, "g", "10.0.0.2", "static", 0);
+	for (size_t stop_at = 0; e; stop_at++) {
+		enum err again = ERR_IO;
+
+		for (size_t again_at = 0; again; again_at++) {
+			const struct join_options o = {.dir = w.dir, .force = true};
+			const char *which = NULL;
+			struct stopping s;
+			bool done = false;
+
+			assert_int_equal(identity_install(&fs_posix, w.dir, &other, NULL), ERR_OK);
+			folder_put(w.dir, "agent.properties", "guid=g-old\nhost=old\n", 0600);
+			folder_put(w.dir, JOIN_PENDING, "# join - -\nguid=nobody\n", 0600);
+			stopping_init(&s, stop_at);
+			e = join_write(&s.fs, &o, &w.fresh, a.m, &a.asked, NULL);
+			stopping_init(&s, again_at);
+			again = identity_recover(&s.fs, w.dir, NULL);
+			if (!again)
+				again = join_finish(&done, &s.fs, w.dir, NULL);
+			/* And the start after that. */
+			assert_int_equal(identity_recover(&fs_posix, w.dir, NULL), ERR_OK);
+			assert_int_equal(join_finish(&done, &fs_posix, w.dir, NULL), ERR_OK);
+			if (!fits(&w, &which))
+				fail_msg("stopped at %zu, again at %zu: guid %s with another's certificate", stop_at,
+					 again_at, which);
+			assert_false(join_is_cut_off(&fs_posix, w.dir));
+			seen_done |= e && str_equal(which, "g");
+			seen_forgotten |= str_equal(which, "g-old");
+		}
+	}
+	assert_true(seen_done && seen_forgotten);
+	identity_deinit(&other);
+}
+
+static void a_cut_off_join_leaves_what_was_changed_since(void **state)
+{
+	CLEAN(files_deinit) struct world_of_files w;
+	CLEAN(answer_deinit) struct answer a;
+	CLEAN(mem_freep) char *after = NULL;
+	struct join_options o = {0};
+	struct why why = WHY_NONE;
+	struct stopping s;
+	bool done = true, was_cut_off = false;
+
+	files_make(&w);
+	answer_make(&a, "g", "10.0.0.2", "static", 0);
+	o.dir = w.dir;
+	/* The last moment before agent.properties is replaced. */
+	for (size_t stop_at = 0; !was_cut_off; stop_at++) {
+		struct identity found = {0};
+
+		folder_put(w.dir, "agent.properties", "guid=g-old\n", 0600);
+		stopping_init(&s, stop_at);
+		assert_int_not_equal(join_write(&s.fs, &o, &w.fresh, a.m, &a.asked, NULL), ERR_OK);
+		was_cut_off = identity_load(&found, &fs_posix, w.dir, NULL) == ERR_OK && found.key;
+		identity_deinit(&found);
+	}
+	folder_put(w.dir, "agent.properties", "guid=g-old\nhost=mine\n", 0600);
+	assert_int_equal(identity_recover(&fs_posix, w.dir, NULL), ERR_OK);
+	assert_int_equal(join_finish(&done, &fs_posix, w.dir, &why), ERR_CONFLICT);
+	assert_false(done);
+	assert_non_null(strstr(why.text, JOIN_PENDING));
+	after = folder_get(w.dir, "agent.properties");
+	assert_string_equal(after, "guid=g-old\nhost=mine\n");
+	assert_true(join_is_cut_off(&fs_posix, w.dir));
+	/* Another join takes its place. */
+	assert_int_equal(join_write(&fs_posix, &o, &w.fresh, a.m, &a.asked, NULL), ERR_OK);
+	assert_false(join_is_cut_off(&fs_posix, w.dir));
+}
+
 static void the_first_join_can_be_killed_anywhere(void **state)
 {
 	CLEAN(answer_deinit) struct answer a;
@@ -456,6 +556,8 @@ int main(void)
 		cmocka_unit_test(a_file_with_mistakes_is_not_touched),
 		cmocka_unit_test(a_join_can_be_killed_anywhere),
 		cmocka_unit_test(the_first_join_can_be_killed_anywhere),
+		cmocka_unit_test(a_join_as_another_host_is_finished_later),
+		cmocka_unit_test(a_cut_off_join_leaves_what_was_changed_since),
 		cmocka_unit_test(parts_that_are_missing_are_named),
 		cmocka_unit_test(certificates_are_judged),
 		cmocka_unit_test(a_ca_is_found_among_several),
