@@ -1,6 +1,7 @@
 /*
  * Whatever stands in an agent's folder: a start finds a set that fits or says what is wrong with it, and never keeps
- * half a replacement. The input is nine texts with a zero byte between them; an empty one is a file that is not there.
+ * half a replacement; what isn't the agent's own it leaves alone. The input is ten texts with a zero byte between them;
+ * an empty one is a file that is not there.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -23,11 +24,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define DIR_NAME "/a"
 #define WALL_S INT64_C(2000000000)
-#define N_FILES 9
+#define N_TEXTS 10
+#define N_FILES 13
 
 static const char *const names[N_FILES] = {
-	"cloud.key",        "cloud.crt",     "cloud.ca.crt",  "cloud.key.new",    "cloud.crt.new",
-	"cloud.ca.crt.new", "cloud.key.old", "cloud.crt.old", "cloud.ca.crt.old",
+	"cloud.key",         "cloud.crt",         "cloud.ca.crt",   "cloud.key.new",    "cloud.crt.new",
+	"cloud.ca.crt.new",  "cloud.key.old",     "cloud.crt.old",  "cloud.ca.crt.old", "cloud.ours",
+	"cloud.crt.new.tmp", "cloud.crt.old.tmp", "cloud.ours.tmp",
 };
 
 struct folder {
@@ -106,7 +109,7 @@ static bool op_exists(const struct fs *fs, const char *path)
 
 static void fill(struct folder *f, const uint8_t *data, size_t size)
 {
-	for (size_t i = 0; i < N_FILES; i++) {
+	for (size_t i = 0; i < N_TEXTS; i++) {
 		const uint8_t *end = size ? memchr(data, 0, size) : NULL;
 		size_t n = end ? (size_t)(end - data) : size;
 
@@ -152,6 +155,33 @@ static enum err look(struct identity *out,
 	return e;
 }
 
+/* What is in place, byte by byte. */
+static void mark(char out[FINGERPRINT_TEXT], const struct folder *f)
+{
+	const struct identity i = {.key = f->texts[0], .cert = f->texts[1], .ca = f->texts[2]};
+
+	identity_digest(out, &i);
+}
+
+static void go_back(struct folder *f, const struct fs *fs, const struct identity *old)
+{
+	struct identity back = {0};
+	char marks[2][FINGERPRINT_TEXT];
+	struct why why = WHY_NONE;
+	enum err e;
+
+	mark(marks[0], f);
+	e = identity_go_back(fs, DIR_NAME, &why);
+	mark(marks[1], f);
+	if (e == ERR_CONFLICT) {
+		MUST(why.text[0] && strcmp(marks[0], marks[1]) == 0);
+	} else {
+		MUST(e == ERR_OK);
+		MUST(look(&back, identity_load, fs) == ERR_OK && strcmp(back.cert, old->cert) == 0);
+	}
+	identity_deinit(&back);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct folder f = {0};
@@ -163,29 +193,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			      .real_path = op_real,
 			      .exists = op_exists,
 			      .user = &f};
-	struct identity before = {0}, after = {0}, old = {0}, back = {0};
+	struct identity before = {0}, after = {0}, old = {0};
+	char marks[2][FINGERPRINT_TEXT];
 	struct why why = WHY_NONE;
 	enum err was, e;
 
 	fill(&f, data, size);
+	mark(marks[0], &f);
 	was = look(&before, identity_load, &fs);
 	e = identity_recover(&fs, DIR_NAME, &why);
 	MUST(!e || why.text[0]);
+	mark(marks[1], &f);
+	MUST(e != ERR_CONFLICT || strcmp(marks[0], marks[1]) == 0);
 	if (!e) {
 		MUST(!identity_is_interrupted(&fs, DIR_NAME));
 		/* A set that fits is never turned into one that doesn't. */
 		e = look(&after, identity_load, &fs);
 		MUST(was || !before.key || !e || e == ERR_NOT_FOUND);
 		MUST(look(&old, identity_load_old, &fs) == ERR_OK);
-		if (old.key) {
-			MUST(identity_go_back(&fs, DIR_NAME, NULL) == ERR_OK);
-			MUST(look(&back, identity_load, &fs) == ERR_OK && strcmp(back.cert, old.cert) == 0);
-		}
+		if (old.key)
+			go_back(&f, &fs, &old);
 	}
 	identity_deinit(&before);
 	identity_deinit(&after);
 	identity_deinit(&old);
-	identity_deinit(&back);
 	for (size_t i = 0; i < N_FILES; i++)
 		mem_free(f.texts[i]);
 	return 0;

@@ -369,6 +369,7 @@ static void a_renewal_goes_through(void **state)
 	ca_make(&ca_key, &ca, time(NULL));
 	old = identity_make(ca_key, ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
 	assert_int_equal(identity_install(&fs_posix, p.d.dir, &old, NULL), ERR_OK);
+	assert_int_equal(credentials_load(&p.d, NULL), ERR_OK);
 
 	/* 1. A key, beside the one in use. */
 	csr = csr_of(ask(&p, CA "SetupKeyStoreCommand",
@@ -495,6 +496,69 @@ static void the_old_one_stays_until_the_new_one_was_used(void **state)
 			  explain_says(&r,
 				       "certificate    for host g, expires in 16 min\n"
 				       "               serial 42000000000000000000000000000000, issued by CN=ca\n"));
+	}
+}
+
+static void put_by_hand(const struct renewing *r, const struct identity *i)
+{
+	folder_put(r->p.d.dir, "cloud.key", i->key, 0600);
+	folder_put(r->p.d.dir, "cloud.crt", i->cert, 0600);
+	folder_put(r->p.d.dir, "cloud.ca.crt", i->ca, 0600);
+}
+
+/* An operator puts other files there while a new certificate is on trial, and doesn't say so. */
+static void what_an_operator_puts_there_during_a_trial_stays(void **state)
+{
+	enum { GIVEN_UP, PROVEN, RENEWED, RESTARTED, RELOADED };
+	static const struct {
+		const char *what;
+		int then;
+	} rows[] = {
+		{"the new one is given up", GIVEN_UP},   {"the new one is proven", PROVEN},
+		{"another renewal comes", RENEWED},      {"the agent is started again", RESTARTED},
+		{"the agent is told to look", RELOADED},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(renewing_deinit) struct renewing r;
+		CLEAN(identity_deinit) struct identity fresh = {0};
+		CLEAN(identity_deinit) struct identity by_hand = {0};
+		CLEAN(mem_freep) char *fields = NULL;
+		struct daemon *d = &r.p.d;
+		size_t n_creds;
+
+		renewing_make(&r);
+		fresh = identity_make(r.ca_key, r.ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
+		by_hand = identity_make(r.ca_key, r.ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
+		fields = certificate_fields(r.old.cert, r.old.key, r.ca);
+		renew_with(&r, &fresh, fresh.key);
+		put_by_hand(&r, &by_hand);
+		n_creds = r.p.n_creds;
+		switch (rows[i].then) {
+		case GIVEN_UP:
+		case PROVEN:
+			credentials_judged(d, rows[i].then == PROVEN, "no");
+			break;
+		case RENEWED:
+			check_row(&rows[i], strstr(ask(&r.p, CA "SetupCertificateCommand", fields),
+						   "was replaced by somebody else and is not in use yet"));
+			check_row(&rows[i], is_in_place(&r, &by_hand) && r.p.n_creds == n_creds);
+			continue;
+		case RESTARTED:
+			credentials_deinit(d);
+			memset(d->identity, 0, sizeof(d->identity));
+			assert_int_equal(credentials_load(d, NULL), ERR_OK);
+			break;
+		default:
+			assert_int_equal(credentials_reload(d, NULL), ERR_OK);
+			break;
+		}
+		check_row(&rows[i], is_in_place(&r, &by_hand) && d->creds && !d->old_creds);
+		check_row(&rows[i], !folder_mode(d->dir, "cloud.crt.old") && !folder_mode(d->dir, "cloud.ours"));
+		/* Told to look, it takes it, for good. */
+		assert_int_equal(credentials_reload(d, NULL), ERR_OK);
+		check_row(&rows[i], explain_says(&r, "certificate    for host g, expires in 16 min"));
+		check_row(&rows[i], is_in_place(&r, &by_hand) && !d->old_creds);
 	}
 }
 
@@ -675,6 +739,7 @@ static void bad_certificates_are_refused(void **state)
 	ca_make(&other_key, &other_ca, time(NULL));
 	old = identity_make(ca_key, ca, CERT_ROLE_AGENT, "g", NULL, time(NULL));
 	assert_int_equal(identity_install(&fs_posix, p.d.dir, &old, NULL), ERR_OK);
+	assert_int_equal(credentials_load(&p.d, NULL), ERR_OK);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		CLEAN(identity_deinit)
 		struct identity bad = identity_make(rows[i].which == OTHER_CA ? other_key : ca_key,
@@ -782,6 +847,7 @@ int main(void)
 		cmocka_unit_test(ssh_keys_are_kept),
 		cmocka_unit_test(a_renewal_goes_through),
 		cmocka_unit_test(the_old_one_stays_until_the_new_one_was_used),
+		cmocka_unit_test(what_an_operator_puts_there_during_a_trial_stays),
 		cmocka_unit_test(the_cas_alone_may_be_renewed),
 		cmocka_unit_test(a_key_store_is_kept_in_step),
 		cmocka_unit_test(an_expired_certificate_starts),
