@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import unittest
 
 from harness import Agent, Cluster, program, until
@@ -48,6 +49,33 @@ class Takeover(unittest.TestCase):
             passphrase = properties.parse(f.read()).get("keystore.passphrase", PASSPHRASE)
         self.assertNotIn(passphrase, said)
         self.assertNotIn("PRIVATE", said)
+
+    def test_what_is_no_file(self):
+        """A pipe that nobody writes, a device, a folder, a file of a terabyte: refused by name, at once."""
+        for name in ("agent.properties", "cloud.jks", "cloud.key"):
+            for kind, says in (("pipe", "is a named pipe, not a file"), ("device", "is a device, not a file"),
+                               ("folder", "is a folder, not a file"), ("huge", "is larger than")):
+                with self.subTest(name=name, kind=kind), tempfile.TemporaryDirectory() as directory:
+                    path = os.path.join(directory, name)
+                    if name != "agent.properties":
+                        with open(os.path.join(directory, "agent.properties"), "w", encoding="ascii") as f:
+                            f.write(f"guid={GUID}\nhost=127.0.0.1\nport=8250\n")
+                    if name == "cloud.key":
+                        for other in ("cloud.crt", "cloud.ca.crt"):
+                            with open(os.path.join(directory, other), "w", encoding="ascii") as f:
+                                f.write("nothing")
+                    if kind == "pipe":
+                        os.mkfifo(path)
+                    elif kind == "device":
+                        os.symlink("/dev/zero", path)
+                    elif kind == "folder":
+                        os.mkdir(path)
+                    else:
+                        with open(path, "wb") as f:
+                            f.truncate(1 << 40)
+                    result = takeover(directory)
+                    self.assertIn(f"{path} {says}", result.stderr)
+                    self.assertEqual(result.returncode, 66, result.stderr)
 
     def test_from_a_key_store_on_our_servers(self):
         """The host keeps its row: same id, same guid, the certificate from cloud.jks; in place, and twice."""

@@ -191,6 +191,49 @@ class Tokens(unittest.TestCase):
             (host,) = cluster.servers[0].api("listHosts")["host"]
             self.assertEqual(host["zonename"], "east")
 
+    def test_a_join_that_was_cut_off(self):
+        """Killed between the identity and agent.properties, with its only token used up: the same join again finishes it."""
+        with Cluster(1) as cluster:
+            cluster.start_servers()
+            token = cluster.token(uses=1)
+            agent = Agent(cluster, "H1")
+            agent.join(token)
+            guid = agent.property("guid")
+            with open(agent.properties, "rb") as f:
+                joined = f.read()
+            parts = []
+            for name in ("cloud.key", "cloud.crt", "cloud.ca.crt"):
+                with open(os.path.join(agent.dir, name), "rb") as f:
+                    parts.append(hashlib.sha256(f.read()).hexdigest().encode() + b"\0")
+            identity = hashlib.sha256(b"".join(parts)).hexdigest()
+            pending = agent.properties + ".join"
+
+            for before in (None, b"guid=another\n"):
+                was = "-"
+                os.remove(agent.properties)
+                if before:
+                    was = hashlib.sha256(before).hexdigest()
+                    with open(agent.properties, "wb") as f:
+                        f.write(before)
+                with open(pending, "wb") as f:
+                    f.write(f"# join {identity} {was}\n".encode() + joined)
+                again = agent.join(token)
+                self.assertIn(f"(guid {guid}), which was cut off before and is finished now", again.stdout)
+                with open(agent.properties, "rb") as f:
+                    self.assertEqual(f.read(), joined)
+                self.assertFalse(os.path.exists(pending))
+            # A join that is whole is no cut-off one.
+            self.assertEqual(agent.join(token, check=False).returncode, 1)
+
+            # So does a start.
+            os.rename(agent.properties, pending)
+            with open(pending, "wb") as f:
+                f.write(f"# join {identity} -\n".encode() + joined)
+            cluster.agents.append(agent)
+            agent.start()
+            until(cluster.all_up, what="H1 is up")
+            self.assertEqual(agent.property("guid"), guid)
+
     def test_rejoin(self):
         with Cluster(2) as cluster:
             cluster.start_servers()
