@@ -316,13 +316,14 @@ enum err identity_is_others(bool *out, const struct fs *fs, const char *dir, con
 {
 	struct identity i = {0};
 	char digest[FINGERPRINT_TEXT];
-	bool is_known = identity_load(&i, fs, dir, NULL) == ERR_OK, ours = true;
+	bool is_known = !in_use || identity_load(&i, fs, dir, NULL) == ERR_OK, ours = true;
 	enum err e = ERR_OK;
 
 	identity_digest(digest, &i);
-	is_known = is_known && (!i.key || strcmp(digest, in_use) == 0);
+	if (in_use)
+		is_known = is_known && (!i.key || strcmp(digest, in_use) == 0);
 	identity_deinit(&i);
-	if (!is_known && is_there(fs, dir, OURS))
+	if ((!in_use || !is_known) && is_there(fs, dir, OURS))
 		e = are_ours(&ours, fs, dir, why);
 	else
 		ours = is_known;
@@ -577,6 +578,18 @@ enum err identity_install(const struct fs *fs, const char *dir, const struct ide
 
 	/* 7. */
 	return e ? e : drop_old(fs, dir, why);
+}
+
+enum err identity_can_replace(const struct fs *fs, const char *dir, struct why *why)
+{
+	struct places p;
+	enum err e = places_init(&p, fs, dir, why);
+
+	if (e)
+		return e;
+	e = check_places(&p, fs, why);
+	places_deinit(&p);
+	return e;
 }
 
 enum err identity_renew(const struct fs *fs, const char *dir, const struct identity *i, struct why *why)

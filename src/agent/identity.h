@@ -60,9 +60,12 @@ bool identity_exists(const struct fs *fs, const char *dir);
 /* Replaces it for good, as told above. All three, 0600. */
 enum err identity_install(const struct fs *fs, const char *dir, const struct identity *i, struct why *why) MUST_CHECK;
 
-/* Is what is in place neither what the agent uses (identity_digest()) nor what it has put there since (8)? */
+/* Is what is in place neither what the agent uses (identity_digest(); NULL: not known) nor what it has put there (8)?
+ */
 enum err identity_is_others(bool *out, const struct fs *fs, const char *dir, const char *in_use, struct why *why)
 	MUST_CHECK;
+/* Could a renewal replace it, as far as can be known beforehand? */
+enum err identity_can_replace(const struct fs *fs, const char *dir, struct why *why) MUST_CHECK;
 /* Replaces it, and keeps what is in use until one of the next two is called. */
 enum err identity_renew(const struct fs *fs, const char *dir, const struct identity *i, struct why *why) MUST_CHECK;
 /* The set in place was used: forgets the old one. Nothing to forget is fine. */

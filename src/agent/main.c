@@ -479,7 +479,7 @@ static void list_unknown(void *user, const char *key, unsigned line)
 	printf("%s:%u: %s is kept, it has no meaning here\n", (const char *)user, line, key);
 }
 
-static enum err show_certificate(const struct identity *i, int64_t wall_s, bool is_unproven)
+static enum err show_certificate(const char *what, const struct identity *i, int64_t wall_s)
 {
 	CLEAN(buf_deinit) struct buf words = {0};
 	CLEAN(mem_freep) char *text = NULL;
@@ -492,13 +492,37 @@ static enum err show_certificate(const struct identity *i, int64_t wall_s, bool 
 		e = ERR_NOMEM;
 	if (!e) {
 		str_make_printable(info.issuer);
-		printf("certificate: %s%s\n  serial %s, issued by %.60s\n", text,
-		       is_unproven ? "; renewed, not yet used" : "", info.serial, info.issuer);
+		printf("%s: %s\n  serial %s, issued by %.60s\n", what, text, info.serial, info.issuer);
 	}
 	if (!e && certificate_age(&info, wall_s) == CERTIFICATE_EXPIRED)
 		puts("  servers may let it in for some time still, and renew it (ca.plugin.root.allow.expired.cert)");
 	cert_info_deinit(&info);
 	return e;
+}
+
+/* There is one from before a renewal: what is that, and what becomes of it? */
+static enum err show_trial(const struct daemon *d, const struct identity *old, int64_t wall_s)
+{
+	bool is_others = false;
+	enum err e = identity_is_others(&is_others, d->fs, d->dir, NULL, NULL);
+
+	if (e)
+		return e;
+	if (is_others)
+		puts("  somebody has put it there while another was on trial: it stays, and the old one is removed");
+	else
+		puts("  renewed, and no server has taken it yet: it is tried first; if servers refuse it, the old one is back");
+	return show_certificate("old certificate", old, wall_s);
+}
+
+/* Not a reason not to start: only a renewal would fail. */
+static void show_what_cannot_be_replaced(const struct daemon *d)
+{
+	struct why why = WHY_NONE;
+	enum err e = identity_can_replace(d->fs, d->dir, &why);
+
+	if (e)
+		printf("  it can't be renewed: %s\n", why_text(&why, e));
 }
 
 /* One that has expired is worth a line, and no reason not to start: servers judge it. */
@@ -526,10 +550,11 @@ static enum err check_identity(struct daemon *d, struct why *why)
 	if (!e && !i.key)
 		puts("no certificate: every server is trusted (muster-agent join TOKEN gets one)");
 	if (!e && i.key) {
-		bool is_unproven = identity_load_old(&old, d->fs, d->dir, NULL) == ERR_OK && old.key;
-
-		e = show_certificate(&i, wall_s, is_unproven);
+		e = show_certificate("certificate", &i, wall_s);
+		show_what_cannot_be_replaced(d);
 	}
+	if (!e && i.key && identity_load_old(&old, d->fs, d->dir, NULL) == ERR_OK && old.key)
+		e = show_trial(d, &old, wall_s);
 	identity_deinit(&i);
 	identity_deinit(&old);
 	return e;
