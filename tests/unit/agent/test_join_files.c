@@ -414,6 +414,54 @@ static void the_first_join_can_be_killed_anywhere(void **state)
 
 /* ---- the identity ---- */
 
+/* An operator keeps the key on another file system, and the certificate elsewhere on this one. */
+static void links_are_followed_to_other_file_systems(void **state)
+{
+	CLEAN(files_deinit) struct world_of_files w;
+	char elsewhere[] = "/dev/shm/muster-identity-XXXXXX";
+	CLEAN(mem_freep) char *key = NULL;
+	CLEAN(mem_freep) char *link = NULL;
+	CLEAN(mem_freep) char *text = NULL;
+	struct identity found = {0};
+	struct why why = WHY_NONE;
+	struct stat here, there;
+
+	files_make(&w);
+	if (!mkdtemp(elsewhere) || stat(elsewhere, &there) || stat(w.dir, &here) || here.st_dev == there.st_dev) {
+		print_message("  SKIPPED: there is no other file system at /dev/shm\n");
+		(void)rmdir(elsewhere);
+		return;
+	}
+	assert_int_equal(identity_install(&fs_posix, w.dir, &w.old, NULL), ERR_OK);
+	folder_put(elsewhere, "host.pem", w.old.key, 0600);
+	key = path_join(elsewhere, "host.pem");
+	link = path_join(w.dir, "cloud.key");
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink(key, link), 0);
+	for (int goes_back = 0; goes_back < 2; goes_back++) {
+		const struct identity *stays = goes_back ? &w.old : &w.fresh;
+
+		if (identity_renew(&fs_posix, w.dir, &w.fresh, &why) != ERR_OK)
+			fail_msg("%s", why.text);
+		if (goes_back)
+			assert_int_equal(identity_go_back(&fs_posix, w.dir, &why), ERR_OK);
+		else
+			assert_int_equal(identity_proven(&fs_posix, w.dir, &why), ERR_OK);
+		assert_int_equal(identity_load(&found, &fs_posix, w.dir, &why), ERR_OK);
+		assert_string_equal(found.cert, stays->cert);
+		identity_deinit(&found);
+		text = mem_free(text);
+		text = folder_get(elsewhere, "host.pem");
+		assert_string_equal(text, stays->key);
+		assert_int_equal(lstat(link, &here), 0);
+		assert_true(S_ISLNK(here.st_mode));
+		assert_int_equal(identity_install(&fs_posix, w.dir, &w.old, NULL), ERR_OK);
+	}
+	assert_int_equal(unlink(key), 0);
+	/* Nothing else is left there. */
+	assert_int_equal(rmdir(elsewhere), 0);
+}
+
 static void parts_that_are_missing_are_named(void **state)
 {
 	static const char *const names[] = {"cloud.key", "cloud.crt", "cloud.ca.crt"};
@@ -558,6 +606,7 @@ int main(void)
 		cmocka_unit_test(the_first_join_can_be_killed_anywhere),
 		cmocka_unit_test(a_join_as_another_host_is_finished_later),
 		cmocka_unit_test(a_cut_off_join_leaves_what_was_changed_since),
+		cmocka_unit_test(links_are_followed_to_other_file_systems),
 		cmocka_unit_test(parts_that_are_missing_are_named),
 		cmocka_unit_test(certificates_are_judged),
 		cmocka_unit_test(a_ca_is_found_among_several),

@@ -3,14 +3,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -641,6 +644,44 @@ static void replacing_keeps_link_and_mode(void **state)
 	assert_true(S_ISLNK(st.st_mode));
 }
 
+/* In a child with mounts of its own; false: that is not possible here. */
+static bool mounted_by_itself_is_seen(const char *file, const char *other)
+{
+	pid_t child = fork();
+	int status = 0;
+
+	if (child == 0) {
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount(other, file, NULL, MS_BIND, NULL))
+			_exit(77);
+		_exit(fs_posix.can_replace(&fs_posix, file, NULL) == ERR_INVALID &&
+				      fs_posix.can_replace(&fs_posix, other, NULL) == ERR_OK
+			      ? 0
+			      : 1);
+	}
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77));
+	return WEXITSTATUS(status) == 0;
+}
+
+static void what_can_be_replaced_is_known_beforehand(void **state)
+{
+	struct world *w = *state;
+	struct why why = WHY_NONE;
+
+	assert_int_equal(fs_posix.can_replace(&fs_posix, w->path[0], &why), ERR_OK);
+	assert_int_equal(fs_posix.write_synced(&fs_posix, w->path[0], NULL, 0600, "a", 1, NULL), ERR_OK);
+	assert_int_equal(fs_posix.write_synced(&fs_posix, w->path[1], NULL, 0600, "b", 1, NULL), ERR_OK);
+	assert_int_equal(fs_posix.can_replace(&fs_posix, w->path[0], &why), ERR_OK);
+	assert_int_equal(fs_posix.can_replace(&fs_posix, w->dir, &why), ERR_INVALID);
+	assert_non_null(strstr(why.text, "is a folder, not a file"));
+	assert_int_equal(fs_posix.can_replace(&fs_posix, "/dev/null", &why), ERR_INVALID);
+	assert_non_null(strstr(why.text, "is a device, not a file"));
+	if (!mounted_by_itself_is_seen(w->path[0], w->path[1]))
+		print_message("  SKIPPED: nothing can be mounted here\n");
+}
+
 static void a_failed_replace_leaves_nothing_behind(void **state)
 {
 	struct world *w = *state;
@@ -696,6 +737,7 @@ int main(void)
 		cmocka_unit_test(every_allocation_may_fail),
 		on_disk(files_are_read_up_to_a_limit),
 		on_disk(what_is_no_file_is_refused_by_name),
+		on_disk(what_can_be_replaced_is_known_beforehand),
 		cmocka_unit_test(a_command_line_may_name_a_pipe),
 		on_disk(large_files_are_read_whole),
 		on_disk(errors_name_path_and_reason),
