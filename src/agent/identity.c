@@ -598,6 +598,8 @@ enum err identity_renew(const struct fs *fs, const char *dir, const struct ident
 	enum err e = check_sizes(i, why);
 
 	if (!e)
+		e = identity_can_replace(fs, dir, why);
+	if (!e)
 		e = finish(&is_others, fs, dir, why);
 	if (!e)
 		e = keep_old(fs, dir, why);

@@ -660,6 +660,7 @@ static void what_cannot_be_replaced_is_refused_before_anything_is(void **state)
 	assert_true(holds(&d, "cloud.key", all.old.key) && holds(&d, "cloud.crt", all.old.cert));
 	assert_false(identity_is_interrupted(&d.fs, DIR_NAME));
 	assert_false(disk_exists(&d.fs, DIR_NAME "/cloud.key.new"));
+	assert_false(disk_exists(&d.fs, DIR_NAME "/cloud.key.old"));
 }
 
 static void an_old_set_that_does_not_fit_is_none(void **state)
