@@ -69,9 +69,13 @@ const char *rotation_lag_text(enum rotation_lag l)
 enum rotation_lag rotation_lag_of(const struct rotation_want *w, enum rotation_step step,
 				  const struct rotation_party *p)
 {
+	/* A CA that was renewed with its key: what one of the two has signed, both have. */
+	bool same_key = w->other && str_equal(w->other, w->issuing);
+
 	if (step == ROTATION_BACK)
-		return w->phase == ROTATION_TRUST && w->other && str_equal(p->cert_issuer, w->other) ? ROTATION_NEW_CERT
-												     : ROTATION_READY;
+		return w->phase == ROTATION_TRUST && w->other && !same_key && str_equal(p->cert_issuer, w->other)
+			       ? ROTATION_NEW_CERT
+			       : ROTATION_READY;
 	switch (w->phase) {
 	case ROTATION_TRUST:
 	case ROTATION_DROP:

@@ -22,11 +22,20 @@ static void print_life(const struct cli *c, const json_t *ca)
 	       days < 0 ? "expired" : format_count(count, days, "day"), tint_off(c));
 }
 
+/* Names are their makers': made harmless for a terminal. */
+static void print_text(const char *what, const char *text, const char *more)
+{
+	char *line = text_or_die("%s", text);
+
+	printf("%-12s %s%s\n", what, format_printable(line), more);
+	mem_free(line);
+}
+
 static void print_ca(const struct cli *c, const json_t *ca)
 {
 	printf("Provider     %s: %s\n", json_text(ca, "musterprovider", "?"), json_text(ca, "musterdescription", ""));
-	printf("Subject      %s\n", json_text(ca, "mustersubject", ""));
-	printf("Issuer       %s\n", json_text(ca, "musterissuer", ""));
+	print_text("Subject", json_text(ca, "mustersubject", ""), "");
+	print_text("Issuer", json_text(ca, "musterissuer", ""), "");
 	printf("SHA-256      %s\n", json_text(ca, "musterfingerprint", ""));
 	printf("Key          %s, %" JSON_INTEGER_FORMAT " bits\n", json_text(ca, "musterkey", ""),
 	       (json_int_t)json_number(ca, "musterkeybits", 0));
@@ -34,6 +43,9 @@ static void print_ca(const struct cli *c, const json_t *ca)
 	if (json_object_get(ca, "musterrotation"))
 		printf("Rotation     %s%s%s, under way: `muster ca rotate --status`\n", tint_on(c, TINT_STRONG),
 		       json_text(ca, "musterrotation", ""), tint_off(c));
+	if (json_object_get(ca, "musterprepared"))
+		print_text("Prepared", json_text(ca, "musterprepared", ""),
+			   ", for the next rotation: `muster ca rotate --status`");
 	if (json_flag(ca, "mustercanissue", true))
 		printf("%s can issue certificates.\n", json_text(ca, "musteransweredby", "This server"));
 	else

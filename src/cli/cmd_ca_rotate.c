@@ -2,7 +2,8 @@
  * muster ca rotate: the root of the CA is changed, a step at a time.
  *
  * A step is taken at once; then agents and servers follow at their pace, and this only watches. The next step waits
- * until nobody is behind.
+ * until nobody is behind. It begins with a new CA that is made for it, or with the operator's own one, if that was
+ * prepared (muster-server ca import --next).
  */
 #include <errno.h>
 #include <signal.h>
@@ -59,15 +60,48 @@ static const struct phase *phase_of(const json_t *r)
 	return &phases[0];
 }
 
+/* Its name is its maker's: made harmless for a terminal. */
+static void print_name(const char *what, const json_t *ca, const char *field)
+{
+	char *line = text_or_die("%s", json_text(ca, field, "?"));
+
+	printf("%-12s %s\n", what, format_printable(line));
+	mem_free(line);
+}
+
 static void print_ca(const char *what, const json_t *ca, const char *more)
 {
 	char until[FORMAT_MAX];
+	char *name;
 
 	if (!ca)
 		return;
-	printf("%-12s %.16s..., until %s%s\n", what, json_text(ca, "fingerprint", "?"),
+	name = text_or_die("%s", json_text(ca, "subject", "?"));
+	printf("%-12s %.40s, %.16s..., until %s%s\n", what, format_printable(name), json_text(ca, "fingerprint", "?"),
 	       format_date(until, json_text(ca, "notafter", "?")), more);
+	mem_free(name);
 }
+
+/* What comes into force without anybody having looked at it since: all of it. */
+static void print_prepared(const json_t *ca)
+{
+	char from[FORMAT_MAX], until[FORMAT_MAX];
+
+	if (!ca)
+		return;
+	print_name("Prepared", ca, "subject");
+	print_name("  issuer", ca, "issuer");
+	printf("  SHA-256    %s\n", json_text(ca, "fingerprint", "?"));
+	printf("  key        %s, %" JSON_INTEGER_FORMAT " bits\n", json_text(ca, "key", "?"),
+	       (json_int_t)json_number(ca, "keybits", 0));
+	printf("  valid      %s to %s\n", format_date(from, json_text(ca, "notbefore", "?")),
+	       format_date(until, json_text(ca, "notafter", "?")));
+}
+
+/* As above, where the first step takes it. */
+#define NEXT_PREPARED                                                                                                  \
+	"The prepared CA is taken. Servers and agents come to trust both; the present one goes on signing."
+#define BACK_PREPARED "The new CA is forgotten by all agents, and is prepared as it was before."
 
 static size_t print_behind(const struct cli *c, const json_t *list, const char *what)
 {
@@ -118,6 +152,7 @@ static void print_rotation(const struct cli *c, const json_t *r)
 	print_ca(under_way ? "Signs" : "CA", json_object_get(r, "signs"), "");
 	print_ca("Other", json_object_get(r, "other"),
 		 json_flag(r, "othertrusted", false) ? ", trusted" : ", not trusted");
+	print_prepared(json_object_get(r, "prepared"));
 	if (!under_way)
 		return;
 	print_counts(r);
@@ -195,7 +230,7 @@ static json_t *watch(struct cli *c)
 /* ---- the command ---- */
 
 struct wish {
-	bool status, back, finish, force, no_wait;
+	bool status, back, finish, discard, force, no_wait;
 	struct confirm confirm;
 };
 
@@ -206,6 +241,15 @@ static int show(struct cli *c, const json_t *r)
 	else
 		print_rotation(c, r);
 	return cli_flush(c);
+}
+
+static const char *effect_of(const struct wish *w, const json_t *r)
+{
+	const struct phase *p = phase_of(r);
+
+	if (w->back)
+		return str_equal(p->name, "trust") && json_flag(r, "otherwasprepared", false) ? BACK_PREPARED : p->back;
+	return json_object_get(r, "prepared") && p == &phases[0] ? NEXT_PREPARED : p->next;
 }
 
 /* What it does, and whether somebody stands in the way, before it is asked for. */
@@ -227,7 +271,7 @@ static int ask(struct cli *c, const struct wish *w, const json_t *r)
 	print_rotation(c, r);
 	if (!w->back && n_behind(r) && !w->force)
 		return cli_fail(c, "the next step waits for these; --force takes it all the same and cuts them off");
-	printf("\n%s%s\n", w->back ? "Back: " : "Next: ", w->back ? p->back : p->next);
+	printf("\n%s%s\n", w->back ? "Back: " : "Next: ", effect_of(w, r));
 	if (w->force && n_behind(r))
 		printf("%sWho is behind is cut off: such hosts have to join again.%s\n", tint_on(c, TINT_BAD),
 		       tint_off(c));
@@ -254,15 +298,51 @@ static int report(struct cli *c, const struct wish *w)
 	return exit_code;
 }
 
+/* With all that was shown: what has changed meanwhile has to be looked at first. */
+static json_t *ask_step(struct cli *c, const struct wish *w, const json_t *r)
+{
+	const char *phase = json_text(r, "phase", NULL), *force = w->force ? "true" : NULL;
+	const char *prepared = json_text(json_object_get(r, "prepared"), "fingerprint", "none");
+
+	if (w->back)
+		return cli_ask(c, "revertCaRotation", API_ARGS({"phase", phase}, {"force", force}));
+	return cli_ask(c, "advanceCaRotation",
+		       API_ARGS({"phase", phase}, {"prepared", phase_of(r) == &phases[0] ? prepared : NULL},
+				{"force", force}));
+}
+
 static int take_step(struct cli *c, const struct wish *w, const json_t *r)
 {
-	json_t *answer = cli_ask(c, w->back ? "revertCaRotation" : "advanceCaRotation",
-				 API_ARGS({"phase", json_text(r, "phase", NULL)}, {"force", w->force ? "true" : NULL}));
+	json_t *answer = ask_step(c, w, r);
 
 	if (!answer)
 		return CLI_FAILED;
 	json_decref(answer);
 	return report(c, w);
+}
+
+static int discard(struct cli *c, const struct wish *w, const json_t *r)
+{
+	const struct confirm confirm = {.plan = !c->json, .yes = w->confirm.yes};
+	const json_t *prepared = json_object_get(r, "prepared");
+	json_t *answer;
+	int exit_code;
+
+	if (!prepared)
+		return cli_fail(c, "no CA is prepared");
+	if (!c->json) {
+		print_prepared(prepared);
+		printf("\nIt is dropped, with its key.\n");
+		exit_code = confirm_ask(c, &confirm);
+		if (exit_code != CLI_OK)
+			return exit_code;
+	}
+	answer = cli_ask(c, "discardPreparedCa", NULL);
+	if (!answer)
+		return CLI_FAILED;
+	exit_code = show(c, json_object_get(answer, "carotation"));
+	json_decref(answer);
+	return exit_code;
 }
 
 int cmd_ca_rotate(struct cli *c, int argc, char **argv)
@@ -272,6 +352,9 @@ int cmd_ca_rotate(struct cli *c, int argc, char **argv)
 		{.name = "--status", .flag = &w.status, .help = "only show how far it is and who is behind"},
 		{.name = "--back", .flag = &w.back, .help = "take the last step back"},
 		{.name = "--finish", .flag = &w.finish, .help = "the last step, which destroys the key of the old CA"},
+		{.name = "--discard",
+		 .flag = &w.discard,
+		 .help = "drop the CA that was prepared for the next rotation"},
 		{.name = "--force", .flag = &w.force, .help = "also if hosts or servers would be cut off"},
 		{.name = "--yes", .flag = &w.confirm.yes, .help = "don't ask"},
 		{.name = "--no-wait", .flag = &w.no_wait, .help = "don't watch until everybody has followed"},
@@ -281,7 +364,8 @@ int cmd_ca_rotate(struct cli *c, int argc, char **argv)
 			"Changes the root of the cluster's CA while everything runs, in phases: trust (both are trusted), issue (the new\n"
 			"one signs), drop (only the new one is trusted), and the end. Each call takes the next step, when everybody is\n"
 			"ready for it, and watches until all servers and agents have followed; the last one has to be asked for with --finish.\n"
-			"No agent loses its link.",
+			"No agent loses its link. A CA of your own that was prepared with `muster-server ca import --next` is taken;\n"
+			"without one a new root is made.",
 		.options = options,
 		.n_options = ARRAY_SIZE(options),
 	};
@@ -294,11 +378,16 @@ int cmd_ca_rotate(struct cli *c, int argc, char **argv)
 		return cli_misuse(c, "--status changes nothing: it goes without --back, --finish and --force");
 	if (w.back && w.finish)
 		return cli_misuse(c, "--back and --finish are opposites");
+	if (w.discard && (w.status || w.back || w.finish || w.force))
+		return cli_misuse(
+			c, "--discard drops a prepared CA: it goes without --status, --back, --finish and --force");
 	r = look(c);
 	if (!r)
 		return CLI_FAILED;
 	if (w.status) {
 		exit_code = show(c, r);
+	} else if (w.discard) {
+		exit_code = discard(c, &w, r);
 	} else {
 		exit_code = ask(c, &w, r);
 		if (exit_code == CLI_OK)

@@ -14,6 +14,8 @@
  */
 #define VERIFY_FLAGS (GNUTLS_VERIFY_DISABLE_TIME_CHECKS | TLS_POLICY_CERT_FLAGS)
 
+#define CAS_MAX 64 /* CA certificates in one set of credentials */
+
 static void free_certs(gnutls_x509_crt_t *certs, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -68,6 +70,64 @@ static enum err add_crl(struct trust *t, const char *pem, struct why *why)
 	return status < 0 ? ERR_NOMEM : ERR_OK;
 }
 
+static bool is_own_issuer(gnutls_x509_crt_t c)
+{
+	return gnutls_x509_crt_check_issuer(c, c);
+}
+
+static bool has_name_of(gnutls_x509_crt_t a, gnutls_x509_crt_t b)
+{
+	gnutls_datum_t x = {0}, y = {0};
+	bool same = gnutls_x509_crt_get_raw_dn(a, &x) >= 0 && gnutls_x509_crt_get_raw_dn(b, &y) >= 0 &&
+		    x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
+
+	gnutls_free(x.data);
+	gnutls_free(y.data);
+	return same;
+}
+
+/* Does it stand on its own feet, in this form or another one? A root that another root has signed as well does. */
+static bool is_root(const struct trust *t, gnutls_x509_crt_t c)
+{
+	for (unsigned i = 0; i < t->n_cas; i++)
+		if (is_own_issuer(t->cas[i]) && has_name_of(t->cas[i], c))
+			return true;
+	return false;
+}
+
+/*
+ * Is it only there to lead to another one of them? Then that one is our CA. This one stands above CAs of others too:
+ * what those sign is not believed, and neither is what one of them signs that was ours before.
+ */
+static bool is_above_another(const struct trust *t, gnutls_x509_crt_t c)
+{
+	for (unsigned i = 0; i < t->n_cas; i++)
+		if (t->cas[i] != c && gnutls_x509_crt_check_issuer(t->cas[i], c) && !is_root(t, t->cas[i]))
+			return true;
+	return false;
+}
+
+/* Those that are believed come first, each of them in the list; `cas` owns the others. */
+static enum err believe(struct trust *t)
+{
+	bool above[CAS_MAX];
+
+	for (unsigned i = 0; i < t->n_cas; i++)
+		above[i] = is_above_another(t, t->cas[i]);
+	for (unsigned i = 0; i < t->n_cas; i++) {
+		gnutls_x509_crt_t c = t->cas[i];
+
+		if (above[i])
+			continue;
+		if (gnutls_x509_trust_list_add_cas(t->list, &c, 1, 0) < 1)
+			return ERR_NOMEM;
+		above[i] = above[t->n_believed];
+		t->cas[i] = t->cas[t->n_believed];
+		t->cas[t->n_believed++] = c;
+	}
+	return ERR_OK;
+}
+
 static enum err add_cas(struct trust *t, const char *pem, struct why *why)
 {
 	gnutls_datum_t text = {.data = (unsigned char *)(uintptr_t)pem, .size = (unsigned)strlen(pem)};
@@ -77,8 +137,11 @@ static enum err add_cas(struct trust *t, const char *pem, struct why *why)
 		why_set(why, "CA certificates: %s", gnutls_strerror(status));
 		return ERR_INVALID;
 	}
-	status = gnutls_x509_trust_list_add_cas(t->list, t->cas, t->n_cas, 0);
-	return status < (int)t->n_cas ? ERR_NOMEM : ERR_OK;
+	if (t->n_cas > CAS_MAX) {
+		why_set(why, "CA certificates: more than %d", CAS_MAX);
+		return ERR_TOO_BIG;
+	}
+	return believe(t);
 }
 
 enum err trust_init(struct trust *t, const char *ca_pem, const char *crl_pem, struct why *why)
@@ -99,6 +162,8 @@ enum err trust_init(struct trust *t, const char *ca_pem, const char *crl_pem, st
 
 void trust_deinit(struct trust *t)
 {
+	for (unsigned i = t->n_believed; i < t->n_cas; i++)
+		gnutls_x509_crt_deinit(t->cas[i]);
 	/* 1: with all the certificates and revocation lists that it was given. */
 	if (t->list)
 		gnutls_x509_trust_list_deinit(t->list, 1);
@@ -108,10 +173,15 @@ void trust_deinit(struct trust *t)
 
 gnutls_x509_crt_t trust_issuer(const struct trust *t, gnutls_x509_crt_t c)
 {
+	gnutls_x509_crt_t best = NULL;
+
+	/* Of a CA that was renewed with its key there are two: the one that is valid longer. */
 	for (unsigned i = 0; i < t->n_cas; i++)
-		if (gnutls_x509_crt_check_issuer(c, t->cas[i]))
-			return t->cas[i];
-	return NULL;
+		if (gnutls_x509_crt_check_issuer(c, t->cas[i]) &&
+		    (!best ||
+		     gnutls_x509_crt_get_expiration_time(t->cas[i]) > gnutls_x509_crt_get_expiration_time(best)))
+			best = t->cas[i];
+	return best;
 }
 
 /* ---- what is presented ---- */
@@ -192,7 +262,7 @@ static enum err judge_times(const struct trust *t, const struct presented *p, in
 
 static bool is_trusted_ca(const struct trust *t, gnutls_x509_crt_t c)
 {
-	for (unsigned i = 0; i < t->n_cas; i++)
+	for (unsigned i = 0; i < t->n_believed; i++)
 		if (gnutls_x509_crt_equals(c, t->cas[i]))
 			return true;
 	return false;
@@ -299,7 +369,7 @@ enum err trust_judge_pinned(const struct presented *p, const char *pin, int64_t 
 	}
 
 	only.cas = &pinned; /* borrowed: only the list is freed below */
-	only.n_cas = 1;
+	only.n_cas = only.n_believed = 1;
 	if (gnutls_x509_trust_list_init(&only.list, 0) < 0)
 		return ERR_NOMEM;
 	if (gnutls_x509_trust_list_add_cas(only.list, only.cas, 1, 0) < 1)

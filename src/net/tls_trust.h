@@ -11,9 +11,10 @@
 #include "base/err.h"
 
 struct trust {
-	gnutls_x509_crt_t *cas; /* owned; its elements by `list` */
+	gnutls_x509_crt_t *cas; /* owned; the elements that are believed by `list` */
 	unsigned n_cas;
-	gnutls_x509_trust_list_t list; /* of `cas`, with the CRL */
+	unsigned n_believed;           /* the first of them; what stands above those only shows the way to a root */
+	gnutls_x509_trust_list_t list; /* of those that are believed, with the CRL */
 };
 
 enum err trust_init(struct trust *t, const char *ca_pem, const char *crl_pem, struct why *why) MUST_CHECK;

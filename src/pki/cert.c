@@ -87,6 +87,7 @@ static void read_key_ids(struct cert_info *i, gnutls_x509_crt_t crt)
 	size_t n = sizeof(id);
 	int ret = gnutls_x509_crt_get_subject_key_id(crt, id, &n, NULL);
 
+	i->names_its_key = ret >= 0;
 	if (ret == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE) {
 		n = sizeof(id);
 		ret = gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA1, id, &n);
@@ -113,6 +114,15 @@ static enum err read_common_name(struct cert_info *i, gnutls_x509_crt_t crt, str
 	if (ret < 0)
 		return x509_fail(ret, ERR_MALFORMED, why, "common name");
 	return name_from_der(i->common_name, sizeof(i->common_name), der, n, why);
+}
+
+/* For telling CAs apart, too. */
+static void read_name(struct cert_info *i, gnutls_x509_crt_t crt)
+{
+	CLEAN(datum_freep) gnutls_datum_t dn = {0};
+
+	if (gnutls_x509_crt_get_raw_dn(crt, &dn) >= 0)
+		sha256_hex(i->name_hash, dn.data, dn.size);
 }
 
 /* For people only, so it may be cut. */
@@ -246,6 +256,7 @@ static enum err info_from_crt(struct cert_info *out, gnutls_x509_crt_t crt, stru
 		return e;
 	}
 	read_key_ids(&i, crt);
+	read_name(&i, crt);
 	*out = i;
 	return ERR_OK;
 }

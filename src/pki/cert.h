@@ -29,6 +29,8 @@ struct cert_info {
 	 * key which signed it ("": it names none). For telling keys apart. */
 	char subject_key_id[FINGERPRINT_TEXT];
 	char authority_key_id[FINGERPRINT_TEXT];
+	bool names_its_key;               /* it has a subject key identifier */
+	char name_hash[FINGERPRINT_TEXT]; /* of its whole subject: two with the same one have the same name */
 	char common_name[128];
 	char issuer[256];
 	int64_t not_before_s; /* Unix time */

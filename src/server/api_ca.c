@@ -23,6 +23,16 @@ static void list_ca_providers(struct api_call *c)
 	api_answer_list(c, "caprovider", page, matches);
 }
 
+static void put_prepared(json_t *o, const struct server *s)
+{
+	struct cert_info c;
+
+	if (!s->rotation.next_cert || cert_info_parse(&c, s->rotation.next_cert, NULL))
+		return;
+	api_put_text(o, "musterprepared", c.common_name);
+	cert_info_deinit(&c);
+}
+
 static void list_ca_certificate(struct api_call *c)
 {
 	struct server *s = c->server;
@@ -55,6 +65,7 @@ static void list_ca_certificate(struct api_call *c)
 	api_put_date(o, "musternotafter", ca.not_after_s * 1000);
 	api_put_number(o, "musterdaysleft", (ca.not_after_s - world_wall_ms(s->world) / 1000) / 86400);
 	api_put_text(o, "musterrotation", s->rotation.phase ? rotation_phase_name(s->rotation.phase) : NULL);
+	put_prepared(o, s);
 	api_put_flag(o, "mustercanissue", s->ca->ops->can_issue(s->ca));
 	api_put_text(o, "musteransweredby", s->p.name);
 	if (!s->ca->ops->can_issue(s->ca))
@@ -87,6 +98,8 @@ static const struct api_field certificate_fields[] = {
 	{"musternotbefore", "date", "From when on it is valid"},
 	{"musternotafter", "date", "Until when it is valid"},
 	{"musterdaysleft", "integer", "Days until then"},
+	{"musterrotation", "string", "The phase of the rotation that is under way"},
+	{"musterprepared", "string", "Common name of the CA that the next rotation begins with"},
 	{"mustercanissue", "boolean", "The server that answers can issue certificates"},
 	{"mustercannot", "string", "Why it can't"},
 	{"musteransweredby", "string", "The server that answers"},

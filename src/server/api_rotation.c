@@ -1,12 +1,15 @@
 /*
  * listCaRotation, advanceCaRotation, revertCaRotation: the root of the CA is changed, a phase at a time
- * (docs/certificates.md, "Rotation"). Who would be cut off by a step is judged by what this server knows of hosts and
- * servers; that the phase is still the one that was judged, in the transaction that takes the step.
+ * (docs/certificates.md, "Rotation"); discardPreparedCa: the one that was prepared for it is not wanted. Who would be
+ * cut off by a step is judged by what this server knows of hosts and servers; that the phase is still the one that was
+ * judged, in the transaction that takes the step.
  */
 #include "server/api.h"
 
 #include <string.h>
 
+#include "ca/succession.h"
+#include "server/ca_next.h"
 #include "server/rotation.h"
 
 #define NAMED_MOST 100 /* hosts by name in one answer; all are counted */
@@ -88,6 +91,9 @@ static json_t *ca_object(const char *pem)
 		return NULL;
 	o = json_object();
 	api_put_text(o, "subject", c.common_name);
+	api_put_text(o, "issuer", c.issuer);
+	api_put_text(o, "key", c.is_rsa ? "RSA" : c.is_ec ? "EC" : "other");
+	api_put_number(o, "keybits", c.key_bits);
 	api_put_text(o, "fingerprint", c.fingerprint);
 	api_put_date(o, "notbefore", c.not_before_s * 1000);
 	api_put_date(o, "notafter", c.not_after_s * 1000);
@@ -107,6 +113,7 @@ static json_t *rotation_object(struct server *s)
 {
 	struct behind b = {.servers = json_array(), .hosts = json_array()};
 	json_t *o = json_object(), *other = ca_object(s->rotation.other_cert);
+	json_t *prepared = ca_object(s->rotation.next_cert);
 
 	look(&b, s, ROTATION_NEXT);
 	api_put_text(o, "phase", rotation_phase_name(s->rotation.phase));
@@ -119,6 +126,10 @@ static json_t *rotation_object(struct server *s)
 	json_object_set_new(o, "signs", ca_object(s->rotation.issuing_cert));
 	if (other)
 		json_object_set_new(o, "other", other);
+	if (prepared)
+		json_object_set_new(o, "prepared", prepared);
+	if (other)
+		api_put_flag(o, "otherwasprepared", s->rotation.prepared);
 	api_put_flag(o, "othertrusted", rotation_trusts_both(s->rotation.phase));
 	api_put_number(o, "servers", (int64_t)b.n_all_servers);
 	api_put_number(o, "hosts", (int64_t)b.n_all_hosts);
@@ -151,6 +162,7 @@ static void list_ca_rotation(struct api_call *c)
 struct stepping {
 	enum rotation_step step;
 	struct rotation_row from, to;
+	char prepared[FINGERPRINT_TEXT];                    /* of the CA that it begins with; "": a new one is made */
 	uint8_t cluster_key[CLUSTER_KEY_SIZE], entropy[64]; /* for a new CA */
 	char dn[256];
 	int64_t wall_s;
@@ -195,16 +207,74 @@ static enum err forget_other(struct store_tx *tx)
 	return e ? e : store_secret_remove(tx, CA_SECRET_OTHER_KEY);
 }
 
-/* An EC key is made in a millisecond, so the store's thread may do it. */
-static enum err add_other(struct store_tx *tx, struct stepping *t, struct why *why)
+static enum err set_other(struct store_tx *tx, const struct ca_root_record *r)
 {
-	enum err e = ERR_OK;
+	enum err e = store_secret_set(tx, CA_SECRET_OTHER_CERT, r->certificate);
 
+	return e ? e : store_secret_set(tx, CA_SECRET_OTHER_KEY, r->sealed_key);
+}
+
+/* The prepared one has to be the one that was seen, and what was right with it when it was prepared has to be now. */
+static enum err check_prepared(struct store_tx *tx, const struct ca_root_record *next, const struct stepping *t,
+			       struct why *why)
+{
+	CLEAN(mem_freep) char *present = NULL;
+	struct ca_provider *ca = NULL;
+	enum err e = ca_root_open(&ca, next, t->cluster_key, why);
+
+	if (!e && !str_equal(ca->ops->fingerprint(ca), t->prepared)) {
+		why_set(why, "another CA has been prepared meanwhile: look again");
+		e = ERR_CONFLICT;
+	}
+	ca_provider_free(ca);
+	if (!e)
+		e = store_secret_get(tx, CA_SECRET_CERT, &present);
+	if (!e && (e = ca_may_follow(present, next->certificate, t->wall_s, why)))
+		why_add(why, "the prepared CA can't be used");
+	return e;
+}
+
+static enum err take_prepared(struct store_tx *tx, struct stepping *t, struct why *why)
+{
+	CLEAN(ca_root_record_deinit) struct ca_root_record next = {0};
+	enum err e = ca_next_get(tx, &next);
+
+	if (e == ERR_NOT_FOUND) {
+		why_set(why, "the prepared CA has been dropped meanwhile: look again");
+		return ERR_CONFLICT;
+	}
+	if (!e)
+		e = check_prepared(tx, &next, t, why);
+	if (!e)
+		e = set_other(tx, &next);
+	return e ? e : ca_next_remove(tx);
+}
+
+/* An EC key is made in a millisecond, so the store's thread may do it. */
+static enum err make_other(struct store_tx *tx, struct stepping *t, struct why *why)
+{
+	CLEAN(ca_root_record_deinit) struct ca_root_record next = {0};
+	enum err e = ca_next_get(tx, &next);
+
+	if (e != ERR_NOT_FOUND) {
+		why_set(why, "a CA has been prepared meanwhile: look again");
+		return e ? e : ERR_CONFLICT;
+	}
+	e = ERR_OK;
 	if (!t->made.certificate)
 		e = ca_root_create(&t->made, t->dn, t->cluster_key, t->entropy, t->wall_s, why);
+	return e ? e : set_other(tx, &t->made);
+}
+
+/* Whoever has prepared it needs not do so again. */
+static enum err prepare_other(struct store_tx *tx)
+{
+	CLEAN(ca_root_record_deinit) struct ca_root_record r = {0};
+	enum err e = store_secret_get(tx, CA_SECRET_OTHER_CERT, &r.certificate);
+
 	if (!e)
-		e = store_secret_set(tx, CA_SECRET_OTHER_CERT, t->made.certificate);
-	return e ? e : store_secret_set(tx, CA_SECRET_OTHER_KEY, t->made.sealed_key);
+		e = store_secret_get(tx, CA_SECRET_OTHER_KEY, &r.sealed_key);
+	return e ? e : ca_next_set(tx, &r);
 }
 
 /* What a step does to the records. */
@@ -213,7 +283,13 @@ static enum err change(struct store_tx *tx, struct stepping *t, struct why *why)
 	enum rotation_phase from = t->from.phase, to = t->to.phase;
 
 	if (from == ROTATION_NONE)
-		return add_other(tx, t, why);
+		return t->prepared[0] ? take_prepared(tx, t, why) : make_other(tx, t, why);
+	if (from == ROTATION_TRUST && to == ROTATION_NONE && t->from.prepared) {
+		enum err e = prepare_other(tx);
+
+		if (e)
+			return e;
+	}
 	if (to == ROTATION_NONE)
 		return forget_other(tx);
 	if ((from == ROTATION_TRUST && to == ROTATION_ISSUE) || (from == ROTATION_ISSUE && to == ROTATION_TRUST))
@@ -291,6 +367,31 @@ static bool is_expected(struct api_call *c)
 	return false;
 }
 
+/* And which CA is prepared: what begins is what he has seen. */
+static bool is_expected_next(struct api_call *c, const char *prepared)
+{
+	const char *expected = api_text(c, "prepared");
+
+	if (!expected || str_equal_nocase(expected, prepared[0] ? prepared : "none"))
+		return true;
+	api_fail(c, API_FAILED, CS_RUNTIME,
+		 prepared[0] ? "Another CA is prepared by now: nothing was done"
+			     : "The CA that was prepared isn't there any more: nothing was done");
+	return false;
+}
+
+static void prepared_of(const struct server *s, char out[FINGERPRINT_TEXT])
+{
+	struct cert_info c;
+
+	out[0] = '\0';
+	if (s->rotation.phase != ROTATION_NONE || !s->rotation.next_cert ||
+	    cert_info_parse(&c, s->rotation.next_cert, NULL))
+		return;
+	str_copy(out, FINGERPRINT_TEXT, c.fingerprint);
+	cert_info_deinit(&c);
+}
+
 static bool may_step(struct api_call *c, enum rotation_step step)
 {
 	struct server *s = c->server;
@@ -309,9 +410,11 @@ static void step(struct api_call *c, enum rotation_step which)
 {
 	struct server *s = c->server;
 	const char *dn = config_text(s, "ca.plugin.root.issuer.dn", 0);
+	char prepared[FINGERPRINT_TEXT];
 	struct stepping *t;
 
-	if (!is_ours(c) || !is_expected(c) || !has_key(c) || !may_step(c, which))
+	prepared_of(s, prepared);
+	if (!is_ours(c) || !is_expected(c) || !is_expected_next(c, prepared) || !has_key(c) || !may_step(c, which))
 		return;
 	t = mem_zalloc(sizeof(*t));
 	if (!t) {
@@ -321,9 +424,12 @@ static void step(struct api_call *c, enum rotation_step which)
 	c->state = t;
 	c->state_free = stepping_free;
 	t->step = which;
-	t->from = (struct rotation_row){.phase = s->rotation.phase, .since_ms = s->rotation.since_ms};
+	t->from = (struct rotation_row){
+		.phase = s->rotation.phase, .since_ms = s->rotation.since_ms, .prepared = s->rotation.prepared};
+	str_copy(t->prepared, sizeof(t->prepared), prepared);
 	t->to.since_ms = world_wall_ms(s->world);
 	(void)rotation_to(t->from.phase, which, &t->to.phase);
+	t->to.prepared = t->to.phase != ROTATION_NONE && (prepared[0] || t->from.prepared);
 	str_copy(t->to.by, sizeof(t->to.by), c->account);
 	str_copy(t->dn, sizeof(t->dn), str_starts(dn, "CN=") ? dn + 3 : dn);
 	memcpy(t->cluster_key, s->p.cluster_key, sizeof(t->cluster_key));
@@ -342,11 +448,48 @@ static void revert_ca_rotation(struct api_call *c)
 	step(c, ROTATION_BACK);
 }
 
+/* ---- the prepared one is not wanted ---- */
+
+static enum err discard_run(struct store_tx *tx, struct api_call *c, struct why *why)
+{
+	CLEAN(ca_root_record_deinit) struct ca_root_record there = {0};
+	enum err e = ca_next_get(tx, &there);
+
+	if (e == ERR_NOT_FOUND) {
+		why_set(why, "no CA is prepared");
+		return ERR_STATE;
+	}
+	/* One that is damaged goes as well. */
+	return e && e != ERR_DAMAGED ? e : ca_next_remove(tx);
+}
+
+static void discard_then(struct api_call *c, enum err result, const char *sentence)
+{
+	if (result) {
+		api_fail_err(c, result, sentence);
+		return;
+	}
+	event_add(c->server, "CA.DISCARD", "WARN", 0, "%s dropped the CA that was prepared for the next rotation",
+		  c->account);
+	api_read(c, nothing_run, shown);
+}
+
+static void discard_prepared_ca(struct api_call *c)
+{
+	if (is_ours(c))
+		api_write(c, discard_run, discard_then);
+}
+
 /* ---- the tables ---- */
 
 /* clang-format off */
 static const struct api_param_spec step_params[] = {
 	{"phase", API_STRING, false, "The phase that it is in as far as you know: in another one nothing is done", ENTITY_NONE, 0, false},
+	{"force", API_BOOLEAN, false, "Also if hosts or servers would be cut off", ENTITY_NONE, 0, false},
+};
+static const struct api_param_spec next_params[] = {
+	{"phase", API_STRING, false, "The phase that it is in as far as you know: in another one nothing is done", ENTITY_NONE, 0, false},
+	{"prepared", API_STRING, false, "Fingerprint of the CA that is prepared as far as you know, or none: with another one nothing is done", ENTITY_NONE, 0, false},
 	{"force", API_BOOLEAN, false, "Also if hosts or servers would be cut off", ENTITY_NONE, 0, false},
 };
 static const struct api_field fields[] = {
@@ -355,8 +498,10 @@ static const struct api_field fields[] = {
 	{"by", "string", "Who took the last step"},
 	{"next", "string", "The phase that the next step leads to"},
 	{"back", "string", "The phase that the step back leads to"},
-	{"signs", "responseobject", "The CA that signs: subject, fingerprint, notbefore, notafter"},
+	{"signs", "responseobject", "The CA that signs: subject, issuer, key, keybits, fingerprint, notbefore, notafter"},
 	{"other", "responseobject", "The other one, while there are two"},
+	{"prepared", "responseobject", "The one that was prepared: the next rotation begins with it instead of making one"},
+	{"otherwasprepared", "boolean", "While there are two: the new one is one that was prepared"},
 	{"othertrusted", "boolean", "Is it trusted now?"},
 	{"servers", "integer", "Servers that count, those not Down"},
 	{"hosts", "integer", "Hosts that count, those with a certificate"},
@@ -371,7 +516,9 @@ static const struct api_route routes[] = {
 	 .description = "Shows how far the rotation of the CA's root is, and who is behind", ROUTE_FIELDS(fields)},
 	{.name = "advanceCaRotation", .handle = advance_ca_rotation, .right = RIGHT_ADMIN,
 	 .description = "Takes the next step of the rotation of the CA's root: begin, trust to issue, issue to drop, finish",
-	 ROUTE_PARAMS(step_params), ROUTE_FIELDS(fields)},
+	 ROUTE_PARAMS(next_params), ROUTE_FIELDS(fields)},
+	{.name = "discardPreparedCa", .handle = discard_prepared_ca, .right = RIGHT_ADMIN,
+	 .description = "Drops the CA that was prepared for the next rotation, with its key", ROUTE_FIELDS(fields)},
 	{.name = "revertCaRotation", .handle = revert_ca_rotation, .right = RIGHT_ADMIN,
 	 .description = "Takes the last step of the rotation of the CA's root back", ROUTE_PARAMS(step_params), ROUTE_FIELDS(fields)},
 };

@@ -54,7 +54,11 @@ static void fail(struct start *t)
  * it. */
 static char *own_chain(struct server *s, const char *cert)
 {
-	CLEAN(mem_freep) char *all = mem_printf("%s%s", cert, s->ca_chain);
+	/* Its own CA first: of one that was renewed with its key both certificates would do, and tokens name one. */
+	CLEAN(mem_freep)
+	char *all = mem_printf("%s%s%s", cert,
+			       s->ca && rotation_trusts_both(s->rotation.phase) ? s->ca->ops->chain(s->ca) : "",
+			       s->ca_chain);
 	char *path = NULL;
 
 	/* Where the root isn't known, the intermediate is what everybody trusts, and all there is to show. */

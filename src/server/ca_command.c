@@ -1,5 +1,6 @@
 /*
- * Changes the CA in the store, in one transaction: no server runs, no agent would be left behind unknowingly.
+ * Changes the CA in the store, in one transaction: no server runs, no agent would be left behind unknowingly. Or only
+ * prepares the next one: servers run, and notice (ca_next.h).
  */
 #include "server/ca_command.h"
 
@@ -10,6 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "ca/root.h"
+#include "server/ca_next.h"
 #include "server/rotation.h"
 
 #define FILE_LIMIT (256 * 1024)
@@ -22,6 +24,8 @@ struct ca_change {
 	const char *provider;         /* from now on */
 	int64_t now_ms;
 	size_t n_hosts;
+	struct ca_next_wish next; /* with --next */
+	char uuid[UUID_TEXT];     /* of its event */
 };
 
 int ca_command_words(struct ca_command *c, int argc, char **argv)
@@ -46,14 +50,15 @@ bool ca_command_is_whole(const struct ca_command *c)
 	bool has_files = c->certificate || c->key || c->chain;
 
 	if (!c->verb)
-		return !has_files && !c->force ? true
-					       : is_wrong("--certificate, --key, --chain and --force belong to `ca`");
+		return !has_files && !c->force && !c->next
+			       ? true
+			       : is_wrong("--certificate, --key, --chain, --next and --force belong to `ca`");
 	if (strcmp(c->verb, "import") == 0)
 		return c->certificate && c->key ? true : is_wrong("ca import needs --certificate FILE and --key FILE");
 	if (strcmp(c->verb, "use") != 0)
 		return is_wrong("ca: it is either import or use; `muster ca show` shows what there is");
-	if (has_files)
-		return is_wrong("--certificate, --key and --chain belong to `ca import`");
+	if (has_files || c->next)
+		return is_wrong("--certificate, --key, --chain and --next belong to `ca import`");
 	if (!c->provider || (strcmp(c->provider, "root") != 0 && strcmp(c->provider, "exec") != 0))
 		return is_wrong("ca use needs a provider: root, the cluster's own CA, or exec, an external one");
 	return true;
@@ -139,9 +144,39 @@ static enum err change_run(struct store_tx *tx, void *arg, struct why *why)
 	return store_config_set(tx, SETTING, CONFIG_GLOBAL, 0, g->provider, &changed);
 }
 
+static enum err put_event(struct store_tx *tx, struct ca_change *g)
+{
+	struct event_row row = {.type = mem_strdup("CA.PREPARE"),
+				.level = mem_strdup("WARN"),
+				.account = mem_strdup("system"),
+				.created_ms = g->now_ms};
+	struct cert_info c = {0};
+	enum err e = cert_info_parse(&c, g->record.certificate, NULL);
+
+	memcpy(row.uuid, g->uuid, sizeof(row.uuid));
+	if (!e) {
+		str_make_printable(c.common_name);
+		row.description = mem_printf("The CA %s (%s) was prepared for the next rotation%s", c.common_name,
+					     c.fingerprint, g->next.replaced ? ", in place of another one" : "");
+	}
+	if (!e)
+		e = row.type && row.level && row.account && row.description ? store_event_add(tx, &row) : ERR_NOMEM;
+	cert_info_deinit(&c);
+	event_row_deinit(&row);
+	return e;
+}
+
+static enum err prepare_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct ca_change *g = arg;
+	enum err e = ca_next_prepare(tx, &g->next, why);
+
+	return e ? e : put_event(tx, g);
+}
+
 static enum err change_store(struct ca_change *g, struct why *why)
 {
-	struct store_call call = {.run = change_run, .arg = g};
+	struct store_call call = {.run = g->command->next ? prepare_run : change_run, .arg = g};
 	struct store_call *calls[] = {&call};
 	enum err e = store_run(g->command->store, calls, 1, why);
 
@@ -186,6 +221,26 @@ static enum err read_record(struct ca_change *g, struct why *why)
 	return e;
 }
 
+static enum err report_next(const struct ca_change *g, struct why *why)
+{
+	struct cert_info c;
+	enum err e = cert_info_parse(&c, g->record.certificate, why);
+
+	if (e)
+		return e;
+	str_make_printable(c.common_name);
+	printf("The CA %s is prepared%s; the present one goes on signing.\n"
+	       "  issuer    %s\n"
+	       "  SHA-256   %s\n"
+	       "  valid for %lld days\n"
+	       "`muster ca rotate` begins with it, `muster ca rotate --discard` drops it. The key's file is not needed any "
+	       "more: remove it.\n",
+	       c.common_name, g->next.replaced ? " in place of another one" : "", c.issuer, c.fingerprint,
+	       (long long)((c.not_after_s - g->now_ms / 1000) / 86400));
+	cert_info_deinit(&c);
+	return ERR_OK;
+}
+
 static enum err report(const struct ca_change *g, struct why *why)
 {
 	struct cert_info c;
@@ -216,11 +271,14 @@ enum err ca_command(struct ca_command *c, struct why *why)
 
 	if (str_equal(c->verb, "import"))
 		e = read_record(&g, why);
+	g.next = (struct ca_next_wish){
+		.record = &g.record, .cluster_key = c->cluster_key, .wall_s = g.now_ms / 1000, .replace = c->force};
+	world_uuid(c->world, g.uuid);
 	g.provider = g.record.certificate ? "root" : c->provider;
 	if (!e)
 		e = change_store(&g, why);
 	if (!e)
-		e = report(&g, why);
+		e = c->next ? report_next(&g, why) : report(&g, why);
 	ca_root_record_deinit(&g.record);
 	return e;
 }

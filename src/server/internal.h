@@ -991,6 +991,8 @@ struct server {
 	/* rotation.c */
 	struct {
 		char *issuing_cert, *other_cert; /* as the store has them; other: NULL, there is one CA */
+		char *next_cert;                 /* prepared for the next rotation; NULL: none is */
+		bool prepared;                   /* this rotation began with one that was */
 		char *text;                      /* its row; NULL: the CA was never changed */
 		enum rotation_phase phase;
 		int64_t since_ms;

@@ -593,7 +593,7 @@ static void usage(FILE *out)
 {
 	fputs("usage: muster-server [--dir DIR] [-s KEY=VALUE]... [--check | --dump]\n"
 	      "       muster-server join [TOKEN] [--dir DIR] [-s KEY=VALUE]...\n"
-	      "       muster-server ca import --certificate FILE --key FILE [--chain FILE] [--force] [--dir DIR]\n"
+	      "       muster-server ca import --certificate FILE --key FILE [--chain FILE] [--next] [--force] [--dir DIR]\n"
 	      "       muster-server ca use root|exec [--force] [--dir DIR]\n"
 	      "\n"
 	      "Runs a management server: agents connect to it, are authenticated and evenly spread.\n"
@@ -605,7 +605,9 @@ static void usage(FILE *out)
 	      "      --settings         prints what each setting means, and stops\n"
 	      "      --certificate FILE, --key FILE, --chain FILE\n"
 	      "                         ca import: a CA of your own, its key, what leads from it to its root; PEM\n"
-	      "      --force            ca: also when agents have joined, which then have to join again\n"
+	      "      --next             ca import: beside running servers, for `muster ca rotate` to begin with\n"
+	      "      --force            ca: also when agents have joined, which then have to join again;\n"
+	      "                         with --next: in place of another one that is prepared\n"
 	      "  -V, --version\n"
 	      "  -h, --help\n"
 	      "\n"
@@ -684,7 +686,7 @@ static int join(struct daemon *d, char *token)
 	return e ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* The CA of a cluster that doesn't run (server/ca_command.h). The folder is locked as by a server. */
+/* The CA of a cluster that doesn't run (server/ca_command.h): the folder is locked as by a server. Or the next one. */
 static int change_ca(struct daemon *d, struct ca_command *command)
 {
 	CLEAN(mem_freep) char *store_path = in_dir(d, d->settings.store);
@@ -694,13 +696,18 @@ static int change_ca(struct daemon *d, struct ca_command *command)
 
 	log_init_stderr(&d->log, LOG_WARN, getenv("JOURNAL_STREAM") == NULL);
 	harden();
-	e = store_path ? lock_folder(d, &why) : ERR_NOMEM;
+	/* What is only prepared may be so beside the folder's server. */
+	e = !store_path ? ERR_NOMEM : command->next ? ERR_OK : lock_folder(d, &why);
 	if (!e)
 		e = world_uv_new(&d->world, &why);
 	if (!e)
 		e = store_open(&d->store, store_path, &why);
 	if (!e)
 		e = glance(d, &g, &why);
+	if (!e && command->next && !g.has_ca) {
+		why_set(&why, "the cluster has no CA yet: without --next this becomes its first one");
+		e = ERR_REFUSED;
+	}
 	if (!e)
 		e = load_cluster_key(d, g.has_ca, &why);
 	command->store = d->store;
@@ -716,7 +723,7 @@ static int change_ca(struct daemon *d, struct ca_command *command)
 
 int main(int argc, char **argv)
 {
-	enum { OPT_CHECK = 256, OPT_DUMP, OPT_SETTINGS, OPT_CERTIFICATE, OPT_KEY, OPT_CHAIN, OPT_FORCE };
+	enum { OPT_CHECK = 256, OPT_DUMP, OPT_SETTINGS, OPT_CERTIFICATE, OPT_KEY, OPT_CHAIN, OPT_NEXT, OPT_FORCE };
 	static const struct option options[] = {
 		{"dir", required_argument, NULL, 'd'},
 		{"set", required_argument, NULL, 's'},
@@ -726,6 +733,7 @@ int main(int argc, char **argv)
 		{"certificate", required_argument, NULL, OPT_CERTIFICATE},
 		{"key", required_argument, NULL, OPT_KEY},
 		{"chain", required_argument, NULL, OPT_CHAIN},
+		{"next", no_argument, NULL, OPT_NEXT},
 		{"force", no_argument, NULL, OPT_FORCE},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
@@ -765,6 +773,9 @@ int main(int argc, char **argv)
 			break;
 		case OPT_CHAIN:
 			ca.chain = optarg;
+			break;
+		case OPT_NEXT:
+			ca.next = true;
 			break;
 		case OPT_FORCE:
 			ca.force = true;

@@ -14,6 +14,7 @@ void ca_records_deinit(struct ca_records *r)
 {
 	ca_root_record_deinit(&r->issuing);
 	r->other_cert = mem_free(r->other_cert);
+	r->next_cert = mem_free(r->next_cert);
 	r->rotation = mem_free(r->rotation);
 }
 
@@ -33,6 +34,8 @@ enum err ca_records_read(struct store_tx *tx, struct ca_records *out)
 	if (!e)
 		e = read_if_there(tx, CA_SECRET_OTHER_CERT, &out->other_cert);
 	if (!e)
+		e = read_if_there(tx, CA_SECRET_NEXT_CERT, &out->next_cert);
+	if (!e)
 		e = read_if_there(tx, CA_SECRET_ROTATION, &out->rotation);
 	return e;
 }
@@ -46,6 +49,7 @@ void rotation_row_read(struct rotation_row *out, const char *text)
 	if (!rotation_phase_from_text(json_string_value(json_object_get(o, "phase")), &out->phase))
 		out->phase = ROTATION_NONE;
 	str_copy(out->by, sizeof(out->by), by ? by : "");
+	out->prepared = json_is_true(json_object_get(o, "prepared"));
 	json_decref(o);
 }
 
@@ -53,7 +57,8 @@ char *rotation_row_text(const struct rotation_row *r)
 {
 	json_t *o = json_pack("{s:s,s:I,s:s}", "phase", rotation_phase_name(r->phase), "since", (json_int_t)r->since_ms,
 			      "by", r->by);
-	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	bool whole = o && (!r->prepared || json_object_set_new(o, "prepared", json_true()) == 0);
+	char *text = whole ? json_dumps(o, JSON_COMPACT) : NULL;
 	char *copy = text ? mem_strdup(text) : NULL;
 
 	free(text);
@@ -62,6 +67,36 @@ char *rotation_row_text(const struct rotation_row *r)
 }
 
 /* ---- taking it over ---- */
+
+/* What isn't there yet: two CAs may have a root in common. */
+static enum err add_missing(struct buf *to, const char *pem, struct why *why)
+{
+	CLEAN(str_list_deinit) struct str_list certs = {0};
+	enum err e = cert_split(&certs, pem, why);
+
+	for (size_t i = 0; !e && i < certs.n; i++) {
+		const char *there = buf_str(to);
+
+		if (!there)
+			e = ERR_NOMEM;
+		else if (!strstr(there, certs.items[i]))
+			e = buf_put_str(to, certs.items[i]);
+	}
+	return e;
+}
+
+static enum err trusted_of_both(char **out, const char *first, const char *second, struct why *why)
+{
+	CLEAN(buf_deinit) struct buf all = {0};
+	enum err e = add_missing(&all, first, why);
+
+	if (!e)
+		e = add_missing(&all, second, why);
+	if (e)
+		return e;
+	*out = buf_take_str(&all);
+	return *out ? ERR_OK : ERR_NOMEM;
+}
 
 /*
  * All trusted CA certificates, in an order that doesn't depend on which of them signs: it is the same text, and the
@@ -83,7 +118,9 @@ static enum err trusted_text(char **out, const char *issuing, const char *other,
 	}
 	if (e)
 		return e;
-	*out = mem_printf("%s%s", swap ? other : issuing, swap ? issuing : other ? other : "");
+	if (other)
+		return trusted_of_both(out, swap ? other : issuing, swap ? issuing : other, why);
+	*out = mem_strdup(issuing);
 	return *out ? ERR_OK : ERR_NOMEM;
 }
 
@@ -174,6 +211,9 @@ enum err rotation_take(struct server *s, struct ca_records *r, struct why *why)
 	s->rotation.text = STEAL(r->rotation);
 	mem_free(s->rotation.other_cert);
 	s->rotation.other_cert = STEAL(r->other_cert);
+	mem_free(s->rotation.next_cert);
+	s->rotation.next_cert = STEAL(r->next_cert);
+	s->rotation.prepared = row.prepared;
 	s->rotation.phase = row.phase;
 	s->rotation.since_ms = row.since_ms;
 	str_copy(s->rotation.by, sizeof(s->rotation.by), row.by);
@@ -203,6 +243,23 @@ static bool is_news(const struct server *s, const struct ca_records *r)
 {
 	return s->rotation.unused || !str_equal(s->rotation.issuing_cert, r->issuing.certificate) ||
 	       !str_equal(s->rotation.text, r->rotation) || !str_equal(s->rotation.other_cert, r->other_cert);
+}
+
+/* Nothing is done with it yet, but that it can be shown. */
+static void take_next(struct server *s, struct ca_records *r)
+{
+	struct cert_info c = {0};
+
+	if (str_equal(s->rotation.next_cert, r->next_cert))
+		return;
+	mem_free(s->rotation.next_cert);
+	s->rotation.next_cert = STEAL(r->next_cert);
+	if (s->rotation.next_cert && cert_info_parse(&c, s->rotation.next_cert, NULL) == ERR_OK)
+		log_info(s->log, "a CA is prepared for the next rotation", KV_S("name", c.common_name),
+			 KV_S("fingerprint", c.fingerprint));
+	else
+		log_info(s->log, "no CA is prepared for the next rotation any more");
+	cert_info_deinit(&c);
 }
 
 static bool is_of_gone_ca(const struct server *s, const struct cert_info *cert)
@@ -250,8 +307,11 @@ static void reading_done(struct server *s, struct entry *entry, enum err result,
 		if (!s->freed)
 			log_error(s->log, "the CA can't be read from the store, the last one holds",
 				  KV_S("error", sentence));
-	} else if (!s->freed && !s->stopping && s->ca && is_news(s, &r->records)) {
-		take_news(s, &r->records);
+	} else if (!s->freed && !s->stopping && s->ca) {
+		if (is_news(s, &r->records))
+			take_news(s, &r->records);
+		else
+			take_next(s, &r->records);
 	}
 	ca_records_deinit(&r->records);
 	mem_free(r);
@@ -391,4 +451,5 @@ void rotation_deinit(struct server *s)
 	s->rotation.text = mem_free(s->rotation.text);
 	s->rotation.issuing_cert = mem_free(s->rotation.issuing_cert);
 	s->rotation.other_cert = mem_free(s->rotation.other_cert);
+	s->rotation.next_cert = mem_free(s->rotation.next_cert);
 }

@@ -3,6 +3,7 @@
  * who may take which step is ca/rotation.h).
  *
  * The store has the CA that signs where it always had it, the other one beside it, and a row that says how far it is.
+ * A CA that was prepared (ca_next.h) lies beside them until a rotation begins with it.
  * A step is one transaction. Every server reads what has changed, takes it over, makes its own certificate anew if the
  * CA that signs is another one, and says in the store what it trusts and shows by now.
  */
@@ -15,12 +16,15 @@
 #define CA_SECRET_KEY "ca.sealed_key"
 #define CA_SECRET_OTHER_CERT "ca.other.certificate"
 #define CA_SECRET_OTHER_KEY "ca.other.sealed_key"
+#define CA_SECRET_NEXT_CERT "ca.next.certificate"
+#define CA_SECRET_NEXT_KEY "ca.next.sealed_key"
 #define CA_SECRET_ROTATION "ca.rotation"
 
 /* What the store says about the CAs. */
 struct ca_records {
 	struct ca_root_record issuing;
 	char *other_cert; /* PEM; NULL: there is one CA */
+	char *next_cert;  /* prepared (ca_next.h); NULL: none is */
 	char *rotation;   /* NULL: there never was one */
 };
 void ca_records_deinit(struct ca_records *r);
@@ -32,6 +36,7 @@ struct rotation_row {
 	enum rotation_phase phase;
 	int64_t since_ms;
 	char by[64];
+	bool prepared; /* the new CA is one that was prepared: taken back, it is prepared again */
 };
 /* Whatever can't be read counts as none. */
 void rotation_row_read(struct rotation_row *out, const char *text);

@@ -155,30 +155,62 @@ static void from_openssl(void **state)
 	}
 }
 
-/* A root that allows no CA below it: found at the import, not at the first agent. */
+/* An intermediate whose certificates nobody would believe: found at the import, not at the first agent. */
 static void a_chain_that_nobody_would_believe(void **state)
 {
+	static const struct {
+		const char *what, *root, *signing; /* options of OpenSSL */
+		enum err e;
+		const char *why;
+	} rows[] = {
+		{"nothing is wrong", "-newkey rsa:2048 -addext basicConstraints=critical,CA:TRUE", "-sha256", ERR_OK,
+		 NULL},
+		{"the root allows one CA below it",
+		 "-newkey rsa:2048 -addext basicConstraints=critical,CA:TRUE,pathlen:1", "-sha256", ERR_OK, NULL},
+		{"the root allows none", "-newkey rsa:2048 -addext basicConstraints=critical,CA:TRUE,pathlen:0",
+		 "-sha256", ERR_UNTRUSTED, "its CA may not sign such a certificate"},
+		{"the root's key is short", "-newkey rsa:1024 -addext basicConstraints=critical,CA:TRUE", "-sha256",
+		 ERR_UNTRUSTED, "too weak"},
+		{"the root signs with SHA-1", "-newkey rsa:2048 -addext basicConstraints=critical,CA:TRUE", "-sha1",
+		 ERR_UNTRUSTED, "too weak"},
+		{"the root has signed itself with SHA-1: nobody looks at that",
+		 "-newkey rsa:2048 -sha1 -addext basicConstraints=critical,CA:TRUE", "-sha256", ERR_OK, NULL},
+	};
 	CLEAN(folder_freep) char *dir = openssl_folder();
-	CLEAN(test_ca_deinit) struct test_ca strict = {0}, below = {0};
-	CLEAN(buf_deinit) struct buf cert = {0}, key = {0};
-	CLEAN(mem_freep) char *cert_path = path_join(dir, "c"), *key_path = path_join(dir, "k");
-	struct ca_root_record r = {0};
-	struct why why = WHY_NONE;
-	int64_t now_s;
 
 	(void)state;
-	assert_true(openssl(dir, "req -x509 -nodes -newkey rsa:2048 -keyout k -out c -days 900 -subj /CN=strict "
-				 "-config /dev/null -addext basicConstraints=critical,CA:TRUE,pathlen:0 "
-				 "-addext keyUsage=keyCertSign"));
-	assert_int_equal(file_read(&fs_posix, cert_path, 65536, &cert, NULL), ERR_OK);
-	assert_int_equal(file_read(&fs_posix, key_path, 65536, &key, NULL), ERR_OK);
-	strict.cert = buf_take_str(&cert);
-	strict.key = buf_take_str(&key);
-	now_s = time(NULL); /* OpenSSL's certificate begins when it is made, a second ago perhaps */
-	under(&below, &strict, "below", now_s - 60, now_s + DAY_S);
-	assert_int_equal(import(&r, below.cert, below.key, strict.cert, now_s, &why), ERR_UNTRUSTED);
-	assert_non_null(strstr(why.text, "what it signs is not believed"));
-	assert_null(r.certificate);
+	put_file(dir, "ext",
+		 "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=keyCertSign\nsubjectKeyIdentifier=hash\n");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(mem_freep)
+		char *make_root =
+			mem_printf("req -x509 -nodes -keyout rk -out r -days 900 -subj /CN=root -config /dev/null "
+				   "-addext keyUsage=keyCertSign %s",
+				   rows[i].root);
+		CLEAN(mem_freep)
+		char *sign =
+			mem_printf("x509 -req -in q -CA r -CAkey rk -set_serial 2 -days 800 -extfile ext -out c %s",
+				   rows[i].signing);
+		CLEAN(buf_deinit) struct buf cert = {0}, key = {0}, chain = {0};
+		CLEAN(mem_freep)
+		char *cert_path = path_join(dir, "c"),
+		     *key_path = path_join(dir, "k"), *chain_path = path_join(dir, "r");
+		struct ca_root_record r = {0};
+		struct why why = WHY_NONE;
+		enum err e;
+
+		check_row(&rows[i], openssl(dir, make_root));
+		check_row(&rows[i], openssl(dir, "req -newkey rsa:2048 -nodes -keyout k -out q -subj /CN=below"));
+		check_row(&rows[i], openssl(dir, sign));
+		assert_int_equal(file_read(&fs_posix, cert_path, 65536, &cert, NULL), ERR_OK);
+		assert_int_equal(file_read(&fs_posix, key_path, 65536, &key, NULL), ERR_OK);
+		assert_int_equal(file_read(&fs_posix, chain_path, 65536, &chain, NULL), ERR_OK);
+		e = import(&r, buf_str(&cert), buf_str(&key), buf_str(&chain), time(NULL), &why);
+		if (e != rows[i].e || (rows[i].why && !strstr(why.text, rows[i].why)))
+			fail_msg("%s: %s: %s", rows[i].what, err_name(e), why.text);
+		check_row(&rows[i], !e == (r.certificate != NULL));
+		ca_root_record_deinit(&r);
+	}
 }
 
 /* The intermediate signs, and its certificate's fingerprint is what tokens carry. */

@@ -89,6 +89,33 @@ static void who_is_in_the_way(void **state)
 	}
 }
 
+/* A CA that was renewed with its key: nobody can tell whose certificate it is, and nobody has to. */
+static void the_same_key_on_both_sides(void **state)
+{
+	static const struct {
+		const char *what;
+		enum rotation_phase phase;
+		enum rotation_step step;
+		const char *ca_known;
+		enum rotation_lag lag;
+	} rows[] = {
+		{"trust: it has to know both", ROTATION_TRUST, ROTATION_NEXT, "before", ROTATION_TRUSTS_OLD},
+		{"trust: it knows both", ROTATION_TRUST, ROTATION_NEXT, "set", ROTATION_READY},
+		{"back from trust: its certificate stays good", ROTATION_TRUST, ROTATION_BACK, "set", ROTATION_READY},
+		{"issue: its certificate is good already", ROTATION_ISSUE, ROTATION_NEXT, "set", ROTATION_READY},
+		{"drop: it has to have forgotten the old one", ROTATION_DROP, ROTATION_NEXT, "both",
+		 ROTATION_TRUSTS_OLD},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct rotation_want w = {
+			.phase = rows[i].phase, .issuing = "key", .other = "key", .trusted = "set"};
+		const struct rotation_party p = {"key", rows[i].ca_known};
+
+		check_row(&rows[i], rotation_lag_of(&w, rows[i].step, &p) == rows[i].lag);
+	}
+}
+
 static void what_may_be_done(void **state)
 {
 	static const struct {
@@ -120,9 +147,8 @@ static void what_may_be_done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(phases_and_their_names),
-		cmocka_unit_test(steps),
-		cmocka_unit_test(who_is_in_the_way),
+		cmocka_unit_test(phases_and_their_names), cmocka_unit_test(steps),
+		cmocka_unit_test(who_is_in_the_way),      cmocka_unit_test(the_same_key_on_both_sides),
 		cmocka_unit_test(what_may_be_done),
 	};
 

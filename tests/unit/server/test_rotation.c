@@ -364,9 +364,13 @@ static void rows_of_the_store(void **state)
 		enum rotation_phase phase;
 		int64_t since_ms;
 		const char *by;
+		bool prepared;
 	} rows[] = {
 		{"none", NULL, ROTATION_NONE, 0, ""},
 		{"as we write it", "{\"phase\":\"drop\",\"since\":17,\"by\":\"admin\"}", ROTATION_DROP, 17, "admin"},
+		{"begun with one that was prepared",
+		 "{\"phase\":\"drop\",\"since\":17,\"by\":\"admin\",\"prepared\":true}", ROTATION_DROP, 17, "admin",
+		 true},
 		{"of a newer program", "{\"phase\":\"later\",\"since\":17,\"by\":\"x\"}", ROTATION_NONE, 17, "x"},
 		{"garbage", "{", ROTATION_NONE, 0, ""},
 		{"other types", "{\"phase\":1,\"since\":\"x\",\"by\":[]}", ROTATION_NONE, 0, ""},
@@ -378,6 +382,7 @@ static void rows_of_the_store(void **state)
 		rotation_row_read(&r, rows[i].text);
 		check_row(&rows[i],
 			  r.phase == rows[i].phase && r.since_ms == rows[i].since_ms && str_equal(r.by, rows[i].by));
+		check_row(&rows[i], r.prepared == rows[i].prepared);
 		if (rows[i].phase == ROTATION_DROP) {
 			char *text = rotation_row_text(&r);
 
