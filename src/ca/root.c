@@ -10,8 +10,9 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "ca/sealed.h"
 
-#define KEY_CONTEXT "muster ca key"
+#define KEY_CONTEXT SEALED_CA_KEY
 #define CA_LIFE_S (INT64_C(30) * 365 * 86400)
 #define BACKDATE_S (12 * 3600) /* as the reference: clocks of a cluster may differ */
 #define KEY_FILE_MAX 4096

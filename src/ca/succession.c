@@ -83,7 +83,7 @@ static enum err check_likeness(const struct cert_info *present, const struct cer
 		return ERR_OK;
 	else if (same_key && same_name)
 		why_set(why,
-			"it has the key and the name of the CA that signs now, but calls the key another one (subject key "
+			"it has the key and the name of the CA that signs now, but calls the key otherwise (subject key "
 			"identifier): what that one signed would not lead to it");
 	else if (same_key)
 		why_set(why,

@@ -69,6 +69,24 @@ static void print_absent(const json_t *servers)
 	}
 }
 
+/* Which is no matter as long as nobody has to be given a certificate by it. */
+static void print_cluster_keys(const struct cli *c, const json_t *servers)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach (servers, i, s) {
+		const char *key = json_text(s, "clusterkey", "");
+		bool outdated = str_equal(key, "outdated");
+
+		if (!outdated && !str_equal(key, "missing"))
+			continue;
+		printf("%s%s has %s%s: %s.\n", tint_on(c, TINT_CAREFUL), json_text(s, "name", "?"),
+		       outdated ? "the cluster key of before it was changed" : "no cluster key", tint_off(c),
+		       outdated ? "it needs the new key file" : "it needs the key file of the others");
+	}
+}
+
 /* What the server that we asked has done. */
 static void print_handshakes(const json_t *servers)
 {
@@ -358,6 +376,7 @@ int cmd_status(struct cli *c, int argc, char **argv)
 		print_rolling(c, status);
 		print_servers(c, servers);
 		print_absent(servers);
+		print_cluster_keys(c, servers);
 		print_drains(servers);
 		print_handshakes(servers);
 		print_views(c, servers);

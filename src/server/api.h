@@ -231,9 +231,10 @@ struct api_job {
 	int64_t trim_before_ms; /* finished jobs older than this are dropped when it begins */
 	struct timer again;
 	int64_t host_id;
-	bool is_secret; /* its result */
-	json_t *object; /* of the handler; freed with the job */
-	void *state;    /* the same */
+	bool is_secret;                   /* its result */
+	char key_id[CLUSTER_KEY_ID_TEXT]; /* of the cluster key that it is sealed under; "": it isn't */
+	json_t *object;                   /* of the handler; freed with the job */
+	void *state;                      /* the same */
 	void (*state_free)(void *state);
 	void (*work)(struct api_job *j);
 };

@@ -3,6 +3,7 @@
  * it ended. A job whose server dies is failed by the others (watch.c), one of a restarted server by itself (server.c).
  */
 #include "server/api.h"
+#include "server/key_change.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,12 @@ static enum err finish_run(struct store_tx *tx, struct entry *entry, struct why 
 {
 	struct api_job *j = container_of(entry, struct api_job, entry);
 
+	/* Nobody could open it any more. */
+	if (j->key_id[0] && key_record_check(tx, j->key_id, why) == ERR_CONFLICT)
+		return store_job_finish(
+			tx, j->row.uuid, 2, API_FAILED,
+			"{\"errorcode\":530,\"errortext\":\"The cluster key was changed while the private key was "
+			"stored under it: ask again\"}");
 	return store_job_finish(tx, j->row.uuid, j->row.status, j->row.result_code, j->row.result);
 }
 
@@ -95,7 +102,7 @@ static void json_wipe(json_t *value)
 /* No result can be put in another job's place. */
 static void seal_context(char out[CONTEXT_MAX], const char *uuid)
 {
-	snprintf(out, CONTEXT_MAX, "muster job %s", uuid);
+	snprintf(out, CONTEXT_MAX, SEALED_JOB, uuid);
 }
 
 static char *result_seal(struct api_job *j, const char *text)
@@ -109,6 +116,7 @@ static char *result_seal(struct api_job *j, const char *text)
 	if (!s->p.cluster_key)
 		return NULL;
 	seal_context(context, j->row.uuid);
+	cluster_key_id(j->key_id, s->p.cluster_key);
 	world_entropy(s->world, nonce, sizeof(nonce));
 	if (seal_bytes(&sealed, s->p.cluster_key, nonce, text, strlen(text), context))
 		return NULL;

@@ -10,6 +10,7 @@
 
 #include "ca/succession.h"
 #include "server/ca_next.h"
+#include "server/key_change.h"
 #include "server/rotation.h"
 
 #define NAMED_MOST 100 /* hosts by name in one answer; all are counted */
@@ -303,9 +304,13 @@ static enum err step_run(struct store_tx *tx, struct api_call *c, struct why *wh
 	CLEAN(mem_freep) char *there = NULL;
 	CLEAN(mem_freep) char *text = rotation_row_text(&t->to);
 	struct rotation_row now;
+	char key_id[CLUSTER_KEY_ID_TEXT];
 	enum err e = store_secret_get(tx, CA_SECRET_ROTATION, &there);
 
 	if (e && e != ERR_NOT_FOUND)
+		return e;
+	cluster_key_id(key_id, t->cluster_key);
+	if ((e = key_record_check(tx, key_id, why)))
 		return e;
 	rotation_row_read(&now, there);
 	if (now.phase != t->from.phase || now.since_ms != t->from.since_ms) {
@@ -414,7 +419,8 @@ static void step(struct api_call *c, enum rotation_step which)
 	struct stepping *t;
 
 	prepared_of(s, prepared);
-	if (!is_ours(c) || !is_expected(c) || !is_expected_next(c, prepared) || !has_key(c) || !may_step(c, which))
+	if (!is_ours(c) || !is_expected(c) || (which == ROTATION_NEXT && !is_expected_next(c, prepared)) ||
+	    !has_key(c) || !may_step(c, which))
 		return;
 	t = mem_zalloc(sizeof(*t));
 	if (!t) {

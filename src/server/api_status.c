@@ -5,6 +5,7 @@
  * that look outdated in memory and are elsewhere are read again from the store before they are counted.
  */
 #include "server/api.h"
+#include "server/keyring.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,7 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 	api_put_text(o, "state", server_state_name(row->state));
 	api_put_flag(o, "accepting", row->msid == s->msid ? server_is_accepting(s) : n->of->word.accepting);
 	api_put_text(o, "version", row->version);
+	api_put_text(o, "clusterkey", key_state_name(keyring_state_of(s, row->key_id)));
 	api_put_number(o, "agents", (int64_t)n->agents);
 	api_put_number(o, "outdated", (int64_t)n->outdated);
 	api_put_number(o, "offpreferred", (int64_t)n->off_preferred);

@@ -8,6 +8,7 @@
  *
  * Keys are made and signatures done on WORK_CRYPTO.
  */
+#include "server/keyring.h"
 #include "server/rotation.h"
 
 #include <stdio.h>
@@ -269,6 +270,7 @@ enum err authority_cert_row(const char *pem, struct cert_row *row)
 
 void authority_reload(struct server *s)
 {
+	keyring_reload(s); /* before all that is sealed */
 	tickets_reload(s);
 	rotation_reload(s);
 	revocation_reload(s);
@@ -278,6 +280,7 @@ void authority_reload(struct server *s)
 void authority_deinit(struct server *s)
 {
 	own_cert_deinit(s);
+	keyring_deinit(s);
 	rotation_deinit(s);
 	if (s->starting)
 		start_free(s->starting);

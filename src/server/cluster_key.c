@@ -1,7 +1,9 @@
 #include "server/cluster_key.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,6 +64,18 @@ enum err cluster_key_find(struct cluster_key_place *out, const char *dir, const 
 	out->path = STEAL(given);
 	out->is_credential = true;
 	return ERR_OK;
+}
+
+int cluster_key_lock(const char *path)
+{
+	CLEAN(mem_freep) char *lock = mem_printf("%s.lock", path);
+	int fd = lock ? open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+	if (fd >= 0 && flock(fd, LOCK_EX)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
 }
 
 enum err secret_file_check(const char *path, bool is_credential, struct why *why)

@@ -23,6 +23,11 @@ enum err cluster_key_find(struct cluster_key_place *out, const char *dir, const 
 			  struct why *why) MUST_CHECK;
 void cluster_key_place_deinit(struct cluster_key_place *p);
 /*
+ * Several servers of one machine may start at once, and one of them makes the key, or finishes a change of it; the
+ * others wait. The lock goes with the file descriptor; -1: there can be none (a folder that we can't write to).
+ */
+int cluster_key_lock(const char *path);
+/*
  * Is this file, or what a link leads to, one that only we (or root) can read and change? ERR_REFUSED with what to do;
  * ERR_NOT_FOUND. A credential belongs to root, and its group's rights say what the one user has to whom it was given.
  */

@@ -41,6 +41,7 @@
 #include "ca/policy.h"
 #include "ca/root.h"
 #include "ca/rotation.h"
+#include "ca/sealed.h"
 #include "core/admission.h"
 #include "core/algorithm.h"
 #include "core/heartbeat.h"
@@ -707,8 +708,9 @@ void own_cert_deinit(struct server *s);
 
 /* ---- tickets.c ---- */
 
-void tickets_reload(struct server *s); /* they may have changed in the store */
-void tickets_tick(struct server *s);   /* every second: makes the next key when it is time */
+void tickets_reload(struct server *s);      /* they may have changed in the store */
+void tickets_tick(struct server *s);        /* every second: makes the next key when it is time */
+void tickets_forget_text(struct server *s); /* what was read is to be opened once more, with another cluster key */
 void tickets_deinit(struct server *s);
 
 /* ---- join.c ---- */
@@ -1007,6 +1009,17 @@ struct server {
 		bool stale, reading, telling;
 		bool unused; /* what was taken over is not in the credentials yet */
 	} rotation;
+
+	/* keyring.c */
+	struct {
+		char id[CLUSTER_KEY_ID_TEXT]; /* of the cluster key that we have or had; "": none, or not asked for yet
+					       */
+		struct cluster_key_record wanted; /* the one in force; "": it was never changed */
+		struct keyring_trying *trying;    /* owned: the file is being read again */
+		char told[CLUSTER_KEY_ID_TEXT];   /* what the store has of us */
+		struct mono tried, told_at, said;
+		bool stale, reading, telling;
+	} keyring;
 
 	/* revocation.c */
 	struct map revoked;    /* serial -> something */

@@ -28,6 +28,8 @@
 #include "server/cluster_key.h"
 #include "server/enrol.h"
 #include "server/http.h"
+#include "server/key_change.h"
+#include "server/key_command.h"
 #include "server/server.h"
 #include "server/settings.h"
 #include "store/store.h"
@@ -151,19 +153,6 @@ static char *in_dir(const struct daemon *d, const char *path)
 
 /* ---- secrets ---- */
 
-/* Several servers of one machine may start at once: only one of them makes the key, the others wait for it. */
-static int lock_beside(const char *path)
-{
-	CLEAN(mem_freep) char *lock = mem_printf("%s.lock", path);
-	int fd = lock ? open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
-
-	if (fd >= 0 && flock(fd, LOCK_EX)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
 /* One server a folder: two would be one identity that runs twice. The lock goes with the process. */
 static enum err lock_folder(struct daemon *d, struct why *why)
 {
@@ -186,6 +175,7 @@ static enum err lock_folder(struct daemon *d, struct why *why)
 struct glance {
 	int64_t msid; /* of this folder; 0: it has none yet */
 	bool has_ca;  /* or something else that is sealed under a cluster key */
+	struct cluster_key_record key;
 	bool is_up;
 	int64_t last_update_ms;
 };
@@ -204,6 +194,8 @@ static enum err glance_run(struct store_tx *tx, void *arg, struct why *why)
 	g->has_ca = e == ERR_OK;
 	mem_free(ca);
 	if (e && e != ERR_NOT_FOUND)
+		return e;
+	if ((e = key_record_get(tx, &g->key)))
 		return e;
 	e = store_server_list(tx, &rows, &n);
 	for (size_t i = 0; i < n; i++) {
@@ -306,7 +298,53 @@ static void check_own_key(struct daemon *d)
 		log_warn(&d->log, "the private key of this server is not private", KV_S("reason", why.text));
 }
 
-static enum err load_cluster_key(struct daemon *d, bool cluster_has_ca, struct why *why)
+/* A change of the key that broke off is finished, or undone, before anybody reads the file. */
+static enum err settle_cluster_key(struct daemon *d, const char *path, const char *id, struct why *why)
+{
+	CLEAN(mem_freep) char *real = NULL, *next = NULL;
+	enum key_settled settled = KEY_SETTLED_NOTHING;
+	enum err e;
+	int lock;
+
+	if (fs_posix.real_path(&fs_posix, path, &real, NULL) == ERR_OK)
+		next = mem_printf("%s" CLUSTER_KEY_NEXT, real);
+	if (!next || !fs_posix.exists(&fs_posix, next))
+		return ERR_OK;
+	/* Or it is at work now: the lock is what we wait for. */
+	lock = cluster_key_lock(path);
+	e = key_change_settle(&settled, &fs_posix, path, id, why);
+	if (settled != KEY_SETTLED_NOTHING)
+		log_warn(&d->log,
+			 settled == KEY_SETTLED_FINISHED
+				 ? "a change of the cluster key had broken off, and was finished"
+				 : "a change of the cluster key had broken off before it was made, and was tidied up",
+			 KV_S("file", path));
+	if (lock >= 0)
+		close(lock);
+	return e;
+}
+
+/* The file of before opens nothing: said here, where it can be said which one is wanted. */
+static enum err check_cluster_key(const struct daemon *d, const struct cluster_key_place *place,
+				  const struct cluster_key_record *r, struct why *why)
+{
+	char id[CLUSTER_KEY_ID_TEXT], date[32] = "";
+	time_t since = (time_t)(r->since_ms / 1000);
+	struct tm tm;
+
+	cluster_key_id(id, d->cluster_key);
+	if (!r->id[0] || str_equal(id, r->id))
+		return ERR_OK;
+	if (gmtime_r(&since, &tm))
+		strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S UTC", &tm);
+	why_set(why, "%s is not the cluster's key: that was changed on %s (it is %s, this one is %s). %s", place->path,
+		date, r->id, id,
+		place->is_credential ? "Have systemd give the new one (LoadCredential=)"
+				     : "Copy the key file of a server that has the new one");
+	return ERR_UNTRUSTED;
+}
+
+static enum err load_cluster_key(struct daemon *d, const struct glance *g, struct why *why)
 {
 	CLEAN(cluster_key_place_deinit) struct cluster_key_place place = {0};
 	enum err e = cluster_key_find(&place, d->dir, d->settings.cluster_key, getenv(CREDENTIALS_VARIABLE), why);
@@ -314,11 +352,15 @@ static enum err load_cluster_key(struct daemon *d, bool cluster_has_ca, struct w
 	int lock;
 
 	check_own_key(d);
+	if (!e && !place.is_credential)
+		e = settle_cluster_key(d, path, g->key.id, why);
 	if (!e)
 		e = read_cluster_key(d, &place, why);
+	if (!e && (e = check_cluster_key(d, &place, &g->key, why)))
+		return e;
 	if (e == ERR_NOT_FOUND && place.is_credential)
 		return ERR_INVALID; /* what systemd was told to give is not there: nothing to make up for */
-	if (e == ERR_NOT_FOUND && cluster_has_ca) {
+	if (e == ERR_NOT_FOUND && g->has_ca) {
 		/* A new key would open nothing. Without it we run, if we have a certificate, and can't issue (decision
 		 * 6). */
 		log_warn(&d->log, "the cluster has a cluster key already, and its file is not here",
@@ -326,12 +368,28 @@ static enum err load_cluster_key(struct daemon *d, bool cluster_has_ca, struct w
 		return ERR_OK;
 	}
 	if (e == ERR_NOT_FOUND) {
-		lock = lock_beside(path);
+		lock = cluster_key_lock(path);
 		e = read_or_make_cluster_key(d, path, why);
 		if (lock >= 0)
 			close(lock);
 	}
 	d->has_cluster_key = e == ERR_OK;
+	return e;
+}
+
+/* While we run, because it was changed. The credentials of systemd stay what they were: then it is a restart. */
+static enum err read_cluster_key_again(void *user, uint8_t out[CLUSTER_KEY_SIZE], struct why *why)
+{
+	const struct daemon *d = user;
+	CLEAN(cluster_key_place_deinit) struct cluster_key_place place = {0};
+	enum err e = cluster_key_find(&place, d->dir, d->settings.cluster_key, getenv(CREDENTIALS_VARIABLE), why);
+
+	if (!e)
+		e = secret_file_check(place.path, place.is_credential, why);
+	if (!e)
+		e = cluster_key_read(out, &fs_posix, place.path, why);
+	if (!e && place.is_credential)
+		why_set(why, "%s is a credential: replace what systemd gives, and restart this server", place.path);
 	return e;
 }
 
@@ -518,7 +576,7 @@ static enum err set_up(struct daemon *d, struct why *why)
 	if (!e)
 		e = check_no_twin(d, &g, why);
 	if (!e)
-		e = load_cluster_key(d, g.has_ca, why);
+		e = load_cluster_key(d, &g, why);
 	if (!e)
 		e = read_trusted(d, why);
 	if (e)
@@ -533,6 +591,7 @@ static enum err set_up(struct daemon *d, struct why *why)
 	p.port = (uint16_t)d->settings.port;
 	p.address = d->settings.address;
 	p.cluster_key = d->has_cluster_key ? d->cluster_key : NULL;
+	p.read_cluster_key = read_cluster_key_again;
 	p.exec_command = d->settings.exec_command;
 	p.exec_trusted = d->exec_trusted;
 	p.with_rsa = true;
@@ -595,6 +654,7 @@ static void usage(FILE *out)
 	      "       muster-server join [TOKEN] [--dir DIR] [-s KEY=VALUE]...\n"
 	      "       muster-server ca import --certificate FILE --key FILE [--chain FILE] [--next] [--force] [--dir DIR]\n"
 	      "       muster-server ca use root|exec [--force] [--dir DIR]\n"
+	      "       muster-server cluster-key change [--key FILE] [--dir DIR]\n"
 	      "\n"
 	      "Runs a management server: agents connect to it, are authenticated and evenly spread.\n"
 	      "\n"
@@ -605,6 +665,7 @@ static void usage(FILE *out)
 	      "      --settings         prints what each setting means, and stops\n"
 	      "      --certificate FILE, --key FILE, --chain FILE\n"
 	      "                         ca import: a CA of your own, its key, what leads from it to its root; PEM\n"
+	      "                         cluster-key change: --key is the new one, otherwise one is made\n"
 	      "      --next             ca import: beside running servers, for `muster ca rotate` to begin with\n"
 	      "      --force            ca: also when agents have joined, which then have to join again;\n"
 	      "                         with --next: in place of another one that is prepared\n"
@@ -686,6 +747,30 @@ static int join(struct daemon *d, char *token)
 	return e ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static int change_cluster_key(struct daemon *d, struct key_command *command)
+{
+	CLEAN(mem_freep) char *store_path = in_dir(d, d->settings.store);
+	struct why why = WHY_NONE;
+	enum err e;
+
+	log_init_stderr(&d->log, LOG_WARN, getenv("JOURNAL_STREAM") == NULL);
+	harden();
+	e = store_path ? world_uv_new(&d->world, &why) : ERR_NOMEM;
+	if (!e)
+		e = store_open(&d->store, store_path, &why);
+	command->store = d->store;
+	command->world = d->world;
+	command->dir = d->dir;
+	command->setting = d->settings.cluster_key;
+	command->credentials = getenv(CREDENTIALS_VARIABLE);
+	if (!e)
+		e = key_command(command, &why);
+	if (e)
+		fprintf(stderr, "muster-server: cluster-key: %s\n", why_text(&why, e));
+	tear_down(d);
+	return e ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 /* The CA of a cluster that doesn't run (server/ca_command.h): the folder is locked as by a server. Or the next one. */
 static int change_ca(struct daemon *d, struct ca_command *command)
 {
@@ -709,7 +794,7 @@ static int change_ca(struct daemon *d, struct ca_command *command)
 		e = ERR_REFUSED;
 	}
 	if (!e)
-		e = load_cluster_key(d, g.has_ca, &why);
+		e = load_cluster_key(d, &g, &why);
 	command->store = d->store;
 	command->world = d->world;
 	command->cluster_key = d->has_cluster_key ? d->cluster_key : NULL;
@@ -741,6 +826,7 @@ int main(int argc, char **argv)
 	};
 	struct daemon d = {.dir = "."};
 	struct ca_command ca = {0};
+	struct key_command key = {0};
 	char *assignments[64] = {NULL};
 	size_t n = 0;
 	CLEAN(mem_freep) char *token = NULL;
@@ -807,8 +893,12 @@ int main(int argc, char **argv)
 		}
 	} else if (optind < argc && strcmp(argv[optind], "ca") == 0) {
 		optind += ca_command_words(&ca, argc - optind, argv + optind);
+	} else if (optind < argc && strcmp(argv[optind], "cluster-key") == 0) {
+		optind += key_command_words(&key, argc - optind, argv + optind);
+		key.file = ca.key;
+		ca.key = NULL;
 	}
-	if (!ca_command_is_whole(&ca))
+	if (!ca_command_is_whole(&ca) || !key_command_is_whole(&key))
 		return EXIT_USAGE;
 	if (optind < argc) {
 		fprintf(stderr, "muster-server: \"%s\" is one word too many\n", argv[optind]);
@@ -824,6 +914,8 @@ int main(int argc, char **argv)
 		return join(&d, token);
 	if (ca.verb)
 		return change_ca(&d, &ca);
+	if (key.verb)
+		return change_cluster_key(&d, &key);
 	if (mode == OPT_CHECK) {
 		puts("server.properties: fine");
 		code = EXIT_SUCCESS;

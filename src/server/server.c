@@ -10,6 +10,7 @@
  * Stopping is the reverse: no new links, goodbye to the ones there are, our row Down. Our hosts stay
  * ours until another server has them, or all others see that they have not come back.
  */
+#include "server/keyring.h"
 #include "server/provision.h"
 
 #include <string.h>
@@ -354,6 +355,8 @@ static void register_done(struct server *s, struct entry *entry, enum err result
 {
 	struct registering *r = container_of(entry, struct registering, entry);
 
+	if (!result)
+		str_copy(s->keyring.told, sizeof(s->keyring.told), r->row.key_id);
 	server_row_deinit(&r->row);
 	mem_free(r);
 	stopped_meanwhile(s, &result, &sentence);
@@ -383,9 +386,10 @@ static void register_self(struct server *s)
 		r->row.name = mem_strdup(s->p.name);
 		r->row.address = mem_strdup(s->p.address);
 		r->row.version = mem_strdup(s->p.version);
+		r->row.key_id = mem_strdup(keyring_id(s));
 		r->row.port = server_port(s);
 		r->row.started_ms = s->run_id;
-		if (!r->row.name || !r->row.address || !r->row.version)
+		if (!r->row.name || !r->row.address || !r->row.version || !r->row.key_id)
 			e = ERR_NOMEM;
 	}
 	if (e) {
@@ -471,7 +475,7 @@ void server_gone_if_idle(struct server *s)
 
 	if (!s->said_goodbye || s->ledger_running || !list_is_empty(&s->ledger_tell) || s->starting ||
 	    s->making_cert[OWN_CERT_EC] || s->making_cert[OWN_CERT_RSA] || !list_is_empty(&s->joinings) ||
-	    provision_is_at_work(s) || crl_is_busy(s) || s->n_api_works || !gone)
+	    provision_is_at_work(s) || crl_is_busy(s) || keyring_is_busy(s) || s->n_api_works || !gone)
 		return;
 	s->gone = NULL;
 	gone(s->gone_user);

@@ -30,6 +30,8 @@ struct server_params {
 	uint16_t port;              /* 8250; 0: any, see server_port() */
 	const char *address;        /* advertised: what goes into lists when `host` is unset; NULL: listen_ip */
 	const uint8_t *cluster_key; /* 32 bytes; NULL: this server can't issue */
+	/* Reads the key's file once more, because the key was changed; called off the loop. NULL: it can't be. */
+	enum err (*read_cluster_key)(void *user, uint8_t out[32], struct why *why);
 	/* When ca.framework.provider.plugin is exec; NULL: not set (ca/exec.h). */
 	const char *exec_command, *exec_trusted; /* the command line; CA certificates, PEM */
 	int64_t exec_limit_ms;

@@ -7,11 +7,12 @@
  * A server without the cluster key can't read them: it gives no tickets, takes none, and is well.
  */
 #include "server/internal.h"
+#include "server/key_change.h"
 
 #include <string.h>
 
 #define SECRET_NAME "tls.sealed_ticket_keys"
-#define CONTEXT "muster ticket keys"
+#define CONTEXT SEALED_TICKET_KEYS
 #define FORMAT 1
 #define TRY_AGAIN_MS 10000
 #define SETTING "agent.ssl.ticket.key.lifetime"
@@ -159,7 +160,8 @@ static void reading_done(struct server *s, struct entry *entry, enum err result,
 		s->tickets.stale = true; /* it may be already: they have changed while this was on its way */
 	else
 		s->tickets.known = true;
-	if (!result && !s->freed && !s->stopping)
+	/* Without the key they can't be opened (any more, if it was changed meanwhile): those that we have go on. */
+	if (!result && !s->freed && !s->stopping && s->p.cluster_key)
 		take(s, STEAL(r->text));
 	mem_free(r->text);
 	mem_free(r);
@@ -192,6 +194,7 @@ struct replacing {
 	struct entry entry;
 	char *before; /* what we had read; NULL: there was none */
 	char *after;
+	char key_id[CLUSTER_KEY_ID_TEXT]; /* of the cluster key that it is sealed under */
 	bool written;
 };
 
@@ -203,6 +206,8 @@ static enum err replacing_run(struct store_tx *tx, struct entry *entry, struct w
 
 	r->written = false;
 	if (e && e != ERR_NOT_FOUND)
+		return e;
+	if ((e = key_record_check(tx, r->key_id, why)))
 		return e;
 	/* Another server was first: its keys are as good as ours. */
 	if (!!there != !!r->before || (there && !str_equal(there, r->before)))
@@ -248,6 +253,7 @@ static enum err make_next(struct server *s, struct replacing *r, int64_t now_s)
 		memcpy(next.keys[1], s->tickets.keys.keys[0], sizeof(next.keys[1]));
 		next.n = 2;
 	}
+	cluster_key_id(r->key_id, s->p.cluster_key);
 	e = keys_seal(&r->after, &next, now_s, s->p.cluster_key, nonce);
 	mem_wipe(&next, sizeof(next));
 	if (!e && s->tickets.text && !(r->before = mem_strdup(s->tickets.text)))
@@ -305,6 +311,11 @@ void tickets_tick(struct server *s)
 	if (is_due(s, now_s) &&
 	    (!s->tickets.tried.us || mono_ms_between(s->tickets.tried, world_now(s->world)) >= TRY_AGAIN_MS))
 		replace(s, now_s);
+}
+
+void tickets_forget_text(struct server *s)
+{
+	s->tickets.text = mem_free(s->tickets.text);
 }
 
 void tickets_deinit(struct server *s)

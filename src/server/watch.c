@@ -12,6 +12,7 @@
  * A server that is down is marked so, and its hosts are given up, by every server that sees it; doing it twice is
  * harmless. None of it happens on account of our own stall: after one everybody gets a fresh period.
  */
+#include "server/keyring.h"
 #include "server/provision.h"
 #include "server/rotation.h"
 
@@ -526,6 +527,7 @@ static void on_tick(struct timer *t)
 	if (s->revoked_stale)
 		revocation_reload(s);
 	crl_tick(s);
+	keyring_tick(s);
 	tickets_tick(s);
 	own_cert_tick(s);
 	strictness_tick(s);

@@ -241,6 +241,7 @@ struct server_row {
 	int64_t started_ms, stopped_ms, removed_ms;
 	char *ca_known;    /* SHA-256 (hex) of the CA certificates that it trusts; NULL: not known */
 	char *cert_issuer; /* cert_info.authority_key_id of its own certificate; NULL: not known */
+	char *key_id;      /* of the cluster key that it has, "none"; NULL: not known */
 };
 void server_row_deinit(struct server_row *r);
 /* Those not removed, by id. */
@@ -254,6 +255,8 @@ enum err store_server_register(struct store_tx *tx, struct server_row *row) MUST
 enum err store_server_heartbeat(struct store_tx *tx, int64_t msid, int64_t run_id) MUST_CHECK;
 /* What it trusts and shows; both may be NULL. */
 enum err store_server_ca(struct store_tx *tx, int64_t msid, const char *ca_known, const char *cert_issuer) MUST_CHECK;
+/* Which cluster key it has (ca/sealed.h); "none". */
+enum err store_server_key(struct store_tx *tx, int64_t msid, const char *key_id) MUST_CHECK;
 enum err store_server_event(struct store_tx *tx, int64_t msid, enum server_event event, enum server_state *to)
 	MUST_CHECK;
 /* ERR_STATE while it is Up. */
@@ -337,6 +340,8 @@ enum err store_drain_report(struct store_tx *tx, int64_t msid, const char *repor
 enum err store_secret_get(struct store_tx *tx, const char *name, char **value) MUST_CHECK; /* ERR_NOT_FOUND */
 /* There may be none. */
 enum err store_secret_remove(struct store_tx *tx, const char *name) MUST_CHECK;
+/* The names of all of them, in order. */
+enum err store_secret_names(struct store_tx *tx, struct str_list *names) MUST_CHECK;
 enum err store_secret_set(struct store_tx *tx, const char *name, const char *value) MUST_CHECK;
 
 struct cert_row {
@@ -485,6 +490,10 @@ enum err store_job_get(struct store_tx *tx, const char *uuid, struct job_row *ou
 /* Jobs still running at a server that died or restarted end as failed with this result. */
 enum err store_jobs_fail_of(struct store_tx *tx, int64_t msid, const char *result, size_t *n) MUST_CHECK;
 enum err store_jobs_running(struct store_tx *tx, int64_t msid, size_t *n) MUST_CHECK;
+/* Those whose result begins so, running ones aside. */
+enum err store_job_results(struct store_tx *tx, const char *begins, struct job_row **rows, size_t *n) MUST_CHECK;
+/* The same result in another form: no change row. */
+enum err store_job_result_set(struct store_tx *tx, int64_t id, const char *result) MUST_CHECK;
 enum err store_jobs_trim(struct store_tx *tx, int64_t before_ms) MUST_CHECK;
 
 struct event_row {

@@ -114,6 +114,20 @@ enum err store_jobs_running(struct store_tx *tx, int64_t msid, size_t *n)
 	return e;
 }
 
+enum err store_job_results(struct store_tx *tx, const char *begins, struct job_row **rows, size_t *n)
+{
+	return sql_all(tx, &job_shape, rows, n,
+		       "SELECT " SQL_COLUMNS(
+			       JOB_FIELDS) " FROM async_job"
+					   " WHERE status <> 0 AND substr(result, 1, length(?1)) = ?1 ORDER BY id",
+		       SQL_T(begins));
+}
+
+enum err store_job_result_set(struct store_tx *tx, int64_t id, const char *result)
+{
+	return sql_run(tx, "UPDATE async_job SET result = ? WHERE id = ?", SQL_T(result), SQL_N(id));
+}
+
 /* Running jobs stay, however old. */
 enum err store_jobs_trim(struct store_tx *tx, int64_t before_ms)
 {

@@ -60,6 +60,25 @@ enum err store_secret_remove(struct store_tx *tx, const char *name)
 	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_CA, 0);
 }
 
+enum err store_secret_names(struct store_tx *tx, struct str_list *names)
+{
+	struct str_list list = {0};
+	struct sql q;
+	enum err e;
+
+	sql_open(&q, tx, "SELECT name FROM secret ORDER BY name");
+	while (sql_next(&q)) {
+		const char *name = (const char *)sqlite3_column_text(q.st, 0);
+
+		q.err = name ? str_list_add(&list, name) : ERR_NOMEM;
+	}
+	e = sql_close(&q);
+	if (!e)
+		str_list_move(names, &list);
+	str_list_deinit(&list);
+	return e;
+}
+
 /* ---- certificates ---- */
 
 void cert_row_deinit(struct cert_row *r)

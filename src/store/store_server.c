@@ -11,7 +11,7 @@
 	A(ID, id) F(NUMBER, msid) F(NUMBER, run_id) F(UUID, uuid) F(TEXT, name) F(TEXT, address)     \
 	F(NUMBER, port) F(SERVER_STATE, state) F(TEXT, version) F(NUMBER, last_update_ms)            \
 	F(NUMBER, started_ms) F(NUMBER, stopped_ms) F(NUMBER, removed_ms)                              \
-	F(TEXT, ca_known) F(TEXT, cert_issuer)
+	F(TEXT, ca_known) F(TEXT, cert_issuer) F(TEXT, key_id)
 #define VIEW_FIELDS(A, F) \
 	A(NUMBER, owner) F(NUMBER, peer) F(TEXT, view) F(NUMBER, at_ms)
 /* clang-format on */
@@ -72,6 +72,19 @@ enum err store_server_ca(struct store_tx *tx, int64_t msid, const char *ca_known
 	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_SERVER, msid);
 }
 
+enum err store_server_key(struct store_tx *tx, int64_t msid, const char *key_id)
+{
+	struct server_row row;
+	enum err e = server_get(tx, msid, &row);
+
+	if (e)
+		return e == ERR_NOT_FOUND ? not_found(tx, msid) : e;
+	server_row_deinit(&row);
+	e = sql_run(tx, "UPDATE mshost SET key_id = ?1 WHERE msid = ?2 AND key_id IS NOT ?1", SQL_T(key_id),
+		    SQL_N(msid));
+	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_SERVER, msid);
+}
+
 /* ---- registering ---- */
 
 static enum err server_insert(struct store_tx *tx, struct server_row *row)
@@ -102,10 +115,10 @@ static enum err server_take_over(struct store_tx *tx, struct server_row *row, co
 	str_copy(row->uuid, sizeof(row->uuid), old->uuid);
 	return sql_run(tx,
 		       "UPDATE mshost SET run_id = ?, name = ?, address = ?, port = ?, state = ?, version = ?,"
-		       " last_update_ms = ?, started_ms = ?, removed_ms = 0 WHERE msid = ?",
+		       " last_update_ms = ?, started_ms = ?, key_id = ?, removed_ms = 0 WHERE msid = ?",
 		       SQL_N(row->run_id), SQL_T(row->name), SQL_T(row->address), SQL_N(row->port),
 		       SQL_T(server_state_name(row->state)), SQL_T(row->version), SQL_N(row->last_update_ms),
-		       SQL_N(row->started_ms), SQL_N(row->msid));
+		       SQL_N(row->started_ms), SQL_T(row->key_id), SQL_N(row->msid));
 }
 
 enum err store_server_register(struct store_tx *tx, struct server_row *row)

@@ -36,10 +36,10 @@ static char *with(const struct test_ca *ca, const struct test_ca *above)
 static void who_may_follow(void **state)
 {
 	CLEAN(test_ca_deinit)
-	struct test_ca own = made("muster", NULL, NULL, 1000, 1),
-		       other = made("other", NULL, NULL, 1000, 2), namesake = made("muster", NULL, NULL, 1000, 3),
-		       renewed = made("muster", NULL, &own, 2000, 4), renamed = made("muster 2", NULL, &own, 2000, 5),
-		       root = made("company", NULL, NULL, 3000, 6), first = made("machines", &root, NULL, 1000, 7),
+	struct test_ca own = made("muster", NULL, NULL, 1000, 1), other = made("other", NULL, NULL, 1000, 2),
+		       namesake = made("muster", NULL, NULL, 1000, 3), renewed = made("muster", NULL, &own, 2000, 4),
+		       renamed = made("muster 2", NULL, &own, 2000, 5), root = made("company", NULL, NULL, 3000, 6),
+		       first = made("machines", &root, NULL, 1000, 7),
 		       second = made("machines 2", &root, NULL, 2000, 8),
 		       again = made("machines", &root, &first, 2000, 9),
 		       new_key = made("machines", &root, NULL, 2000, 10),
@@ -112,10 +112,14 @@ static void key_identifiers(void **state)
 		 ERR_REFUSED, "that one has no subject key identifier"},
 		{"6: another key of the same identifier", "subjectKeyIdentifier=01:02:03",
 		 "subjectKeyIdentifier=01:02:03", false, ERR_REFUSED, "the same subject key identifier"},
-		{"4: the same key, named by its hash and not at all", "subjectKeyIdentifier=hash",
-		 "subjectKeyIdentifier=none", true, ERR_OK, NULL},
+		{"4: the same key, named and not named", "subjectKeyIdentifier=hash", "subjectKeyIdentifier=none", true,
+		 ERR_REFUSED, "calls the key otherwise"},
+		{"4: the same key, named in both", "subjectKeyIdentifier=hash", "subjectKeyIdentifier=hash", true,
+		 ERR_OK, NULL},
+		{"4: the same key, named in neither", "subjectKeyIdentifier=none", "subjectKeyIdentifier=none", true,
+		 ERR_OK, NULL},
 		{"4: the same key, and another identifier", "subjectKeyIdentifier=hash",
-		 "subjectKeyIdentifier=01:02:03", true, ERR_REFUSED, "calls the key another one"},
+		 "subjectKeyIdentifier=01:02:03", true, ERR_REFUSED, "calls the key otherwise"},
 	};
 	CLEAN(folder_freep) char *dir = openssl_folder();
 

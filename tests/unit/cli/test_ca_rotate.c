@@ -19,7 +19,17 @@
 
 static const struct fake_answer none[] = {
 	LIST("\"phase\":\"none\",\"next\":\"trust\",\"signs\":" CA("aa") ",\"othertrusted\":false," COUNTS("0", "0", "", "")),
-	ADVANCE("none"), {NULL}};
+	{"advanceCaRotation", "phase=none\nprepared=none\n", 0, "{\"advancecarotationresponse\":" ROTATION("\"phase\":\"x\"")}, {NULL}};
+#define PREPARED "\"prepared\":{\"subject\":\"machines\\u001b[2J\",\"issuer\":\"CN=company root\",\"key\":\"RSA\",\"keybits\":2048," \
+	"\"fingerprint\":\"cc00112233445566778899aabbccddeeff\",\"notbefore\":\"2026-01-01T00:00:00+0000\",\"notafter\":\"2031-01-01T00:00:00+0000\"},"
+static const struct fake_answer prepared[] = {
+	LIST("\"phase\":\"none\",\"next\":\"trust\",\"signs\":" CA("aa") "," PREPARED "\"othertrusted\":false," COUNTS("0", "0", "", "")),
+	{"advanceCaRotation", "phase=none\nprepared=cc00112233445566778899aabbccddeeff\n", 0, "{\"advancecarotationresponse\":" ROTATION("\"phase\":\"x\"")},
+	{"discardPreparedCa", NULL, 0, "{\"discardpreparedcaresponse\":" ROTATION("\"phase\":\"none\",\"signs\":" CA("aa"))}, {NULL}};
+static const struct fake_answer back[] = {
+	LIST("\"phase\":\"trust\"," SINCE "\"next\":\"issue\",\"back\":\"none\",\"signs\":" CA("aa") ",\"other\":" CA("bb")
+	     ",\"otherwasprepared\":true,\"othertrusted\":true," COUNTS("0", "0", "", "")),
+	{"revertCaRotation", "phase=trust\n", 0, "{\"revertcarotationresponse\":" ROTATION("\"phase\":\"none\"")}, {NULL}};
 static const struct fake_answer behind[] = {
 	LIST("\"phase\":\"trust\"," SINCE "\"next\":\"issue\",\"back\":\"none\",\"signs\":" CA("aa") ",\"other\":" CA("bb")
 	     ",\"othertrusted\":true," COUNTS("1", "12", "{\"id\":\"s1\",\"name\":\"M1\",\"state\":\"Up\",\"why\":\"has not confirmed the CA certificates in force\"}",
@@ -66,6 +76,14 @@ static void what_is_shown(void **state)
 		 "command=advanceCaRotation"},
 		{"ca rotate --yes --finish", ready, NULL, 1, "--finish is for the phase drop", NULL},
 		{"ca rotate --back --finish", ready, NULL, 2, "opposites", NULL},
+		{"ca rotate --status", prepared, "ca_rotate_prepared", 0, NULL, NULL},
+		{"ca rotate", prepared, "ca_rotate_prepared_ask", 2, "there is no terminal to ask on", NULL},
+		{"ca rotate --yes --no-wait", prepared, "ca_rotate_prepared_begin", 0, NULL, "prepared=cc001122"},
+		{"ca rotate --discard", prepared, "ca_rotate_discard_ask", 2, "there is no terminal to ask on", NULL},
+		{"ca rotate --discard --yes", prepared, "ca_rotate_discard", 0, NULL, "command=discardPreparedCa"},
+		{"ca rotate --discard --yes", none, NULL, 1, "no CA is prepared", NULL},
+		{"ca rotate --discard --back", prepared, NULL, 2, "it goes without --status", NULL},
+		{"ca rotate --back", back, "ca_rotate_back_prepared", 2, "there is no terminal to ask on", NULL},
 		{"ca rotate", external, NULL, 1, "The CA is an external one", NULL},
 	};
 
