@@ -112,7 +112,9 @@ static void say_behind(struct server *s, const struct keyring_trying *t, const c
 		s->log,
 		"the cluster key was changed, and the file here has another one: copy the key file of a server that has it",
 		KV_S("wanted", s->keyring.wanted.id), KV_S("here", its_id[0] ? its_id : NO_KEY),
-		KV_S("reason", t->result ? why_text(&t->why, t->result) : "it is another key"));
+		KV_S("reason", t->result        ? why_text(&t->why, t->result)
+			       : t->why.text[0] ? t->why.text
+						: "it is another key"));
 	if (first)
 		event_add(
 			s, "ALERT.CLUSTER.KEY", "ERROR", 0,

@@ -13,6 +13,11 @@ def openssl(directory, *arguments):
     subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True, timeout=60)
 
 
+def read(path):
+    with open(path, encoding="ascii") as f:
+        return f.read()
+
+
 class Company:
     """A PKI in a folder: a root, and intermediates below it."""
 
@@ -133,13 +138,13 @@ class OwnCa(unittest.TestCase):
 
             # The company renews the certificate of its intermediate, with its key and its name: nobody needs a new one.
             again = company.intermediate("again", "/O=company/CN=machines", of_key="first", days=2900)
-            before = {path: open(path, encoding="ascii").read() for path in self.all_certificates(cluster) if "server" in path}
+            before = {path: read(path) for path in self.all_certificates(cluster) if "server" in path}
             self.prepare(m1, *again)
             until(lambda: "Prepared" in self.status(cluster.servers[1]), what="it is seen")
             for phase, *words in (("trust",), ("issue",), ("drop",), ("none", "--finish")):
                 self.step(cluster, phase, *words)
             for path, text in before.items():
-                self.assertEqual(text, open(path, encoding="ascii").read(), path)
+                self.assertEqual(text, read(path), path)
             self.check_issuer(cluster, company.path("again.crt"))
 
             # Another key under the same name, which is what most companies do.
@@ -160,6 +165,8 @@ class OwnCa(unittest.TestCase):
             until(m1.ready, what="m1 is back")
             until(cluster.all_up, what="all are up")
 
+            self.thief(cluster, company)
+
             # And back to a root of the cluster's own.
             self.begin_watch(cluster)
             for phase, *words in (("trust",), ("issue",), ("drop",), ("none", "--finish")):
@@ -167,6 +174,35 @@ class OwnCa(unittest.TestCase):
             back = self.ca_file(cluster, "back.pem", muster(m1, "ca", "show", "--pem").stdout)
             self.check_issuer(cluster, back)
             self.assertFalse(issued_by(own, back))
+
+    def thief(self, cluster, company):
+        """Who has the key of the CA from before makes himself a certificate for H1; the root above both CAs is still the same."""
+        h1 = cluster.agents[0]
+        guid = h1.property("guid")
+        files = {name: os.path.join(h1.dir, name) for name in ("cloud.crt", "cloud.key")}
+        h1.kill(15)
+        for path in files.values():
+            shutil.copy(path, path + ".kept")
+        with open(company.path("thief.ext"), "w", encoding="ascii") as f:
+            f.write(f"subjectAltName=URI:muster:agent:{guid}\nextendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\n"
+                    "authorityKeyIdentifier=keyid\n")
+        openssl(company.dir, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "thief.key", "-out",
+                "thief.csr", "-subj", "/CN=H1")
+        openssl(company.dir, "x509", "-req", "-in", "thief.csr", "-CA", "again.crt", "-CAkey", "again.key", "-set_serial", "77", "-days", "90",
+                "-extfile", "thief.ext", "-out", "thief.crt")
+        with open(files["cloud.crt"], "w", encoding="ascii") as f:
+            f.write(read(company.path("thief.crt")) + read(company.path("again.crt")) + read(company.path("root.crt")))
+        shutil.copy(company.path("thief.key"), files["cloud.key"])
+        subprocess.run(["openssl", "verify", "-CAfile", company.path("root.crt"), "-untrusted", company.path("again.crt"),
+                        company.path("thief.crt")], check=True, capture_output=True, timeout=60)
+        h1.start()
+        until(lambda: any("not signed by a trusted CA" in s.log() for s in cluster.servers), what="a server refuses the thief")
+        self.assertNotEqual(cluster.hosts()["H1"]["state"], "Up")
+        h1.kill()
+        for path in files.values():
+            shutil.move(path + ".kept", path)
+        h1.start()
+        until(cluster.all_up, what="the real one is back")
 
     def test_refused(self):
         """What a first import checks is checked for a next one, and nothing is stored."""
@@ -183,7 +219,7 @@ class OwnCa(unittest.TestCase):
                 ("SHA-1", company.intermediate("d", "/CN=d", digest="-sha1"), "too weak"),
                 ("expired", company.intermediate("e", "/CN=e", days=-1), "expired"),
                 ("another key", good[:3] + (company.path("a.key"),) + good[4:], "does not belong"),
-                ("no chain", good[:4], "CN=company root is missing"),
+                ("no chain", good[:4], "the certificate of CN=company root,O=company is missing"),
                 ("no file", ("--certificate", "/nowhere", "--key", "/nowhere"), "/nowhere"),
             ]
             early = prepare(m1, *good)

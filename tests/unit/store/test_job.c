@@ -138,12 +138,51 @@ TX_TEST(events_are_listed_newest_first_and_trimmed)
 	return ERR_OK;
 }
 
+/* Results that begin alike are found and written in another form; nobody has to read them again. */
+TX_TEST(results_are_found_by_their_beginning)
+{
+	static const struct {
+		const char *uuid, *result; /* NULL: it runs */
+	} jobs[] = {{"j1", "{\"sealed\":\"a\"}"},
+		    {"j2", NULL},
+		    {"j3", "{}"},
+		    {"j4", "{\"sealed\":\"b\"}"},
+		    {"j5", "{\"SEALED\":1}"}};
+	struct job_row *rows = NULL;
+	size_t n = 0;
+	int64_t changes;
+
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
+		struct job_row row = job_like(jobs[i].uuid, MS_A);
+
+		ok(store_job_add(tx, &row));
+		if (jobs[i].result)
+			ok(store_job_finish(tx, jobs[i].uuid, 1, 0, jobs[i].result));
+	}
+	changes = changes_so_far(tx);
+	ok(store_job_results(tx, "{\"sealed\":\"", &rows, &n));
+	assert_int_equal(n, 2);
+	assert_string_equal(rows[0].uuid, "j1");
+	assert_string_equal(rows[1].uuid, "j4");
+	ok(store_job_result_set(tx, rows[1].id, "{\"sealed\":\"c\"}"));
+	for (size_t i = 0; i < n; i++)
+		job_row_deinit(&rows[i]);
+	mem_free(rows);
+	ok(store_job_results(tx, "{\"sealed\":\"c", &rows, &n));
+	assert_int_equal(n, 1);
+	job_row_deinit(&rows[0]);
+	mem_free(rows);
+	assert_int_equal(changes_so_far(tx), changes);
+	return ERR_OK;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_job_ends_once),
 		cmocka_unit_test(jobs_of_a_dead_server_fail),
 		cmocka_unit_test(old_jobs_are_trimmed_and_their_ids_not_used_again),
+		cmocka_unit_test(results_are_found_by_their_beginning),
 		cmocka_unit_test(events_are_listed_newest_first_and_trimmed),
 	};
 

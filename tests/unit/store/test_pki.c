@@ -24,6 +24,22 @@ TX_TEST(a_secret_is_set_and_replaced)
 	return ERR_OK;
 }
 
+TX_TEST(secrets_have_names)
+{
+	struct str_list names = {0};
+
+	ok(store_secret_names(tx, &names));
+	assert_int_equal(names.n, 0);
+	ok(store_secret_set(tx, "b", "one"));
+	ok(store_secret_set(tx, "a", "two"));
+	ok(store_secret_names(tx, &names));
+	assert_int_equal(names.n, 2);
+	assert_string_equal(names.items[0], "a");
+	assert_string_equal(names.items[1], "b");
+	str_list_deinit(&names);
+	return ERR_OK;
+}
+
 TX_TEST(setting_the_same_secret_changes_nothing)
 {
 	ok(store_secret_set(tx, "a", "one"));
@@ -486,6 +502,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_secret_is_set_and_replaced),
+		cmocka_unit_test(secrets_have_names),
 		cmocka_unit_test(setting_the_same_secret_changes_nothing),
 		cmocka_unit_test(certificates_are_issued_once),
 		cmocka_unit_test(a_serial_is_revoked_once),

@@ -134,6 +134,43 @@ TX_TEST(a_heartbeat_is_for_the_current_run)
 	return ERR_OK;
 }
 
+/* Which cluster key it has: said when it registers and when that changes, and it stays when it is gone. */
+TX_TEST(a_server_says_which_key_it_has)
+{
+	struct server_row row = server_like(MS_A, 1);
+	struct server_row *rows = NULL;
+	static char id[] = "0123456789abcdef", name[] = "name", address[] = "10.0.0.1";
+	static const char *const expected[] = {"0123456789abcdef", "none", NULL};
+	size_t n = 0;
+	int64_t changes;
+
+	row.name = name;
+	row.address = address;
+	row.version = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		row.key_id = i == 0 ? id : NULL;
+		row.run_id = (int64_t)i + 1;
+		if (i != 1)
+			ok(store_server_register(tx, &row));
+		else
+			ok(store_server_key(tx, MS_A, "none"));
+		ok(store_server_list(tx, &rows, &n));
+		assert_int_equal(n, 1);
+		if (expected[i])
+			assert_string_equal(rows[0].key_id, expected[i]);
+		else
+			assert_null(rows[0].key_id);
+		server_row_deinit(&rows[0]);
+		mem_free(rows);
+	}
+	ok(store_server_key(tx, MS_A, id));
+	changes = changes_so_far(tx);
+	ok(store_server_key(tx, MS_A, id));
+	assert_int_equal(changes_so_far(tx), changes);
+	err_is(store_server_key(tx, MS_B, id), ERR_NOT_FOUND);
+	return ERR_OK;
+}
+
 TX_TEST(states_follow_their_table)
 {
 	enum server_state to = SERVER_DOWN;
@@ -272,6 +309,7 @@ int main(void)
 		cmocka_unit_test(servers_are_listed_in_the_order_of_registration),
 		cmocka_unit_test(a_new_run_keeps_id_and_uuid),
 		cmocka_unit_test(a_heartbeat_is_for_the_current_run),
+		cmocka_unit_test(a_server_says_which_key_it_has),
 		cmocka_unit_test(states_follow_their_table),
 		cmocka_unit_test(a_removed_server_is_gone_until_it_comes_back),
 		cmocka_unit_test(views_are_kept_for_each_pair),
