@@ -180,7 +180,7 @@ static void taken_done(struct server *s, struct entry *entry, enum err result, c
 		log_warn(s->log, "which CA certificates an agent has could not be remembered", KV_I("host", p->host_id),
 			 KV_S("error", sentence));
 	else if (!result)
-		follow_now(s);
+		renewal_host_trusts(s, p->host_id, p->trusted_hash);
 	end(p, ERR_OK, "");
 }
 

@@ -47,6 +47,8 @@ void renewal_host_seen(struct server *s, struct host *h);
 /* The agent of a host is ready here: is it due? */
 void renewal_host_ready(struct server *s, struct host *h);
 bool renewal_is_waiting(const struct host *h); /* for its turn, or to be tried again */
+/* It was written down that its agent trusts these CA certificates (SHA-256). */
+void renewal_host_trusts(struct server *s, int64_t host_id, const char *trusted);
 /* The host leaves this server's memory. */
 void renewal_forget(struct host *h);
 void renewal_tick(struct server *s); /* every second */

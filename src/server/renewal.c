@@ -333,11 +333,30 @@ static enum err known_run(struct store_tx *tx, struct entry *entry, struct why *
 	return store_host_ca_known(tx, k->host_id, k->trusted);
 }
 
+/*
+ * A step of a rotation may have been taken meanwhile: this host was looked at by what it knew before, and would wait
+ * until all are looked at again.
+ */
+void renewal_host_trusts(struct server *s, int64_t host_id, const char *trusted)
+{
+	struct host *h = s->freed || s->stopping ? NULL : roster_host(s, host_id);
+	char *copy = h ? mem_strdup(trusted) : NULL;
+
+	if (copy) {
+		mem_free(h->row.ca_known);
+		h->row.ca_known = copy;
+		look_at(s, h);
+	}
+	follow_now(s);
+}
+
 static void known_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
 {
+	struct known *k = container_of(entry, struct known, entry);
+
 	if (!result)
-		follow_now(s);
-	mem_free(container_of(entry, struct known, entry));
+		renewal_host_trusts(s, k->host_id, k->trusted);
+	mem_free(k);
 }
 
 static void remember_trusted(struct server *s, const struct host *h, const char *trusted)
@@ -406,8 +425,10 @@ static void attempt_ends(void *user, int64_t host_id, enum err result, const cha
 	if (!r)
 		return;
 	/* Has it been seen with it already? A muster agent may be faster than its answer. */
-	if (!result && !r->serial[0])
+	if (!result && !r->serial[0]) {
+		look_at(s, h);
 		return;
+	}
 	/* It has made another link, maybe to us: whoever has it now begins again, with that one. */
 	if (result == ERR_CONFLICT) {
 		look_at(s, h);

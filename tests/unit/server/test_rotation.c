@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "provision_bench.h"
+#include "server/provision.h"
 #include "server/rotation.h"
 
 #define NOW_S INT64_C(1900000000) /* when the world begins */
@@ -213,6 +214,27 @@ static void an_agent_is_a_step_behind(void **state)
 	settle(&b);
 	assert_true(mono_ms_between(begun, world_now(b.e.world)) < 15000);
 	agents_trust(&b, 2);
+	down(&b);
+}
+
+/*
+ * What an agent trusts is written down after it is ready with its new certificate, and after the next step was taken:
+ * it is looked at once more, by that.
+ */
+static void what_an_agent_trusts_is_known_late(void **state)
+{
+	struct bench b;
+	size_t before;
+
+	up(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	settle(&b);
+	before = b.k[0].n_certs;
+	renewal_host_trusts(b.e.a.server, host_of(&b.e.a, "h1")->row.id, "0000");
+	for (int i = 0; i < 300 && b.k[0].n_certs == before; i++)
+		keepers_run(b.k, N, 50);
+	assert_int_equal(b.k[0].n_certs, before + 1);
+	settle(&b);
 	down(&b);
 }
 
@@ -532,6 +554,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_phases_with_everybody_connected),
 		cmocka_unit_test(an_agent_is_a_step_behind),
+		cmocka_unit_test(what_an_agent_trusts_is_known_late),
 		cmocka_unit_test(an_agent_changes_its_link_meanwhile),
 		cmocka_unit_test(every_step_can_be_taken_back),
 		cmocka_unit_test(a_step_is_taken_once),
