@@ -298,22 +298,31 @@ static void check_own_key(struct daemon *d)
 		log_warn(&d->log, "the private key of this server is not private", KV_S("reason", why.text));
 }
 
-/* A change of the key that broke off is finished, or undone, before anybody reads the file. */
-static enum err settle_cluster_key(struct daemon *d, const char *path, const char *id, struct why *why)
+/*
+ * A change of the key that broke off is finished, or undone, before anybody reads the file. If that can't be, because
+ * the files are somebody else's to write, it is for check_cluster_key() to say whether it matters.
+ */
+static void settle_cluster_key(struct daemon *d, const char *path, const char *id)
 {
 	CLEAN(mem_freep) char *real = NULL, *next = NULL;
 	enum key_settled settled = KEY_SETTLED_NOTHING;
+	struct why why = WHY_NONE;
 	enum err e;
 	int lock;
 
 	if (fs_posix.real_path(&fs_posix, path, &real, NULL) == ERR_OK)
 		next = mem_printf("%s" CLUSTER_KEY_NEXT, real);
 	if (!next || !fs_posix.exists(&fs_posix, next))
-		return ERR_OK;
+		return;
 	/* Or it is at work now: the lock is what we wait for. */
 	lock = cluster_key_lock(path);
-	e = key_change_settle(&settled, &fs_posix, path, id, why);
-	if (settled != KEY_SETTLED_NOTHING)
+	e = lock < 0 ? ERR_IO : key_change_settle(&settled, &fs_posix, path, id, &why);
+	if (e)
+		log_error(&d->log,
+			  "a change of the cluster key broke off: `muster-server cluster-key change`, called again by "
+			  "who began it, brings the files in order",
+			  KV_S("file", next), KV_S("error", why_text(&why, e)));
+	else if (settled != KEY_SETTLED_NOTHING)
 		log_warn(&d->log,
 			 settled == KEY_SETTLED_FINISHED
 				 ? "a change of the cluster key had broken off, and was finished"
@@ -321,7 +330,6 @@ static enum err settle_cluster_key(struct daemon *d, const char *path, const cha
 			 KV_S("file", path));
 	if (lock >= 0)
 		close(lock);
-	return e;
 }
 
 /* The file of before opens nothing: said here, where it can be said which one is wanted. */
@@ -353,7 +361,7 @@ static enum err load_cluster_key(struct daemon *d, const struct glance *g, struc
 
 	check_own_key(d);
 	if (!e && !place.is_credential)
-		e = settle_cluster_key(d, path, g->key.id, why);
+		settle_cluster_key(d, path, g->key.id);
 	if (!e)
 		e = read_cluster_key(d, &place, why);
 	if (!e && (e = check_cluster_key(d, &place, &g->key, why)))

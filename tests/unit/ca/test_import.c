@@ -193,8 +193,8 @@ static void a_chain_that_nobody_would_believe(void **state)
 				   rows[i].signing);
 		CLEAN(buf_deinit) struct buf cert = {0}, key = {0}, chain = {0};
 		CLEAN(mem_freep)
-		char *cert_path = path_join(dir, "c"),
-		     *key_path = path_join(dir, "k"), *chain_path = path_join(dir, "r");
+		char *cert_path = path_join(dir, "c"), *key_path = path_join(dir, "k"),
+		     *chain_path = path_join(dir, "r");
 		struct ca_root_record r = {0};
 		struct why why = WHY_NONE;
 		enum err e;

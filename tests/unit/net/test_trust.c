@@ -87,8 +87,8 @@ static enum err judge(const char *const *trusted, const char *const *shown, int6
 static void who_is_believed(void **state)
 {
 	CLEAN(test_ca_deinit)
-	struct test_ca own = ca_under("muster", NULL, NULL, 1000),
-		       root = ca_under("company", NULL, NULL, 1000), first = ca_under("machines", &root, NULL, 500),
+	struct test_ca own = ca_under("muster", NULL, NULL, 1000), root = ca_under("company", NULL, NULL, 1000),
+		       first = ca_under("machines", &root, NULL, 500),
 		       second = ca_under("machines 2", &root, NULL, 500),
 		       again = ca_under("machines", &root, &first, 900), early = ca_under("machines", &root, &first, 5),
 		       crossed = ca_under("muster", &root, &own, 900), of_own = leaf_of(&own), of_root = leaf_of(&root),
