@@ -28,22 +28,22 @@
 	"{\"id\":\"11111111-0000-4000-8000-000000000004\",\"name\":\"silent\",\"state\":\"Up\",\"musterhostid\":4,\"musterlist\":[" \
 	"\"M1\"],\"musterpreferred\":\"M1\",\"musterconnected\":\"M1\",\"musterlink\":\"suspect\"}"
 
-#define STATUS(interval, off, strictness, store)                                                                                                            \
-	"{\"getmusterstatusresponse\":{\"musterstatus\":{\"servers\":["                                                                                     \
-	"{\"id\":\"s1\",\"name\":\"M1\",\"address\":\"10.0.0.1\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":2,"                        \
-	"\"outdated\":1,\"offpreferred\":" off                                                                                                              \
-	",\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"fullhandshakes\":12,\"resumedhandshakes\":30,\"tickets\":true,\"views\":["                          \
-	"{\"of\":\"M2\",\"address\":\"10.0.0.2\",\"view\":\"up (no link)\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"                   \
-	"{\"id\":\"s2\",\"name\":\"M2\",\"address\":\"10.0.0.2\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":1,"                        \
-	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                                         \
-	"{\"of\":\"M1\",\"address\":\"10.0.0.1\",\"view\":\"up\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"                             \
-	"{\"id\":\"s3\",\"name\":\"M3\",\"address\":\"fd00::3\",\"port\":8251,\"state\":\"Down\",\"version\":\"0.1.0\",\"agents\":0,"                       \
-	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T07:00:02+0000\",\"views\":[]}],"                                                     \
-	"\"hosts\":{\"total\":4,\"up\":3,\"disconnected\":0,\"alert\":1,\"other\":0,\"suspect\":1,\"reconnecting\":2},\"outdated\":1,\"offpreferred\":" off \
-	","                                                                                                                                                 \
-	"\"algorithm\":\"roundrobin\",\"host\":[\"M1\",\"M2\",\"M3\"],\"hostset\":true,\"interval\":" interval                                              \
-	",\"configversion\":7,\"store\":" store ",\"answeredby\":\"M1\",\"strictness\":" strictness                                                         \
-	",\"certificates\":{\"revoked\":3,\"revocationsknown\":" strictness                                                                                 \
+#define STATUS(interval, off, strictness, store)                                                                                                                 \
+	"{\"getmusterstatusresponse\":{\"musterstatus\":{\"servers\":["                                                                                          \
+	"{\"id\":\"s1\",\"name\":\"M1\",\"address\":\"10.0.0.1\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"agents\":2,"                             \
+	"\"outdated\":1,\"offpreferred\":" off                                                                                                                   \
+	",\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"fullhandshakes\":12,\"resumedhandshakes\":30,\"tickets\":true,\"views\":["                               \
+	"{\"of\":\"M2\",\"address\":\"10.0.0.2\",\"view\":\"up (no link)\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"                        \
+	"{\"id\":\"s2\",\"name\":\"M2\",\"address\":\"10.0.0.2\",\"port\":8250,\"state\":\"Up\",\"version\":\"0.1.0\",\"clusterkey\":\"outdated\",\"agents\":1," \
+	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T08:00:02+0000\",\"views\":["                                                              \
+	"{\"of\":\"M1\",\"address\":\"10.0.0.1\",\"view\":\"up\"},{\"of\":\"M3\",\"address\":\"fd00::3\",\"view\":\"down\"}]},"                                  \
+	"{\"id\":\"s3\",\"name\":\"M3\",\"address\":\"fd00::3\",\"port\":8251,\"state\":\"Down\",\"version\":\"0.1.0\",\"clusterkey\":\"missing\",\"agents\":0," \
+	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T07:00:02+0000\",\"views\":[]}],"                                                          \
+	"\"hosts\":{\"total\":4,\"up\":3,\"disconnected\":0,\"alert\":1,\"other\":0,\"suspect\":1,\"reconnecting\":2},\"outdated\":1,\"offpreferred\":" off      \
+	","                                                                                                                                                      \
+	"\"algorithm\":\"roundrobin\",\"host\":[\"M1\",\"M2\",\"M3\"],\"hostset\":true,\"interval\":" interval                                                   \
+	",\"configversion\":7,\"store\":" store ",\"answeredby\":\"M1\",\"strictness\":" strictness                                                              \
+	",\"certificates\":{\"revoked\":3,\"revocationsknown\":" strictness                                                                                      \
 	",\"nexthost\":\"H2\",\"nextdaysleft\":5},\"unsecured\":1}}}"
 #define SETTING(value)                                                                                                 \
 	"{\"name\":\"indirect.agent.lb.algorithm\",\"value\":\"" value                                                 \
