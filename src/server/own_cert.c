@@ -7,7 +7,8 @@
  * and the server goes on meanwhile, and from then on it is looked at now and then. Whoever needs it before is told so
  * by TLS.
  *
- * Keys are made and signatures done on WORK_CRYPTO.
+ * Keys are made and signatures done on WORK_CRYPTO. What was signed is recorded in the store before it is written to
+ * the folder or shown to anybody: while the store is away the old one stays in use.
  */
 #include "server/internal.h"
 
@@ -40,6 +41,8 @@ struct own_cert {
 	struct why why;
 	struct ca_issued issued;
 	char *key;
+	struct entry entry;
+	struct cert_row row;
 	struct ca_provider *ca;    /* owned with others */
 	struct ca_request request; /* borrows the lists below */
 	struct str_list ips, dns;
@@ -51,6 +54,7 @@ static void own_cert_free(struct own_cert *o)
 	o->server->making_cert[o->kind] = NULL;
 	ca_provider_free(o->ca);
 	ca_issued_deinit(&o->issued);
+	cert_row_deinit(&o->row);
 	key_free(o->key);
 	str_list_deinit(&o->ips);
 	str_list_deinit(&o->dns);
@@ -66,7 +70,10 @@ static void rsa_ends(struct server *s, enum err result, const char *sentence)
 						 : "there is no RSA certificate: peers that take no ECDSA are refused",
 		       KV_S("error", sentence), KV_I("again_in_ms", TRY_AGAIN_MS));
 	s->rsa_failed = result != ERR_OK;
-	s->rsa_look_at = mono_add_ms(world_now(s->world), result ? TRY_AGAIN_MS : LOOK_AGAIN_MS);
+	/* Nothing is begun while the store is away: so this is soon after. */
+	s->rsa_look_at = mono_add_ms(world_now(s->world), !result                      ? LOOK_AGAIN_MS
+							  : ledger_is_failing(s, NULL) ? FOLLOW_AGAIN_MS
+										       : TRY_AGAIN_MS);
 }
 
 static void ends(struct own_cert *o, enum err result, const char *sentence)
@@ -161,43 +168,6 @@ static bool is_good(struct server *s, enum own_cert_kind kind, const struct own_
 	return good;
 }
 
-struct issued_entry {
-	struct entry entry;
-	struct cert_row row;
-};
-
-static enum err issued_run(struct store_tx *tx, struct entry *entry, struct why *why)
-{
-	return store_cert_add(tx, &container_of(entry, struct issued_entry, entry)->row);
-}
-
-static void issued_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
-{
-	struct issued_entry *i = container_of(entry, struct issued_entry, entry);
-
-	s->n_issued[ISSUED_OWN] += result == ERR_OK;
-	if (result && result != ERR_STOPPED)
-		log_warn(s->log, "an issued certificate could not be recorded", KV_S("error", sentence));
-	cert_row_deinit(&i->row);
-	mem_free(i);
-}
-
-static void record_issued(struct server *s, const char *pem)
-{
-	struct issued_entry *i = mem_zalloc(sizeof(*i));
-
-	if (!i)
-		return;
-	i->entry.run = issued_run;
-	i->entry.done = issued_done;
-	if (authority_cert_row(pem, &i->row)) {
-		cert_row_deinit(&i->row);
-		mem_free(i);
-		return;
-	}
-	ledger_add(s, &i->entry);
-}
-
 /* The pair that was made takes the place of the old one, also for who connects from now on. */
 static enum err install(struct own_cert *o)
 {
@@ -215,8 +185,37 @@ static enum err install(struct own_cert *o)
 	pair->cert = STEAL(o->issued.certificate);
 	pair->key = STEAL(o->key);
 	s->own_changes++;
-	record_issued(s, pair->cert);
 	return authority_renew_creds(s, &o->why);
+}
+
+static enum err record_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	return store_cert_add(tx, &container_of(entry, struct own_cert, entry)->row);
+}
+
+/* Whoever sees it from now on finds it among those that were issued. */
+static void record_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct own_cert *o = container_of(entry, struct own_cert, entry);
+
+	if (s->freed) {
+		own_cert_free(o);
+		return;
+	}
+	o->result = result;
+	s->n_issued[ISSUED_OWN] += result == ERR_OK;
+	if (result)
+		why_set(&o->why, "it could not be recorded, so it is not used: %s", sentence);
+	/* The store may have taken long: nobody would believe one of a CA that is gone. */
+	else if (o->ca != s->ca &&
+		 (o->result = cert_verify(o->issued.certificate, s->ca_chain, world_wall_ms(s->world) / 1000, NULL)))
+		why_set(&o->why, "the CA was changed meanwhile");
+	else
+		o->result = install(o);
+	if (o->result)
+		fail(o);
+	else
+		ends(o, ERR_OK, "");
 }
 
 static void own_cert_made(struct work *work)
@@ -225,11 +224,13 @@ static void own_cert_made(struct work *work)
 	struct server *s = o->server;
 
 	if (!o->result)
-		o->result = install(o);
-	if (o->result)
+		o->result = s->stopping ? ERR_STOPPED : authority_cert_row(o->issued.certificate, &o->row);
+	if (o->result) {
 		fail(o);
-	else
-		ends(o, ERR_OK, "");
+	} else {
+		o->entry = (struct entry){.run = record_run, .done = record_done};
+		ledger_add(s, &o->entry);
+	}
 	server_gone_if_idle(s);
 }
 
@@ -365,6 +366,9 @@ void own_cert_tick(struct server *s)
 {
 	struct own_cert *o;
 
+	/* What can't be recorded isn't made. */
+	if (ledger_is_failing(s, NULL))
+		return;
 	if (s->running && follows(s))
 		own_cert_look(s);
 	if (!s->p.with_rsa || !s->own[OWN_CERT_EC].cert || s->making_cert[OWN_CERT_EC] ||
@@ -405,7 +409,12 @@ static void renewed(struct server *s, enum err result, const char *sentence)
 	if (!result)
 		event_add(s, "CA.CERTIFICATE.PROVISION", "INFO", 0,
 			  "management server %s has renewed its own certificate", s->p.name);
-	else if (!s->stopping)
+	else if (!s->stopping && ledger_is_failing(s, NULL)) {
+		log_warn(s->log, "the own certificate can't be renewed while the store is away: the old one is used",
+			 KV_S("error", sentence));
+		s->own_failed = false;
+		s->own_tried = (struct mono){0};
+	} else if (!s->stopping)
 		event_add(s, "ALERT.CA.CERT", "ERROR", 0, "management server %s can't renew its own certificate: %s",
 			  s->p.name, sentence);
 }
@@ -417,7 +426,7 @@ void own_cert_look(struct server *s)
 	struct own_cert *o;
 	int64_t left_s = 0, pace_ms = s->own_failed ? TRY_AGAIN_MS : FOLLOW_AGAIN_MS;
 
-	if (s->making_cert[OWN_CERT_EC] || !s->own[OWN_CERT_EC].cert)
+	if (s->making_cert[OWN_CERT_EC] || !s->own[OWN_CERT_EC].cert || ledger_is_failing(s, NULL))
 		return;
 	if (!follows(s)) {
 		if (!is_old(s, s->own[OWN_CERT_EC].cert, &left_s))

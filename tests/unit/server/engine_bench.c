@@ -39,7 +39,8 @@ static enum err gate(void *user, struct why *why)
 
 	if (n->drops_claims)
 		world_later(n->bench->world, &n->drop);
-	if (!n->store_fails)
+	if (!n->store_fails && !(n->fails_while_making && (n->server->making_cert[OWN_CERT_EC] ||
+							   n->server->making_cert[OWN_CERT_RSA])))
 		return ERR_OK;
 	why_set(why, "no space left on device");
 	return ERR_FULL;
@@ -131,8 +132,7 @@ struct change_call {
 	struct host_row row;
 };
 
-static void in_store(struct engine_bench *e, enum err (*run)(struct store_tx *tx, void *arg, struct why *why),
-		     void *arg)
+void engine_store(struct engine_bench *e, enum err (*run)(struct store_tx *tx, void *arg, struct why *why), void *arg)
 {
 	struct store *store = NULL;
 	struct store_call call = {.run = run, .arg = arg};
@@ -156,7 +156,7 @@ static enum err run_config(struct store_tx *tx, void *arg, struct why *why)
 
 void engine_config(struct engine_bench *e, const char *name, const char *value)
 {
-	in_store(e, run_config, &(struct change_call){.name = name, .value = value});
+	engine_store(e, run_config, &(struct change_call){.name = name, .value = value});
 }
 
 static enum err run_delete(struct store_tx *tx, void *arg, struct why *why)
@@ -170,7 +170,7 @@ static enum err run_delete(struct store_tx *tx, void *arg, struct why *why)
 
 void engine_delete_host(struct engine_bench *e, int64_t id)
 {
-	in_store(e, run_delete, &(struct change_call){.id = id});
+	engine_store(e, run_delete, &(struct change_call){.id = id});
 }
 
 static enum err run_revoke(struct store_tx *tx, void *arg, struct why *why)
@@ -183,7 +183,7 @@ static enum err run_revoke(struct store_tx *tx, void *arg, struct why *why)
 
 void engine_revoke(struct engine_bench *e, const char *serial)
 {
-	in_store(e, run_revoke, &(struct change_call){.value = serial});
+	engine_store(e, run_revoke, &(struct change_call){.value = serial});
 }
 
 static enum err run_issued(struct store_tx *tx, void *arg, struct why *why)
@@ -204,7 +204,31 @@ static enum err run_issued(struct store_tx *tx, void *arg, struct why *why)
 
 void engine_issued(struct engine_bench *e, const char *serial, const char *guid)
 {
-	in_store(e, run_issued, &(struct change_call){.name = serial, .value = guid});
+	engine_store(e, run_issued, &(struct change_call){.name = serial, .value = guid});
+}
+
+static enum err run_is_issued(struct store_tx *tx, void *arg, struct why *why)
+{
+	struct change_call *c = arg;
+	struct cert_row *rows = NULL;
+	size_t n = 0;
+	enum err err = store_cert_list(tx, &rows, &n);
+
+	c->id = 0;
+	for (size_t i = 0; i < n; i++) {
+		c->id += str_equal(rows[i].pem, c->value);
+		cert_row_deinit(&rows[i]);
+	}
+	mem_free(rows);
+	return err;
+}
+
+bool engine_is_issued(struct engine_bench *e, const char *pem)
+{
+	struct change_call c = {.value = pem};
+
+	engine_store(e, run_is_issued, &c);
+	return c.id == 1;
 }
 
 static enum err run_allow(struct store_tx *tx, void *arg, struct why *why)
@@ -217,7 +241,7 @@ static enum err run_allow(struct store_tx *tx, void *arg, struct why *why)
 
 void engine_allow_weaker(struct engine_bench *e, int64_t id)
 {
-	in_store(e, run_allow, &(struct change_call){.id = id});
+	engine_store(e, run_allow, &(struct change_call){.id = id});
 }
 
 static enum err run_count(struct store_tx *tx, void *arg, struct why *why)
@@ -241,7 +265,7 @@ size_t engine_count_events(struct engine_bench *e, const char *type, const char 
 {
 	struct change_call c = {.name = type, .value = part};
 
-	in_store(e, run_count, &c);
+	engine_store(e, run_count, &c);
 	return (size_t)c.id;
 }
 
@@ -274,7 +298,7 @@ static enum err run_state(struct store_tx *tx, void *arg, struct why *why)
 
 void engine_server_event(struct engine_bench *e, struct node *n, enum server_event event)
 {
-	in_store(e, run_state, &(struct state_call){.id = server_msid(n->server), .event = event});
+	engine_store(e, run_state, &(struct state_call){.id = server_msid(n->server), .event = event});
 }
 
 void engine_ask_drain(struct engine_bench *e, struct node *n, const struct drain_row *ask)
@@ -282,7 +306,7 @@ void engine_ask_drain(struct engine_bench *e, struct node *n, const struct drain
 	struct state_call c = {.id = server_msid(n->server), .event = SERVER_EVENT_PREPARE_MAINTENANCE, .drain = *ask};
 
 	c.drain.msid = c.id;
-	in_store(e, run_state, &c);
+	engine_store(e, run_state, &c);
 }
 
 static enum err run_drain_get(struct store_tx *tx, void *arg, struct why *why)
@@ -296,7 +320,7 @@ struct drain_row engine_drain(struct engine_bench *e, int64_t msid)
 {
 	struct state_call c = {.id = msid};
 
-	in_store(e, run_drain_get, &c);
+	engine_store(e, run_drain_get, &c);
 	return c.drain;
 }
 
@@ -311,14 +335,14 @@ static enum err run_resource(struct store_tx *tx, void *arg, struct why *why)
 
 void engine_resource_state(struct engine_bench *e, int64_t id, enum resource_event event)
 {
-	in_store(e, run_resource, &(struct state_call){.id = id, .resource = event});
+	engine_store(e, run_resource, &(struct state_call){.id = id, .resource = event});
 }
 
 struct host_row engine_row(struct engine_bench *e, int64_t id)
 {
 	struct change_call c = {.id = id};
 
-	in_store(e, run_get, &c);
+	engine_store(e, run_get, &c);
 	return c.row;
 }
 

@@ -22,6 +22,7 @@ struct node {
 	struct store *store;
 	struct server *server;
 	bool store_fails;
+	bool fails_while_making; /* the same, while it has a certificate of its own under way */
 	bool drops_claims; /* links end while their claim is on its way */
 	struct later drop;
 	bool was_started, was_gone;
@@ -50,9 +51,12 @@ void node_kill(struct node *n);                                        /* server
 void engine_run(struct engine_bench *e, int64_t ms);
 /* A setting, as an operator would set it through some server. */
 void engine_config(struct engine_bench *e, const char *name, const char *value);
+/* Something else in the store. */
+void engine_store(struct engine_bench *e, enum err (*run)(struct store_tx *tx, void *arg, struct why *why), void *arg);
 void engine_delete_host(struct engine_bench *e, int64_t id);
 /* As if a certificate with that serial had been issued for the host. */
 void engine_issued(struct engine_bench *e, const char *serial, const char *guid);
+bool engine_is_issued(struct engine_bench *e, const char *pem); /* that very certificate, says the store */
 /* How many events of that type there are, of those whose text has the part (NULL: any). */
 size_t engine_count_events(struct engine_bench *e, const char *type, const char *part);
 void engine_allow_weaker(struct engine_bench *e, int64_t id);

@@ -159,6 +159,116 @@ static void nobody_asks_for_it_where_it_is_not_wanted(void **state)
 	engine_down(&e);
 }
 
+/* ---- recorded before it is used ---- */
+
+/* For so long, looked at each millisecond: whatever it shows is in the store. */
+static void run_and_look(struct engine_bench *e, int64_t ms)
+{
+	const char *seen[OWN_CERT_KINDS] = {NULL};
+
+	while (ms-- > 0) {
+		engine_run(e, 1);
+		for (size_t i = 0; i < OWN_CERT_KINDS; i++) {
+			const char *pem = e->a.server->own[i].cert;
+
+			if (pem && pem != seen[i])
+				assert_true(engine_is_issued(e, pem));
+			seen[i] = pem;
+		}
+	}
+}
+
+static void both_are_recorded_before_anybody_sees_them(void **state)
+{
+	struct engine_bench e;
+
+	engine_world(&e);
+	e.with_rsa = true;
+	node_make(&e, &e.a, A_IP);
+	node_start(&e.a);
+	run_and_look(&e, 3000);
+	assert_true(e.a.was_started);
+	check_rsa(&e, 2048);
+	engine_down(&e);
+}
+
+/* The first start of all, and the store fails when the certificate is there: no start, and nothing in the folder. */
+static void what_can_not_be_recorded_is_not_used_at_the_first_start(void **state)
+{
+	struct engine_bench e;
+
+	engine_world(&e);
+	node_make(&e, &e.a, A_IP);
+	e.a.fails_while_making = true;
+	node_start(&e.a);
+	engine_run(&e, 1000);
+	assert_true(e.a.was_started);
+	assert_int_not_equal(e.a.start_result, ERR_OK);
+	assert_null(e.a.server->own[OWN_CERT_EC].cert);
+	assert_null(fake_file_get(e.f, "/" A_IP "/server.crt"));
+	assert_null(fake_file_get(e.f, "/" A_IP "/server.key"));
+	node_kill(&e.a);
+	node_add(&e, &e.a, A_IP);
+	assert_true(engine_is_issued(&e, e.a.server->own[OWN_CERT_EC].cert));
+	engine_down(&e);
+}
+
+/* As if another CA signed now: a new one is wanted. */
+static void want_another(struct engine_bench *e)
+{
+	str_copy(e->a.server->rotation.own_issuer, FINGERPRINT_TEXT, "0a");
+}
+
+static void the_old_one_is_used_while_the_store_is_away(void **state)
+{
+	struct engine_bench e;
+	char *old;
+	struct tls_creds *creds;
+
+	node_up(&e);
+	engine_run(&e, 3000);
+	old = mem_strdup(e.a.server->own[OWN_CERT_EC].cert);
+	creds = tls_creds_ref(e.a.server->creds);
+
+	/* It fails just when the new one is made. */
+	want_another(&e);
+	e.a.fails_while_making = true;
+	engine_run(&e, 20000);
+	assert_string_equal(e.a.server->own[OWN_CERT_EC].cert, old);
+	assert_string_equal(fake_file_get(e.f, "/" A_IP "/server.crt"), old);
+	assert_ptr_equal(e.a.server->creds, creds);
+	assert_int_equal(engine_count_events(&e, "ALERT.CA.CERT", NULL), 0);
+
+	/* It works again: not in ten minutes, now. */
+	e.a.fails_while_making = false;
+	run_and_look(&e, 6000);
+	assert_string_not_equal(e.a.server->own[OWN_CERT_EC].cert, old);
+	assert_string_equal(fake_file_get(e.f, "/" A_IP "/server.crt"), e.a.server->own[OWN_CERT_EC].cert);
+	tls_creds_unref(creds);
+	mem_free(old);
+	engine_down(&e);
+}
+
+static void so_is_it_with_the_rsa_one(void **state)
+{
+	struct engine_bench e;
+
+	engine_world(&e);
+	e.with_rsa = true;
+	node_make(&e, &e.a, A_IP);
+	node_start(&e.a);
+	while (!e.a.was_started)
+		engine_run(&e, 1);
+	e.a.fails_while_making = true;
+	engine_run(&e, 10000);
+	assert_null(e.a.server->own[OWN_CERT_RSA].cert);
+	assert_null(fake_file_get(e.f, FILE_CERT));
+	e.a.fails_while_making = false;
+	run_and_look(&e, 6000);
+	check_rsa(&e, 2048);
+	engine_down(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +277,10 @@ int main(void)
 		cmocka_unit_test(longer_keys_are_made_when_they_are_asked_for),
 		cmocka_unit_test(a_server_that_cannot_issue_runs_without),
 		cmocka_unit_test(nobody_asks_for_it_where_it_is_not_wanted),
+		cmocka_unit_test(both_are_recorded_before_anybody_sees_them),
+		cmocka_unit_test(what_can_not_be_recorded_is_not_used_at_the_first_start),
+		cmocka_unit_test(the_old_one_is_used_while_the_store_is_away),
+		cmocka_unit_test(so_is_it_with_the_rsa_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
