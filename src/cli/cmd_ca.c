@@ -83,6 +83,24 @@ int cmd_ca_show(struct cli *c, int argc, char **argv)
 	return cli_flush(c);
 }
 
+/* One of each CA: two while a rotation is under way. */
+static void advise_lists(struct cli *c, const json_t *crl)
+{
+	const json_t *lists = json_object_get(crl, "lists"), *l;
+	char date[FORMAT_MAX], count[FORMAT_MAX];
+	size_t i;
+
+	json_array_foreach (lists, i, l)
+		cli_advise(c, "%s%s; the next list comes before %s.",
+			   json_array_size(lists) < 2       ? ""
+			   : json_flag(l, "signs", false) ? "of the CA that signs: "
+							  : "of the other CA: ",
+			   format_count(count, json_number(l, "entries", 0), "certificate"),
+			   format_date(date, json_text(l, "nextupdate", "?")));
+	if (json_text(crl, "problem", NULL))
+		cli_advise(c, "A list is missing or not renewed: %s.", json_text(crl, "problem", ""));
+}
+
 int cmd_ca_crl(struct cli *c, int argc, char **argv)
 {
 	struct args a = {
@@ -91,7 +109,6 @@ int cmd_ca_crl(struct cli *c, int argc, char **argv)
 			"Each server has it as the file crl.pem, and at /crl.pem and /crl.der of its API port.",
 	};
 	json_t *answer, *crl;
-	char date[FORMAT_MAX], count[FORMAT_MAX];
 
 	if (!args_parse(c, &a, argc, argv))
 		return a.exit_code;
@@ -103,9 +120,7 @@ int cmd_ca_crl(struct cli *c, int argc, char **argv)
 		cli_print_json(crl, false);
 	} else {
 		fputs(json_text(crl, "crl", ""), stdout);
-		cli_advise(c, "%s; the next list comes before %s.",
-			   format_count(count, json_number(crl, "entries", 0), "certificate"),
-			   format_date(date, json_text(crl, "nextupdate", "?")));
+		advise_lists(c, crl);
 	}
 	json_decref(answer);
 	return cli_flush(c);

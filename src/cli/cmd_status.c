@@ -271,6 +271,9 @@ static void print_certificates(const struct cli *c, const json_t *status)
 	if (!json_flag(certs, "revocationsknown", true))
 		printf("%s%s can't read who was revoked lately%s: the last list holds.\n", tint_on(c, TINT_CAREFUL),
 		       json_text(status, "answeredby", "The server"), tint_off(c));
+	if (json_text(certs, "revocationlistproblem", NULL))
+		printf("%sNo new revocation list (CRL):%s %s.\n", tint_on(c, TINT_CAREFUL), tint_off(c),
+		       json_text(certs, "revocationlistproblem", ""));
 }
 
 /* Only while somebody waits. */

@@ -254,10 +254,18 @@ static void list_certificates(struct api_call *c)
 
 /* ---- getRevocationList ---- */
 
+static void put_list(json_t *o, const struct server_crl_part *l)
+{
+	api_put_number(o, "number", (int64_t)l->number);
+	api_put_number(o, "entries", l->entries);
+	api_put_date(o, "thisupdate", l->this_s * 1000);
+	api_put_date(o, "nextupdate", l->next_s * 1000);
+}
+
 static void get_revocation_list(struct api_call *c)
 {
 	struct server_crl crl;
-	json_t *o;
+	json_t *o, *each;
 
 	if (!server_crl(c->server, &crl)) {
 		api_fail(c, API_FAILED, CS_RUNTIME, "No list: %s", crl.why_none);
@@ -265,10 +273,18 @@ static void get_revocation_list(struct api_call *c)
 	}
 	o = json_object();
 	api_put_text(o, "crl", crl.pem);
-	api_put_number(o, "number", (int64_t)crl.number);
-	api_put_number(o, "entries", crl.entries);
-	api_put_date(o, "thisupdate", crl.this_s * 1000);
-	api_put_date(o, "nextupdate", crl.next_s * 1000);
+	put_list(o, &crl.parts[0]);
+	each = json_array();
+	for (size_t i = 0; i < crl.n_parts; i++) {
+		json_t *one = json_object();
+
+		put_list(one, &crl.parts[i]);
+		api_put_text(one, "ca", crl.parts[i].ca);
+		api_put_flag(one, "signs", crl.parts[i].signs);
+		json_array_append_new(each, one);
+	}
+	json_object_set_new(o, "lists", each);
+	api_put_text(o, "problem", server_crl_problem(c->server));
 	api_answer_object(c, "revocationlist", o);
 }
 
@@ -309,11 +325,13 @@ static const struct api_field list_fields[] = {
 	{"certificate", "string", "PEM, where it was asked for and is kept"},
 };
 static const struct api_field crl_fields[] = {
-	{"crl", "string", "The signed list, PEM"},
-	{"number", "long", "Its number, higher than the last one's"},
+	{"crl", "string", "The signed lists, PEM: one of each CA that is trusted, the one of the CA that signs first"},
+	{"number", "long", "Number of the first, higher than the last one's"},
 	{"entries", "integer", "How many certificates it names"},
 	{"thisupdate", "date", "When it was made"},
 	{"nextupdate", "date", "When the next one comes, at the latest"},
+	{"lists", "list", "The same of each: ca (fingerprint), signs, number, entries, thisupdate, nextupdate"},
+	{"problem", "string", "Why one of them isn't there or isn't renewed"},
 };
 static const struct api_route routes[] = {
 	{.name = "listCertificates", .handle = list_certificates, .right = RIGHT_ADMIN, .is_list = true, .is_read = true, .page_most = PAGE_MOST,

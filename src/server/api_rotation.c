@@ -201,11 +201,31 @@ static enum err swap(struct store_tx *tx)
 	return e;
 }
 
+/* So do their revocation lists, of which there may be none. */
+static enum err swap_lists(struct store_tx *tx)
+{
+	CLEAN(mem_freep) char *a = NULL, *b = NULL;
+	enum err e = store_secret_get(tx, CRL_SECRET, &a);
+
+	if (!e || e == ERR_NOT_FOUND)
+		e = store_secret_get(tx, CRL_SECRET_OTHER, &b);
+	if (e == ERR_NOT_FOUND)
+		e = ERR_OK;
+	if (!e)
+		e = b ? store_secret_set(tx, CRL_SECRET, b) : store_secret_remove(tx, CRL_SECRET);
+	if (!e)
+		e = a ? store_secret_set(tx, CRL_SECRET_OTHER, a) : store_secret_remove(tx, CRL_SECRET_OTHER);
+	return e;
+}
+
 static enum err forget_other(struct store_tx *tx)
 {
-	enum err e = store_secret_remove(tx, CA_SECRET_OTHER_CERT);
+	static const char *const names[] = {CA_SECRET_OTHER_CERT, CA_SECRET_OTHER_KEY, CRL_SECRET_OTHER};
+	enum err e = ERR_OK;
 
-	return e ? e : store_secret_remove(tx, CA_SECRET_OTHER_KEY);
+	for (size_t i = 0; !e && i < ARRAY_SIZE(names); i++)
+		e = store_secret_remove(tx, names[i]);
+	return e;
 }
 
 static enum err set_other(struct store_tx *tx, const struct ca_root_record *r)
@@ -293,8 +313,11 @@ static enum err change(struct store_tx *tx, struct stepping *t, struct why *why)
 	}
 	if (to == ROTATION_NONE)
 		return forget_other(tx);
-	if ((from == ROTATION_TRUST && to == ROTATION_ISSUE) || (from == ROTATION_ISSUE && to == ROTATION_TRUST))
-		return swap(tx);
+	if ((from == ROTATION_TRUST && to == ROTATION_ISSUE) || (from == ROTATION_ISSUE && to == ROTATION_TRUST)) {
+		enum err e = swap(tx);
+
+		return e ? e : swap_lists(tx);
+	}
 	return ERR_OK;
 }
 

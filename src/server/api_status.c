@@ -179,6 +179,7 @@ static json_t *certificates_object(const struct server *s, const struct host_cou
 
 	api_put_number(o, "revoked", s->revoked_total);
 	api_put_flag(o, "revocationsknown", !s->revoked_stale);
+	api_put_text(o, "revocationlistproblem", server_crl_problem(s));
 	if (n->ends) {
 		api_put_date(o, "nextends", n->ends_s * 1000);
 		api_put_number(o, "nextdaysleft", (n->ends_s - world_wall_ms(s->world) / 1000) / 86400);

@@ -1,62 +1,56 @@
 /*
- * The signed revocation list (CRL): one for the cluster, in the store, served by all its servers.
+ * The signed revocation lists (CRLs): one for the cluster of each CA that is trusted, in the store, served by all its
+ * servers. Everybody takes over what the store has, keeps it in memory for HTTP (http.c) and writes it to crl.pem;
+ * crl_make.c makes the next ones.
  *
- * Who can sign looks every second whether the list is the one that should be: made by this CA, after the newest
- * revocation, and not too old. The first server of those that are Up makes the next at once, the others when it
- * doesn't; each writes only over what it had read. Everybody takes over what the store has, keeps it in memory for HTTP
- * (http.c) and writes it to crl.pem.
- *
- * No server here judges anybody by it (revocation.c does): it is for whoever else trusts this CA.
+ * No server here judges anybody by them (revocation.c does): they are for whoever else trusts these CAs.
  */
-#include "server/internal.h"
+#include "server/crl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define SECRET_CRL "ca.crl"
 #define FILE_CRL "crl.pem"
 #define FORMAT 1
-#define LIFE_S (7LL * 24 * 3600)
-#define REFRESH_S (24LL * 3600)
-#define OLD_S (3 * REFRESH_S) /* nobody has made a new one: somebody should know */
-#define TRY_AGAIN_MS 10000
-#define RANK_MS 3000      /* how long each server leaves it to the one before it */
-#define PACE_ENTRIES 5000 /* a second more between two lists for so many entries */
-#define SAY_OLD_MS (24LL * 3600 * 1000)
 
-/* The line above the list in the store. */
-struct head {
-	int64_t covers; /* number of the newest revocation that it knows of */
-	int64_t this_s, next_s, n;
-	uint64_t number;
-	char issuer[FINGERPRINT_TEXT]; /* certificate of the CA that signed */
-};
+const char *crl_secret(enum crl_of of)
+{
+	return of == CRL_OF_SIGNER ? CRL_SECRET : CRL_SECRET_OTHER;
+}
 
-struct crl {
-	bool is_known; /* the store was asked */
-	bool reading, again, stale;
-	bool has;
-	struct head head;
-	char *pem;      /* owned; NULL: none */
-	struct buf der; /* owned */
-	uint64_t version;
-	struct making *making; /* under way */
-	struct writing *writing;
-	bool write_again;
-	struct mono due_since; /* {0}: it is as it should be */
-	struct mono made, tried, said_old;
-	char unable[FINGERPRINT_TEXT]; /* certificate of a CA that can't sign lists; "": none such */
-	struct why unable_why;
-};
+const char *crl_secret_failed(enum crl_of of)
+{
+	return of == CRL_OF_SIGNER ? CRL_SECRET ".failed" : CRL_SECRET_OTHER ".failed";
+}
+
+struct ca_provider *crl_signer(const struct server *s, enum crl_of of)
+{
+	struct ca_provider *ca = of == CRL_OF_SIGNER ? s->ca : s->rotation.other_ca;
+
+	return ca && ca->ops->crl ? ca : NULL;
+}
+
+/* "<fingerprint of the CA> <why>" */
+const char *crl_failure(const struct server *s, enum crl_of of)
+{
+	const char *text = s->crl ? s->crl->lists[of].failed : NULL;
+	struct ca_provider *ca = crl_signer(s, of);
+	size_t n;
+
+	if (!text || !ca)
+		return NULL;
+	n = strlen(ca->ops->fingerprint(ca));
+	return strncmp(text, ca->ops->fingerprint(ca), n) == 0 && text[n] == ' ' ? text + n + 1 : NULL;
+}
 
 /* ---- what the store has ---- */
 
-static bool head_read(struct head *h, const char *text)
+bool crl_head_read(struct crl_head *h, const char *text)
 {
 	int format = 0, n = 0;
 
-	*h = (struct head){0};
+	*h = (struct crl_head){0};
 	return sscanf(text,
 		      "muster-crl %d covers=%" SCNd64 " from=%" SCNd64 " until=%" SCNd64 " entries=%" SCNd64
 		      " number=%" SCNu64 " ca=%64[0-9a-f]%n",
@@ -64,13 +58,13 @@ static bool head_read(struct head *h, const char *text)
 	       format == FORMAT && text[n] == '\n';
 }
 
-static bool head_same(const struct head *a, const struct head *b)
+bool crl_head_same(const struct crl_head *a, const struct crl_head *b)
 {
 	return a->covers == b->covers && a->this_s == b->this_s && a->next_s == b->next_s && a->n == b->n &&
 	       a->number == b->number && str_equal(a->issuer, b->issuer);
 }
 
-static char *head_write(const struct head *h, const char *pem)
+char *crl_head_write(const struct crl_head *h, const char *pem)
 {
 	return mem_printf("muster-crl %d covers=%" PRId64 " from=%" PRId64 " until=%" PRId64 " entries=%" PRId64
 			  " number=%" PRIu64 " ca=%s\n%s",
@@ -79,7 +73,7 @@ static char *head_write(const struct head *h, const char *pem)
 
 /* ---- the file ---- */
 
-struct writing {
+struct crl_writing {
 	struct work work;
 	struct server *server;
 	char *pem;
@@ -87,7 +81,7 @@ struct writing {
 	struct why why;
 };
 
-static void writing_free(struct writing *w)
+static void writing_free(struct crl_writing *w)
 {
 	mem_free(w->pem);
 	mem_free(w);
@@ -95,7 +89,7 @@ static void writing_free(struct writing *w)
 
 static void write_file(struct work *work)
 {
-	struct writing *w = container_of(work, struct writing, work);
+	struct crl_writing *w = container_of(work, struct crl_writing, work);
 	struct server *s = w->server;
 	CLEAN(mem_freep) char *path = path_join(s->p.dir, FILE_CRL);
 
@@ -106,7 +100,7 @@ static void write_begins(struct server *s);
 
 static void file_written(struct work *work)
 {
-	struct writing *w = container_of(work, struct writing, work);
+	struct crl_writing *w = container_of(work, struct crl_writing, work);
 	struct server *s = w->server;
 
 	if (w->result)
@@ -123,7 +117,7 @@ static void file_written(struct work *work)
 
 static void write_begins(struct server *s)
 {
-	struct writing *w;
+	struct crl_writing *w;
 
 	if (s->crl->writing) {
 		s->crl->write_again = true;
@@ -140,72 +134,132 @@ static void write_begins(struct server *s)
 	world_work(s->world, WORK_FILE, &w->work);
 }
 
-/* ---- taking it over ---- */
+/* It is one of a CA that is trusted now. */
+static bool is_served(const struct server *s, enum crl_of of)
+{
+	const struct crl_list *l = &s->crl->lists[of];
+	struct ca_provider *ca = crl_signer(s, of);
 
-struct reading {
-	struct entry entry;
-	struct head known;
+	return l->pem && ca && str_equal(l->head.issuer, ca->ops->fingerprint(ca));
+}
+
+/* The one of the CA that signs first. */
+static void join_lists(struct server *s)
+{
+	struct crl *c = s->crl;
+	CLEAN(buf_deinit) struct buf b = {0};
+	uint64_t numbers[CRLS] = {0};
+	enum err e = ERR_OK;
+	char *pem;
+
+	for (int i = 0; i < CRLS; i++)
+		numbers[i] = is_served(s, (enum crl_of)i) ? c->lists[i].head.number : 0;
+	if (memcmp(numbers, c->joined, sizeof(numbers)) == 0)
+		return;
+	for (int i = 0; !e && i < CRLS; i++)
+		if (numbers[i])
+			e = buf_printf(&b, "%s", c->lists[i].pem);
+	pem = !e && b.len ? buf_take_str(&b) : NULL;
+	if (!pem)
+		return; /* out of memory, or there is none now: a file that was there stays */
+	memcpy(c->joined, numbers, sizeof(numbers));
+	mem_free(c->pem);
+	c->pem = pem;
+	c->version++;
+	write_begins(s);
+}
+
+/* ---- taking them over ---- */
+
+struct reading_list {
+	struct crl_head known;
 	bool had;
 	/* out */
-	bool has, is_new, is_damaged;
-	struct head head;
-	char *pem;
+	bool has, is_new;
+	char damaged[FINGERPRINT_TEXT];
+	struct crl_head head;
+	char *pem, *failed;
 	struct buf der;
 };
 
-static void reading_clear(struct reading *r)
+struct reading {
+	struct entry entry;
+	struct reading_list lists[CRLS];
+};
+
+static void reading_list_clear(struct reading_list *r)
 {
 	r->pem = mem_free(r->pem);
+	r->failed = mem_free(r->failed);
 	buf_deinit(&r->der);
-	r->has = r->is_new = r->is_damaged = false;
+	r->has = r->is_new = false;
+	r->damaged[0] = '\0';
+}
+
+static void reading_clear(struct reading *r)
+{
+	for (int i = 0; i < CRLS; i++)
+		reading_list_clear(&r->lists[i]);
+}
+
+static enum err read_list(struct store_tx *tx, struct reading_list *r, enum crl_of of)
+{
+	CLEAN(mem_freep) char *text = NULL;
+	enum err e = store_secret_get(tx, crl_secret_failed(of), &r->failed);
+
+	if (!e || e == ERR_NOT_FOUND)
+		e = store_secret_get(tx, crl_secret(of), &text);
+	if (e)
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	r->has = crl_head_read(&r->head, text);
+	r->is_new = r->has && (!r->had || !crl_head_same(&r->head, &r->known));
+	if (r->is_new) {
+		r->pem = mem_strdup(strchr(text, '\n') + 1);
+		if (!r->pem)
+			return ERR_NOMEM;
+		/* A sequence, as every list is. */
+		r->has = pem_bytes(&r->der, CRL_PEM_LABEL, r->pem) && r->der.len && (uint8_t)r->der.data[0] == 0x30;
+	}
+	if (!r->has)
+		sha256_hex(r->damaged, text, strlen(text));
+	return ERR_OK;
 }
 
 static enum err reading_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
 	struct reading *r = container_of(entry, struct reading, entry);
-	CLEAN(mem_freep) char *text = NULL;
-	enum err e;
+	enum err e = ERR_OK;
 
 	reading_clear(r);
-	e = store_secret_get(tx, SECRET_CRL, &text);
-	if (e)
-		return e == ERR_NOT_FOUND ? ERR_OK : e;
-	if (!head_read(&r->head, text)) {
-		r->is_damaged = true;
-		return ERR_OK;
-	}
-	r->has = true;
-	r->is_new = !r->had || !head_same(&r->head, &r->known);
-	if (!r->is_new)
-		return ERR_OK;
-	r->pem = mem_strdup(strchr(text, '\n') + 1);
-	if (!r->pem)
-		return ERR_NOMEM;
-	r->is_damaged = !pem_bytes(&r->der, CRL_PEM_LABEL, r->pem);
-	return ERR_OK;
+	for (int i = 0; !e && i < CRLS; i++)
+		e = read_list(tx, &r->lists[i], (enum crl_of)i);
+	return e;
 }
 
-static void reading_take(struct server *s, struct reading *r)
+static void take_list(struct server *s, struct reading_list *r, enum crl_of of)
 {
-	struct crl *c = s->crl;
+	struct crl_list *l = &s->crl->lists[of];
 
-	c->is_known = true;
-	if (r->is_damaged) {
-		/* Replaced as one that isn't there; until then the last one is served. */
-		log_warn(s->log, "the revocation list in the store can't be read");
-		c->has = false;
-		return;
+	mem_free(l->failed);
+	l->failed = STEAL(r->failed);
+	/* It is replaced (crl_make.c); until then the last one is served. */
+	if (r->damaged[0] && !str_equal(r->damaged, l->damaged))
+		log_warn(s->log, "a revocation list in the store can't be read", KV_S("row", crl_secret(of)));
+	str_copy(l->damaged, sizeof(l->damaged), r->damaged);
+	l->has = r->has;
+	if (of == CRL_OF_OTHER && !r->has && !r->damaged[0]) {
+		/* Forgotten with its CA. */
+		l->pem = mem_free(l->pem);
+		buf_deinit(&l->der);
 	}
-	c->has = r->has;
-	if (!r->is_new)
+	if (!r->has || !r->is_new)
 		return;
-	c->head = r->head;
-	mem_free(c->pem);
-	c->pem = STEAL(r->pem);
-	buf_move(&c->der, &r->der);
-	c->version++;
-	log_info(s->log, "a revocation list", KV_I("entries", c->head.n), KV_I("number", (int64_t)c->head.number));
-	write_begins(s);
+	l->head = r->head;
+	mem_free(l->pem);
+	l->pem = STEAL(r->pem);
+	buf_move(&l->der, &r->der);
+	log_info(s->log, "a revocation list", KV_I("entries", l->head.n), KV_I("number", (int64_t)l->head.number),
+		 KV_S("ca", l->head.issuer));
 }
 
 static void reading_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
@@ -215,8 +269,12 @@ static void reading_done(struct server *s, struct entry *entry, enum err result,
 
 	c->reading = false;
 	c->stale = result != ERR_OK; /* crl_tick() asks again */
-	if (!result && !s->freed && !s->stopping)
-		reading_take(s, r);
+	if (!result && !s->freed && !s->stopping) {
+		c->is_known = true;
+		for (int i = 0; i < CRLS; i++)
+			take_list(s, &r->lists[i], (enum crl_of)i);
+		join_lists(s);
+	}
 	reading_clear(r);
 	mem_free(r);
 	if (c->again && !s->freed) {
@@ -248,278 +306,35 @@ void crl_reload(struct server *s)
 	if (!r)
 		return;
 	r->entry = (struct entry){.run = reading_run, .done = reading_done, .read_only = true};
-	r->known = c->head;
-	r->had = c->pem != NULL;
+	for (int i = 0; i < CRLS; i++) {
+		r->lists[i].known = c->lists[i].head;
+		r->lists[i].had = c->lists[i].pem != NULL;
+	}
 	c->reading = true;
 	ledger_add(s, &r->entry);
-}
-
-/* ---- making the next ---- */
-
-struct making {
-	struct entry entry;
-	struct work work;
-	struct server *server;
-	struct ca_provider *ca; /* owned with others: the cluster's may be changed meanwhile */
-	bool is_signed, is_written;
-	char issuer_key[FINGERPRINT_TEXT]; /* "": not known, everything is listed */
-	struct head before;                /* what we had read */
-	bool had;
-	struct head head;
-	struct revoked_row *rows;
-	size_t n;
-	char *text;
-	enum err result;
-	struct why why;
-};
-
-static void rows_free(struct making *m)
-{
-	for (size_t i = 0; i < m->n; i++)
-		revoked_row_deinit(&m->rows[i]);
-	m->rows = mem_free(m->rows);
-	m->n = 0;
-}
-
-static void making_free(struct making *m)
-{
-	m->server->crl->making = NULL;
-	ca_provider_free(m->ca);
-	rows_free(m);
-	mem_free(m->text);
-	mem_free(m);
-}
-
-static bool same_list(const struct making *m, const char *text)
-{
-	struct head there;
-
-	if (!text || !head_read(&there, text))
-		return !m->had;
-	return m->had && head_same(&there, &m->before);
-}
-
-static enum err collect(struct store_tx *tx, struct making *m)
-{
-	enum err e;
-
-	rows_free(m);
-	e = store_revoked_rows(tx, m->issuer_key[0] ? m->issuer_key : NULL, m->head.this_s - LIFE_S, &m->rows, &m->n,
-			       &m->head.covers);
-	return e;
-}
-
-/* First what it must name; when it is signed, where it belongs. */
-static enum err making_run(struct store_tx *tx, struct entry *entry, struct why *why)
-{
-	struct making *m = container_of(entry, struct making, entry);
-	CLEAN(mem_freep) char *there = NULL;
-	enum err e;
-
-	if (!m->is_signed)
-		return collect(tx, m);
-	m->is_written = false;
-	e = store_secret_get(tx, SECRET_CRL, &there);
-	if (e && e != ERR_NOT_FOUND)
-		return e;
-	/* Another server was first: its list is as good as ours. */
-	if (!same_list(m, there))
-		return ERR_OK;
-	e = store_secret_set(tx, SECRET_CRL, m->text);
-	m->is_written = !e;
-	return e;
-}
-
-static enum err sign(struct making *m)
-{
-	CLEAN(mem_freep) struct crl_entry *entries = mem_zalloc_array(m->n + 1, sizeof(*entries));
-	CLEAN(buf_deinit) struct buf der = {0};
-	CLEAN(mem_freep) char *pem = NULL;
-	char normal[SERIAL_TEXT];
-	struct crl_params p = {
-		.entries = entries,
-		.this_s = m->head.this_s,
-		.next_s = m->head.next_s,
-		.number = m->head.number,
-	};
-	enum err e;
-
-	if (!entries)
-		return ERR_NOMEM;
-	/* One that can't be written there, a foreign CA's longer than the standard allows, must not keep off the rest.
-	 */
-	for (size_t i = 0; i < m->n; i++)
-		if (cert_serial_normal(normal, m->rows[i].serial))
-			entries[p.n++] = (struct crl_entry){m->rows[i].serial, m->rows[i].revoked_ms / 1000};
-	m->head.n = (int64_t)p.n;
-	e = ca_crl(m->ca, &der, &p, &m->why);
-	if (e)
-		return e;
-	pem = pem_text(CRL_PEM_LABEL, der.data, der.len);
-	m->text = pem ? head_write(&m->head, pem) : NULL;
-	return m->text ? ERR_OK : ERR_NOMEM;
-}
-
-static void sign_run(struct work *work)
-{
-	struct making *m = container_of(work, struct making, work);
-
-	m->result = sign(m);
-}
-
-static void making_failed(struct server *s, enum err e, const char *sentence)
-{
-	/* Said once: trying again would not help. */
-	if (e == ERR_UNSUPPORTED) {
-		str_copy(s->crl->unable, sizeof(s->crl->unable), s->crl->making->head.issuer);
-		why_set(&s->crl->unable_why, "%s", sentence);
-		log_warn(s->log, "there will be no revocation list", KV_S("reason", sentence));
-	} else if (e != ERR_STOPPED)
-		log_warn(s->log, "a new revocation list could not be made, trying again", KV_S("error", sentence));
-}
-
-static void sign_done(struct work *work)
-{
-	struct making *m = container_of(work, struct making, work);
-	struct server *s = m->server;
-
-	m->is_signed = !m->result;
-	if (m->result || s->stopping) {
-		if (m->result)
-			making_failed(s, m->result, why_text(&m->why, m->result));
-		making_free(m);
-	} else {
-		ledger_add(s, &m->entry);
-	}
-	server_gone_if_idle(s);
-}
-
-static void making_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
-{
-	struct making *m = container_of(entry, struct making, entry);
-
-	if (result || s->freed || s->stopping) {
-		if (result)
-			making_failed(s, result, sentence);
-		making_free(m);
-		return;
-	}
-	if (!m->is_signed) {
-		m->work = (struct work){.run = sign_run, .done = sign_done, .cost_us = (uint32_t)(600 + m->n)};
-		world_work(s->world, WORK_CRYPTO, &m->work);
-		return;
-	}
-	s->crl->made = world_now(s->world);
-	log_debug(s->log, m->is_written ? "a revocation list was made" : "another server has made a revocation list");
-	making_free(m);
-	crl_reload(s);
-	api_committed(s);
-}
-
-static void make(struct server *s, int64_t now_s)
-{
-	struct crl *c = s->crl;
-	struct making *m = mem_zalloc(sizeof(*m));
-	uint64_t now_ms = (uint64_t)world_wall_ms(s->world);
-	struct cert_info ca;
-
-	c->tried = world_now(s->world);
-	if (!m)
-		return;
-	m->server = s;
-	m->ca = ca_provider_ref(s->ca);
-	m->had = c->has;
-	m->before = c->head;
-	m->head.this_s = now_s;
-	m->head.next_s = now_s + LIFE_S;
-	/* By the clock, so that nobody has to count; a clock that was put back counts on. */
-	m->head.number = c->pem && c->head.number >= now_ms ? c->head.number + 1 : now_ms;
-	str_copy(m->head.issuer, sizeof(m->head.issuer), s->ca->ops->fingerprint(s->ca));
-	if (cert_info_parse(&ca, s->ca->ops->chain(s->ca), NULL) == ERR_OK) {
-		str_copy(m->issuer_key, sizeof(m->issuer_key), ca.subject_key_id);
-		cert_info_deinit(&ca);
-	}
-	m->entry = (struct entry){.run = making_run, .done = making_done};
-	c->making = m;
-	ledger_add(s, &m->entry);
-}
-
-/* ---- is it time? ---- */
-
-/* The CA that signs now is one that can't. */
-static bool is_unable(const struct server *s)
-{
-	return str_equal(s->crl->unable, s->ca->ops->fingerprint(s->ca));
-}
-
-static bool is_as_it_should_be(const struct server *s, int64_t now_s)
-{
-	const struct crl *c = s->crl;
-
-	return c->has && c->head.covers == s->revoked_last && now_s - c->head.this_s < REFRESH_S &&
-	       c->head.this_s - now_s < REFRESH_S && str_equal(c->head.issuer, s->ca->ops->fingerprint(s->ca));
-}
-
-/* How many servers come before us. */
-static int64_t rank(const struct server *s)
-{
-	int64_t n = 0;
-
-	list_for (m, (struct list *)(uintptr_t)&s->servers, struct member_server, in_servers) {
-		if (m->row.msid == s->msid)
-			break;
-		n += m->row.state == SERVER_UP;
-	}
-	return n;
-}
-
-/* Nobody can sign it, or nobody does. */
-static void look_at_age(struct server *s, int64_t now_s)
-{
-	struct crl *c = s->crl;
-	struct mono now = world_now(s->world);
-
-	if (!c->has || now_s - c->head.this_s < OLD_S ||
-	    (c->said_old.us && mono_ms_between(c->said_old, now) < SAY_OLD_MS))
-		return;
-	c->said_old = now;
-	event_add(s, "CA.CRL.OLD", "WARN", 0,
-		  "The revocation list is %lld days old and ends in %lld: is there a server that can sign?",
-		  (long long)((now_s - c->head.this_s) / 86400), (long long)((c->head.next_s - now_s) / 86400));
 }
 
 void crl_tick(struct server *s)
 {
 	struct crl *c = crl_of(s);
-	int64_t now_s = world_wall_ms(s->world) / 1000, wait_ms;
-	struct mono now = world_now(s->world);
 
 	if (!c || !s->running || s->stopping || !s->ca || !s->ca->ops->crl)
 		return;
 	if (c->stale)
 		crl_reload(s);
-	if (!c->is_known || c->reading || c->making || s->revoked_reading || s->revoked_stale)
+	if (!c->is_known || c->reading || s->revoked_reading || s->revoked_stale)
 		return;
-	look_at_age(s, now_s);
-	if (is_as_it_should_be(s, now_s)) {
-		c->due_since = (struct mono){0};
-		return;
-	}
-	if (!s->ca->ops->can_issue(s->ca) || is_unable(s))
-		return;
-	if (!c->due_since.us)
-		c->due_since = now;
-	wait_ms = 1000 * (c->head.n / PACE_ENTRIES);
-	if (mono_ms_between(c->due_since, now) < rank(s) * RANK_MS ||
-	    (c->made.us && mono_ms_between(c->made, now) < wait_ms) ||
-	    (c->tried.us && c->tried.us > c->made.us && mono_ms_between(c->tried, now) < TRY_AGAIN_MS))
-		return;
-	make(s, now_s);
+	/* Which CAs there are may have changed without any of the lists. */
+	join_lists(s);
+	for (int i = 0; i < CRLS; i++)
+		crl_make_tick(s, (enum crl_of)i);
 }
 
 bool crl_is_busy(const struct server *s)
 {
-	return s->crl && (s->crl->making || s->crl->writing);
+	const struct crl *c = s->crl;
+
+	return c && (c->lists[CRL_OF_SIGNER].making || c->lists[CRL_OF_OTHER].making || c->writing);
 }
 
 void crl_deinit(struct server *s)
@@ -528,35 +343,62 @@ void crl_deinit(struct server *s)
 
 	if (!c)
 		return;
-	if (c->making)
-		making_free(c->making);
+	for (int i = 0; i < CRLS; i++) {
+		crl_make_deinit(&c->lists[i]);
+		mem_free(c->lists[i].pem);
+		mem_free(c->lists[i].failed);
+		buf_deinit(&c->lists[i].der);
+	}
 	if (c->writing)
 		writing_free(c->writing);
 	mem_free(c->pem);
-	buf_deinit(&c->der);
 	s->crl = mem_free(c);
 }
 
 /* ---- for whoever asks ---- */
 
+static void put_part(struct server_crl *out, const struct crl_list *l, bool signs)
+{
+	struct server_crl_part *p = &out->parts[out->n_parts++];
+
+	*p = (struct server_crl_part){
+		.ca = l->head.issuer,
+		.signs = signs,
+		.der = {.data = l->der.data, .len = l->der.len},
+		.this_s = l->head.this_s,
+		.next_s = l->head.next_s,
+		.entries = l->head.n,
+		.number = l->head.number,
+	};
+}
+
+const char *server_crl_problem(const struct server *s)
+{
+	for (int i = 0; i < CRLS; i++)
+		if (crl_failure(s, (enum crl_of)i))
+			return crl_failure(s, (enum crl_of)i);
+	for (int i = 0; s->crl && i < CRLS; i++)
+		if (crl_signer(s, (enum crl_of)i) && s->crl->lists[i].damaged[0])
+			return "the list in the store is damaged, and no server has replaced it yet";
+	return NULL;
+}
+
 bool server_crl(const struct server *s, struct server_crl *out)
 {
 	const struct crl *c = s->crl;
+	const char *failure = crl_failure(s, CRL_OF_SIGNER);
 
-	*out = (struct server_crl){.why_none = "there is no revocation list yet"};
-	if (s->ca && !s->ca->ops->crl)
+	*out = (struct server_crl){.why_none = failure ? failure : "there is no revocation list yet"};
+	if (s->ca && !s->ca->ops->crl) {
 		out->why_none = "the certificate authority is an external one: ask it for its revocation list";
-	else if (s->ca && c && is_unable(s))
-		out->why_none = c->unable_why.text;
-	else if (c && c->pem)
-		*out = (struct server_crl){
-			.pem = c->pem,
-			.der = {.data = c->der.data, .len = c->der.len},
-			.version = c->version,
-			.this_s = c->head.this_s,
-			.next_s = c->head.next_s,
-			.entries = c->head.n,
-			.number = c->head.number,
-		};
-	return out->pem != NULL;
+		return false;
+	}
+	if (!c || !c->pem)
+		return false;
+	out->pem = c->pem;
+	out->version = c->version;
+	for (int i = 0; i < CRLS; i++)
+		if (is_served(s, (enum crl_of)i))
+			put_part(out, &c->lists[i], i == CRL_OF_SIGNER);
+	return out->n_parts > 0;
 }

@@ -323,17 +323,20 @@ static enum MHD_Result send_crl(struct request *r, bool as_pem)
 	struct server_crl crl;
 	char text[160];
 
-	if (!server_crl(h->server, &crl)) {
+	if (!server_crl(h->server, &crl) || (!as_pem && !crl.parts[0].signs)) {
 		snprintf(text, sizeof(text), "%s\n", crl.why_none);
 		return send_text(r->connection, MHD_HTTP_NOT_FOUND, text);
 	}
 	if (crl.version != h->crl_version)
 		crl_forget(h);
 	h->crl_version = crl.version;
-	/* The types' own names: RFC 5280 has DER in mind; what is text should open as one. */
+	/*
+	 * In DER there is room for one: that of the CA that signs. The types' own names: RFC 5280 has DER in mind; what
+	 * is text should open as one.
+	 */
 	if (!*response)
 		*response = as_pem ? crl_response(crl.pem, strlen(crl.pem), "application/x-pem-file")
-				   : crl_response(crl.der.data, crl.der.len, "application/pkix-crl");
+				   : crl_response(crl.parts[0].der.data, crl.parts[0].der.len, "application/pkix-crl");
 	return *response ? MHD_queue_response(r->connection, MHD_HTTP_OK, *response) : MHD_NO;
 }
 

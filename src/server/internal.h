@@ -692,6 +692,10 @@ bool authority_is_revoked(const struct server *s, const char *serial);
 
 /* ---- crl.c ---- */
 
+/* Where the store has the signed lists: of the CA that signs, and of the other one. */
+#define CRL_SECRET "ca.crl"
+#define CRL_SECRET_OTHER "ca.other.crl"
+
 void crl_reload(struct server *s); /* it may have changed in the store */
 void crl_tick(struct server *s);   /* every second: makes the next one when it is time */
 bool crl_is_busy(const struct server *s);
@@ -995,6 +999,7 @@ struct server {
 		char *issuing_cert, *other_cert; /* as the store has them; other: NULL, there is one CA */
 		char *next_cert;                 /* prepared for the next rotation; NULL: none is */
 		bool prepared;                   /* this rotation began with one that was */
+		struct ca_provider *other_ca;    /* owned; while both are trusted: signs its revocation list */
 		char *text;                      /* its row; NULL: the CA was never changed */
 		enum rotation_phase phase;
 		int64_t since_ms;

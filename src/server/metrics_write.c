@@ -113,15 +113,17 @@ static void put_server(struct metric_writer *w, const struct server *s)
 
 /* ---- The CA ---- */
 
+/* Of the CA that signs. */
 static void put_crl(struct metric_writer *w, const struct server *s)
 {
 	struct server_crl crl;
-	bool is_there = server_crl(s, &crl);
+	bool is_there = server_crl(s, &crl) && crl.parts[0].signs;
+	const struct server_crl_part *list = &crl.parts[0];
 
-	one_known(w, M_CRL_NUMBER, is_there, (int64_t)crl.number);
-	one_known(w, M_CRL_THIS, is_there, crl.this_s);
-	one_known(w, M_CRL_NEXT, is_there, crl.next_s);
-	one_known(w, M_CRL_ENTRIES, is_there, crl.entries);
+	one_known(w, M_CRL_NUMBER, is_there, (int64_t)list->number);
+	one_known(w, M_CRL_THIS, is_there, list->this_s);
+	one_known(w, M_CRL_NEXT, is_there, list->next_s);
+	one_known(w, M_CRL_ENTRIES, is_there, list->entries);
 }
 
 static void put_ca(struct metric_writer *w, struct server *s, const struct fleet *f)

@@ -15,6 +15,7 @@ void ca_records_deinit(struct ca_records *r)
 	ca_root_record_deinit(&r->issuing);
 	r->other_cert = mem_free(r->other_cert);
 	r->next_cert = mem_free(r->next_cert);
+	r->other_key = mem_free(r->other_key);
 	r->rotation = mem_free(r->rotation);
 }
 
@@ -35,6 +36,8 @@ enum err ca_records_read(struct store_tx *tx, struct ca_records *out)
 		e = read_if_there(tx, CA_SECRET_OTHER_CERT, &out->other_cert);
 	if (!e)
 		e = read_if_there(tx, CA_SECRET_NEXT_CERT, &out->next_cert);
+	if (!e)
+		e = read_if_there(tx, CA_SECRET_OTHER_KEY, &out->other_key);
 	if (!e)
 		e = read_if_there(tx, CA_SECRET_ROTATION, &out->rotation);
 	return e;
@@ -181,6 +184,20 @@ static void tell_renewal(struct server *s)
 		     wanted ? s->rotation.trusted_hash : NULL);
 }
 
+/* The other one, for its revocation list, while it is trusted. Without its key nothing else is missed. */
+static struct ca_provider *open_other(struct server *s, struct ca_records *r, const char *trusted_other)
+{
+	struct ca_root_record other = {.certificate = r->other_cert, .sealed_key = r->other_key};
+	struct ca_provider *ca = NULL;
+	struct why why = WHY_NONE;
+	enum err e = trusted_other ? ca_root_open(&ca, &other, r->other_key ? s->p.cluster_key : NULL, &why) : ERR_OK;
+
+	if (e)
+		log_warn(s->log, "the key of the CA that doesn't sign can't be used: nobody makes its revocation list here",
+			 KV_S("error", why_text(&why, e)));
+	return ca;
+}
+
 enum err rotation_take(struct server *s, struct ca_records *r, struct why *why)
 {
 	CLEAN(mem_freep) char *trusted = NULL;
@@ -203,6 +220,8 @@ enum err rotation_take(struct server *s, struct ca_records *r, struct why *why)
 		return e;
 	ca_provider_free(s->ca);
 	s->ca = ca;
+	ca_provider_free(s->rotation.other_ca);
+	s->rotation.other_ca = open_other(s, r, other);
 	mem_free(s->ca_chain);
 	s->ca_chain = STEAL(trusted);
 	mem_free(s->rotation.issuing_cert);
@@ -452,4 +471,5 @@ void rotation_deinit(struct server *s)
 	s->rotation.issuing_cert = mem_free(s->rotation.issuing_cert);
 	s->rotation.other_cert = mem_free(s->rotation.other_cert);
 	s->rotation.next_cert = mem_free(s->rotation.next_cert);
+	s->rotation.other_ca = ca_provider_free(s->rotation.other_ca);
 }

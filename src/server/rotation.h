@@ -25,6 +25,7 @@ struct ca_records {
 	struct ca_root_record issuing;
 	char *other_cert; /* PEM; NULL: there is one CA */
 	char *next_cert;  /* prepared (ca_next.h); NULL: none is */
+	char *other_key;  /* sealed; NULL: it is not there */
 	char *rotation;   /* NULL: there never was one */
 };
 void ca_records_deinit(struct ca_records *r);

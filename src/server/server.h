@@ -90,16 +90,25 @@ void server_api_forget(struct server *s, void *user);
 
 /* ---- the signed revocation list ---- */
 
-struct server_crl {
-	const char *pem;      /* NULL: there is none; all of this belongs to the server, until the next turn */
-	struct bytes der;     /* the same */
-	const char *why_none; /* a sentence without a full stop, when there is none */
-	uint64_t version;     /* grows with each one */
+struct server_crl_part {
+	const char *ca; /* SHA-256 of the certificate of the CA that signed it */
+	bool signs;     /* that CA signs certificates, too; the other one is only trusted */
+	struct bytes der;
 	int64_t this_s, next_s, entries;
 	uint64_t number;
 };
+struct server_crl {
+	const char *pem;      /* all of them; NULL: there is none; all of this belongs to the server, until the next turn */
+	const char *why_none; /* a sentence without a full stop, when there is none */
+	uint64_t version;     /* grows with each one */
+	/* One of each CA that is trusted: two while a rotation is under way. */
+	struct server_crl_part parts[2];
+	size_t n_parts;
+};
 /* false: there is none. */
 bool server_crl(const struct server *s, struct server_crl *out);
+/* Why one that should be there isn't, or isn't renewed: a sentence without a full stop; NULL: all is well. */
+const char *server_crl_problem(const struct server *s);
 
 /* ---- monitoring ---- */
 

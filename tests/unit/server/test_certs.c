@@ -429,7 +429,7 @@ static bool has_list_of(struct bench *b, void *arg)
 {
 	struct server_crl crl;
 
-	return server_crl(b->server, &crl) && crl.entries == *(int64_t *)arg;
+	return server_crl(b->server, &crl) && crl.parts[0].entries == *(int64_t *)arg;
 }
 
 static bool file_is_there(struct bench *b, void *arg)
@@ -453,12 +453,12 @@ static void the_signed_list_follows(void **state)
 
 	bench_until(b, has_list_of, &none);
 	server_crl(b->server, &crl);
-	number = crl.number;
+	number = crl.parts[0].number;
 	revoke_it(b, "command=revokeCertificate&serial=abc");
 	bench_until(b, has_list_of, &one);
 	bench_until(b, file_is_there, NULL);
 	server_crl(b->server, &crl);
-	assert_true(crl.number > number);
+	assert_true(crl.parts[0].number > number);
 	assert_int_equal(bench_ask(b, "command=getRevocationList"), 200);
 	assert_string_equal(bench_at(b, "getrevocationlistresponse/revocationlist/entries"), "1");
 	assert_string_equal(bench_at(b, "getrevocationlistresponse/revocationlist/crl"), crl.pem);

@@ -119,8 +119,8 @@ static void a_server_that_has_just_begun(void **state)
 	is(&a, "muster_ca_can_issue", "1");
 	is(&a, "muster_ca_rotation_phase{phase=\"none\"}", "1");
 	assert_true(server_crl(e.a.server, &crl));
-	is_number(&a, "muster_crl_number", (int64_t)crl.number);
-	is_number(&a, "muster_crl_next_update_timestamp_seconds", crl.next_s);
+	is_number(&a, "muster_crl_number", (int64_t)crl.parts[0].number);
+	is_number(&a, "muster_crl_next_update_timestamp_seconds", crl.parts[0].next_s);
 	is(&a, "muster_crl_entries", "0");
 	assert_int_equal(cert_info_parse(&own, e.a.server->own[OWN_CERT_EC].cert, NULL), ERR_OK);
 	is_number(&a, "muster_certificate_not_after_timestamp_seconds{kind=\"ec\"}", own.not_after_s);

@@ -230,29 +230,29 @@ static void the_signed_list_is_one_for_the_cluster(void **state)
 	cluster_up(&e);
 	engine_run(&e, 3000);
 	assert_true(server_crl(e.a.server, &a));
-	assert_int_equal(a.entries, 0);
-	first = a.number;
+	assert_int_equal(a.parts[0].entries, 0);
+	first = a.parts[0].number;
 	engine_revoke(&e, "abc");
 	engine_run(&e, 4000);
 	assert_true(server_crl(e.a.server, &a) && server_crl(e.b.server, &b));
-	assert_int_equal(a.entries, 1);
+	assert_int_equal(a.parts[0].entries, 1);
 	assert_string_equal(a.pem, b.pem);
-	assert_int_equal(a.number, b.number);
-	assert_true(a.number > first);
+	assert_int_equal(a.parts[0].number, b.parts[0].number);
+	assert_true(a.parts[0].number > first);
 	/* What no list can name does not keep off the rest. */
 	engine_revoke(&e, SERIAL_H1);
 	engine_run(&e, 4000);
 	assert_true(server_crl(e.a.server, &a));
-	assert_int_equal(a.entries, 1);
+	assert_int_equal(a.parts[0].entries, 1);
 	/* One version for each change, though two servers could have made it. */
 	assert_int_equal(a.version, 3);
 
 	/* A day later there is a new one, although nobody was revoked. */
-	first = a.number;
+	first = a.parts[0].number;
 	engine_run(&e, 24 * 3600 * 1000 + 10000);
 	assert_true(server_crl(e.b.server, &b));
-	assert_true(b.number > first);
-	assert_int_equal(b.entries, 1);
+	assert_true(b.parts[0].number > first);
+	assert_int_equal(b.parts[0].entries, 1);
 	engine_down(&e);
 }
 
@@ -268,7 +268,131 @@ static void the_next_server_makes_it_when_the_first_does_not(void **state)
 	engine_revoke(&e, "abc");
 	engine_run(&e, 15000);
 	assert_true(server_crl(e.b.server, &b));
-	assert_int_equal(b.entries, 1);
+	assert_int_equal(b.parts[0].entries, 1);
+	engine_down(&e);
+}
+
+/* ---- a list that is damaged ---- */
+
+static enum err put_list(struct store_tx *tx, void *arg, struct why *why)
+{
+	store_tx_by(tx, 999, 1);
+	return store_secret_set(tx, "ca.crl", arg);
+}
+
+static enum err get_list(struct store_tx *tx, void *arg, struct why *why)
+{
+	return store_secret_get(tx, "ca.crl", arg);
+}
+
+static void a_damaged_list_is_replaced_once(void **state)
+{
+	static const struct {
+		const char *what, *text; /* NULL: its own head, with this behind it: */
+		const char *behind;
+	} rows[] = {
+		{"no head", "rubbish", NULL},
+		{"nothing", "", NULL},
+		{"a head alone", NULL, ""},
+		{"a head, and something else", NULL, "rubbish\n"},
+		{"a head, and what isn't base64", NULL, "-----BEGIN X509 CRL-----\n!!!!\n-----END X509 CRL-----\n"},
+		{"a head, and what is no list", NULL, "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct engine_bench e;
+		struct server_crl first, a, b;
+		char *text = NULL, *made_up;
+		uint64_t number;
+
+		cluster_up(&e);
+		engine_run(&e, 3000);
+		assert_true(server_crl(e.a.server, &first));
+		number = first.parts[0].number;
+		engine_store(&e, get_list, &text);
+		if (!rows[i].text) {
+			/* Another one than they know: it is read. */
+			char *made = strstr(text, "entries=");
+
+			assert_non_null(made);
+			made[strlen("entries=")] = '7';
+			*(strchr(text, '\n') + 1) = '\0';
+		}
+		made_up = mem_printf("%s%s", rows[i].text ? rows[i].text : text, rows[i].behind ? rows[i].behind : "");
+		engine_store(&e, put_list, made_up);
+		mem_free(made_up);
+		mem_free(text);
+		/* What was there is served meanwhile, and a new one is made by one server, once. */
+		for (int k = 0; k < 20; k++) {
+			engine_run(&e, 1000);
+			assert_true(server_crl(e.a.server, &a) && server_crl(e.b.server, &b));
+		}
+		assert_true(server_crl(e.a.server, &a) && server_crl(e.b.server, &b));
+		check_row(&rows[i], a.parts[0].number > number);
+		assert_string_equal(a.pem, b.pem);
+		check_row(&rows[i], a.version == 2);
+		check_row(&rows[i], engine_count_events(&e, "CA.CRL.DAMAGED", NULL) == 1);
+		assert_null(server_crl_problem(e.a.server));
+		engine_down(&e);
+	}
+}
+
+/* ---- a CA that signs none ---- */
+
+static struct ca_provider_ops refusing[2];
+static unsigned n_refused;
+
+static enum err refuse_crl(struct ca_provider *p, struct buf *out, const struct crl_params *params, struct why *why)
+{
+	n_refused++;
+	why_set(why, "it may not");
+	return ERR_UNSUPPORTED;
+}
+
+static const struct ca_provider_ops *have_refuse(struct node *n, struct ca_provider_ops *ops)
+{
+	const struct ca_provider_ops *own = n->server->ca->ops;
+
+	*ops = *own;
+	ops->crl = refuse_crl;
+	n->server->ca->ops = ops;
+	return own;
+}
+
+static void a_ca_that_can_not_is_asked_less_and_less(void **state)
+{
+	struct engine_bench e;
+	struct server_crl crl;
+	const struct ca_provider_ops *a, *b;
+	unsigned in_an_hour;
+
+	cluster_up(&e);
+	engine_run(&e, 3000);
+	a = have_refuse(&e.a, &refusing[0]);
+	b = have_refuse(&e.b, &refusing[1]);
+	n_refused = 0;
+	engine_revoke(&e, "abc");
+	engine_run(&e, 3600 * 1000);
+	in_an_hour = n_refused;
+	assert_true(in_an_hour >= 4 && in_an_hour <= 60); /* of both */
+	/* Said once, whoever it was, and to be seen everywhere. */
+	assert_int_equal(engine_count_events(&e, "CA.CRL.FAILED", "it may not"), 1);
+	assert_string_equal(server_crl_problem(e.a.server), "it may not");
+	assert_string_equal(server_crl_problem(e.b.server), "it may not");
+	engine_run(&e, 4 * 3600 * 1000);
+	assert_true(n_refused - in_an_hour < 2 * in_an_hour);
+	/* The last one is served as long as it goes. */
+	assert_true(server_crl(e.a.server, &crl));
+	assert_int_equal(crl.parts[0].entries, 0);
+
+	e.a.server->ca->ops = a;
+	e.b.server->ca->ops = b;
+	engine_run(&e, 3600 * 1000 + 5000);
+	assert_true(server_crl(e.b.server, &crl));
+	assert_int_equal(crl.parts[0].entries, 1);
+	assert_null(server_crl_problem(e.a.server));
+	assert_null(server_crl_problem(e.b.server));
+	assert_int_equal(engine_count_events(&e, "CA.CRL.FAILED", NULL), 1);
 	engine_down(&e);
 }
 
@@ -284,6 +408,8 @@ int main(void)
 		cmocka_unit_test(thousands_at_once_are_taken_over_whole),
 		cmocka_unit_test(the_signed_list_is_one_for_the_cluster),
 		cmocka_unit_test(the_next_server_makes_it_when_the_first_does_not),
+		cmocka_unit_test(a_damaged_list_is_replaced_once),
+		cmocka_unit_test(a_ca_that_can_not_is_asked_less_and_less),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

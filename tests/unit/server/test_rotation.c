@@ -149,6 +149,76 @@ static void links_hold(struct bench *b)
 	assert_true(m && m->peer && peer_is_up(m->peer));
 }
 
+/* ---- the revocation lists ---- */
+
+static void check_list(const struct server_crl *crl, size_t i, bool signs, int64_t entries, int64_t now_s)
+{
+	assert_int_equal(crl->parts[i].signs, signs);
+	assert_int_equal(crl->parts[i].entries, entries);
+	assert_in_range(crl->parts[i].this_s, now_s - DAY - 60, now_s);
+}
+
+/* While both are trusted there is a list of each, and each names what its CA has signed. */
+static void both_have_a_list(void **state)
+{
+	char old_serial[SERIAL_TEXT], old_ca[FINGERPRINT_TEXT];
+	struct server_crl crl;
+	int64_t now_s;
+	struct bench b;
+
+	up(&b);
+	keepers_run(b.k, N, 5000);
+	assert_true(server_crl(b.e.a.server, &crl));
+	assert_int_equal(crl.n_parts, 1);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	settle(&b);
+	keepers_run(b.k, N, 10000);
+	str_copy(old_serial, sizeof(old_serial), b.k[2].cert.serial);
+	for (int on_b = 0; on_b < 2; on_b++) {
+		assert_true(server_crl(on_b ? b.e.b.server : b.e.a.server, &crl));
+		assert_int_equal(crl.n_parts, 2);
+		assert_int_equal(count_of(crl.pem, "BEGIN X509 CRL"), 2);
+		assert_string_equal(crl.parts[0].ca, b.first);
+	}
+	says(&b, &b.e.b, "advanceCaRotation", NULL, 200, "\"phase\":\"issue\"");
+	settle(&b);
+	/* At once the other way round: what was made of each is that of its CA still. */
+	assert_true(server_crl(b.e.b.server, &crl));
+	assert_int_equal(crl.n_parts, 2);
+	assert_string_equal(crl.parts[1].ca, b.first);
+	str_copy(old_ca, sizeof(old_ca), crl.parts[1].ca);
+
+	/* Revoked of the old one: on its list, not on the other. */
+	engine_revoke(&b.e, old_serial);
+	keepers_run(b.k, N, 15000);
+	now_s = world_wall_ms(b.e.world) / 1000;
+	assert_true(server_crl(b.e.a.server, &crl));
+	assert_int_equal(crl.n_parts, 2);
+	check_list(&crl, 0, true, 0, now_s);
+	check_list(&crl, 1, false, 1, now_s);
+
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"drop\"");
+	settle(&b);
+	keepers_run(b.k, N, 3000);
+	assert_true(server_crl(b.e.a.server, &crl));
+	assert_int_equal(crl.n_parts, 1);
+	assert_string_not_equal(crl.parts[0].ca, old_ca);
+	/* Taken back: it is there again. */
+	says(&b, &b.e.a, "revertCaRotation", "drop", 200, "\"phase\":\"issue\"");
+	settle(&b);
+	keepers_run(b.k, N, 15000);
+	assert_true(server_crl(b.e.b.server, &crl));
+	assert_int_equal(crl.n_parts, 2);
+	assert_string_equal(crl.parts[1].ca, old_ca);
+	says(&b, &b.e.a, "advanceCaRotation", "issue", 200, "\"phase\":\"drop\"");
+	settle(&b);
+	says(&b, &b.e.a, "advanceCaRotation", "drop", 200, "\"phase\":\"none\"");
+	keepers_run(b.k, N, 5000);
+	assert_true(server_crl(b.e.b.server, &crl));
+	assert_int_equal(crl.n_parts, 1);
+	down(&b);
+}
+
 static void all_phases_with_everybody_connected(void **state)
 {
 	struct bench b;
@@ -553,6 +623,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_phases_with_everybody_connected),
+		cmocka_unit_test(both_have_a_list),
 		cmocka_unit_test(an_agent_is_a_step_behind),
 		cmocka_unit_test(what_an_agent_trusts_is_known_late),
 		cmocka_unit_test(an_agent_changes_its_link_meanwhile),
