@@ -37,6 +37,8 @@ static const char *const names[ADMIT_N] = {
 	[ADMIT_WEAKER_IDENTITY] = "weaker identity than before",
 	[ADMIT_NOT_ITS_KEY] = "another certificate than before",
 	[ADMIT_DUPLICATE_GUID] = "duplicate guid",
+	[ADMIT_FORGED] = "forged certificate",
+	[ADMIT_STRANGER] = "certificate not issued here",
 	[ADMIT_BAD_GUID] = "guid not usable",
 };
 
@@ -267,6 +269,22 @@ enum admit admit_binding(const struct admit_binding *b, struct why *sentence)
 		"(muster host allow-weaker)",
 		b->guid, b->host_address ? b->host_address : "?", b->peer_ip ? b->peer_ip : "?");
 	return ADMIT_NOT_ITS_KEY;
+}
+
+enum admit admit_origin(enum cert_origin origin, const char *serial, bool is_suspect, struct why *sentence)
+{
+	if (origin == CERT_FORGED) {
+		why_set(sentence, "another certificate was issued here with the number %s", serial);
+		return ADMIT_FORGED;
+	}
+	if (origin == CERT_STRANGER && is_suspect) {
+		why_set(sentence,
+			"certificate %s was not issued here, and the key of its CA was stolen; `muster host rejoin` gives "
+			"its host another one",
+			serial);
+		return ADMIT_STRANGER;
+	}
+	return ADMIT_YES;
 }
 
 enum admit admit_server(bool has_cert, bool chain_ok, const struct cert_info *cert, bool revoked, int64_t wall_s,

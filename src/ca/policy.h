@@ -26,6 +26,8 @@ enum admit {
 	ADMIT_WEAKER_IDENTITY, /* the host was bound to a certificate before */
 	ADMIT_NOT_ITS_KEY,     /* bound to another certificate that names addresses only */
 	ADMIT_DUPLICATE_GUID,  /* decision 7 */
+	ADMIT_FORGED,          /* another one than was issued with its number */
+	ADMIT_STRANGER,        /* not issued here, in a rotation that was begun because the CA's key was stolen */
 	ADMIT_BAD_GUID,        /* the startup's guid can't be one: empty, too long, control characters, slashes */
 	ADMIT_N
 };
@@ -75,6 +77,13 @@ struct admit_binding {
 	bool allow_weaker;
 };
 enum admit admit_binding(const struct admit_binding *b, struct why *sentence);
+/* Where a certificate comes from that our CA is said to have signed. */
+enum cert_origin { CERT_ISSUED_HERE, CERT_STRANGER, CERT_FORGED };
+/*
+ * Judges it. A forgery is refused always. A stranger's is legitimate (the operator's own CA may issue elsewhere,
+ * CloudStack's agents bring theirs), unless whoever stole the CA's key may have made it.
+ */
+enum admit admit_origin(enum cert_origin origin, const char *serial, bool is_suspect, struct why *sentence);
 /* The guid without "-<resourceName>"; `out` of GUID_MAX. Compares without the suffix. false: too long or empty. */
 bool guid_strip(char *out, const char *startup_guid, const char *resource_name);
 #define ADDRESS_TEXT 46

@@ -92,7 +92,7 @@ static void advise_lists(struct cli *c, const json_t *crl)
 
 	json_array_foreach (lists, i, l)
 		cli_advise(c, "%s%s; the next list comes before %s.",
-			   json_array_size(lists) < 2       ? ""
+			   json_array_size(lists) < 2     ? ""
 			   : json_flag(l, "signs", false) ? "of the CA that signs: "
 							  : "of the other CA: ",
 			   format_count(count, json_number(l, "entries", 0), "certificate"),

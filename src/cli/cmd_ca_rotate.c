@@ -155,6 +155,9 @@ static void print_rotation(const struct cli *c, const json_t *r)
 	print_prepared(json_object_get(r, "prepared"));
 	if (!under_way)
 		return;
+	if (json_flag(r, "compromised", false))
+		printf("Stolen       The key of the old CA. Who shows a certificate of it that was not issued here gets no new one\n"
+		       "             by itself, and is refused from issue on; `muster cert renew HOST` vouches for one.\n");
 	print_counts(r);
 	named = print_behind(c, json_object_get(r, "serverlist"), "server");
 	named += print_behind(c, json_object_get(r, "hostlist"), "host");
@@ -230,7 +233,7 @@ static json_t *watch(struct cli *c)
 /* ---- the command ---- */
 
 struct wish {
-	bool status, back, finish, discard, force, no_wait;
+	bool status, back, finish, discard, force, no_wait, compromised;
 	struct confirm confirm;
 };
 
@@ -308,7 +311,7 @@ static json_t *ask_step(struct cli *c, const struct wish *w, const json_t *r)
 		return cli_ask(c, "revertCaRotation", API_ARGS({"phase", phase}, {"force", force}));
 	return cli_ask(c, "advanceCaRotation",
 		       API_ARGS({"phase", phase}, {"prepared", phase_of(r) == &phases[0] ? prepared : NULL},
-				{"force", force}));
+				{"force", force}, {"compromised", w->compromised ? "true" : NULL}));
 }
 
 static int take_step(struct cli *c, const struct wish *w, const json_t *r)
@@ -355,6 +358,7 @@ int cmd_ca_rotate(struct cli *c, int argc, char **argv)
 		{.name = "--discard",
 		 .flag = &w.discard,
 		 .help = "drop the CA that was prepared for the next rotation"},
+		{.name = "--compromised", .flag = &w.compromised, .help = "the key of the old CA was stolen"},
 		{.name = "--force", .flag = &w.force, .help = "also if hosts or servers would be cut off"},
 		{.name = "--yes", .flag = &w.confirm.yes, .help = "don't ask"},
 		{.name = "--no-wait", .flag = &w.no_wait, .help = "don't watch until everybody has followed"},
@@ -376,6 +380,8 @@ int cmd_ca_rotate(struct cli *c, int argc, char **argv)
 		return a.exit_code;
 	if (w.status && (w.back || w.force || w.finish))
 		return cli_misuse(c, "--status changes nothing: it goes without --back, --finish and --force");
+	if (w.compromised && (w.status || w.back || w.finish || w.discard))
+		return cli_misuse(c, "--compromised is said with a step forward, the first one best");
 	if (w.back && w.finish)
 		return cli_misuse(c, "--back and --finish are opposites");
 	if (w.discard && (w.status || w.back || w.finish || w.force))

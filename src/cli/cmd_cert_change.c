@@ -53,6 +53,12 @@ static void say(struct renewing *r, const char *host, enum err e, const char *se
 	mem_free(name);
 }
 
+/* The API speaks of its parameters. */
+static const char *in_our_words(const char *sentence)
+{
+	return str_starts(sentence, "Parameter hostid") ? "there is no such host, `muster hosts` shows them" : sentence;
+}
+
 static void begin(struct renewing *r, struct renewal *u)
 {
 	const json_t *host = json_array_get(r->hosts, r->next++);
@@ -66,7 +72,7 @@ static void begin(struct renewing *r, struct renewal *u)
 		u->host = text_or_die("%s", name);
 		u->job = text_or_die("%s", json_text(answer, "jobid", ""));
 	} else {
-		say(r, name, e ? e : ERR_MALFORMED, e ? why_text(&why, e) : "the answer names no job");
+		say(r, name, e ? e : ERR_MALFORMED, e ? in_our_words(why_text(&why, e)) : "the answer names no job");
 	}
 	json_decref(answer);
 }

@@ -139,6 +139,7 @@ static json_t *rotation_object(struct server *s)
 	json_object_set_new(o, "serverlist", b.servers);
 	json_object_set_new(o, "hostlist", b.hosts);
 	api_put_flag(o, "frozen", freeze_is_on(s));
+	api_put_flag(o, "compromised", s->rotation.compromised && s->rotation.phase != ROTATION_NONE);
 	return o;
 }
 
@@ -366,8 +367,9 @@ static void step_then(struct api_call *c, enum err result, const char *sentence)
 		api_fail_err(c, result, sentence);
 		return;
 	}
-	event_add(c->server, "CA.ROTATE", "WARN", 0, "%s took the rotation of the CA from %s to %s", c->account,
-		  rotation_phase_name(t->from.phase), rotation_phase_name(t->to.phase));
+	event_add(c->server, "CA.ROTATE", "WARN", 0, "%s took the rotation of the CA from %s to %s%s", c->account,
+		  rotation_phase_name(t->from.phase), rotation_phase_name(t->to.phase),
+		  t->to.compromised ? ", because the old CA's key was stolen" : "");
 	/* The CA is being read, because it has changed: this comes after that. */
 	api_read(c, nothing_run, shown);
 }
@@ -459,6 +461,8 @@ static void step(struct api_call *c, enum rotation_step which)
 	t->to.since_ms = world_wall_ms(s->world);
 	(void)rotation_to(t->from.phase, which, &t->to.phase);
 	t->to.prepared = t->to.phase != ROTATION_NONE && (prepared[0] || t->from.prepared);
+	t->to.compromised = t->to.phase != ROTATION_NONE &&
+			    (s->rotation.compromised || (which == ROTATION_NEXT && api_flag(c, "compromised")));
 	str_copy(t->to.by, sizeof(t->to.by), c->account);
 	str_copy(t->dn, sizeof(t->dn), str_starts(dn, "CN=") ? dn + 3 : dn);
 	memcpy(t->cluster_key, s->p.cluster_key, sizeof(t->cluster_key));
@@ -512,7 +516,7 @@ static void discard_prepared_ca(struct api_call *c)
 /* ---- the tables ---- */
 
 /* clang-format off */
-static const struct api_param_spec step_params[] = {
+static const struct api_param_spec back_params[] = {
 	{"phase", API_STRING, false, "The phase that it is in as far as you know: in another one nothing is done", ENTITY_NONE, 0, false},
 	{"force", API_BOOLEAN, false, "Also if hosts or servers would be cut off", ENTITY_NONE, 0, false},
 };
@@ -520,6 +524,7 @@ static const struct api_param_spec next_params[] = {
 	{"phase", API_STRING, false, "The phase that it is in as far as you know: in another one nothing is done", ENTITY_NONE, 0, false},
 	{"prepared", API_STRING, false, "Fingerprint of the CA that is prepared as far as you know, or none: with another one nothing is done", ENTITY_NONE, 0, false},
 	{"force", API_BOOLEAN, false, "Also if hosts or servers would be cut off", ENTITY_NONE, 0, false},
+	{"compromised", API_BOOLEAN, false, "The key of the old CA was stolen: certificates of it that were not issued here are refused from issue on", ENTITY_NONE, 0, false},
 };
 static const struct api_field fields[] = {
 	{"phase", "string", "none, trust, issue or drop"},
@@ -539,6 +544,7 @@ static const struct api_field fields[] = {
 	{"serverlist", "list", "Which servers: id, name, state, why"},
 	{"hostlist", "list", "Which hosts, the first hundred: id, name, state, why"},
 	{"frozen", "boolean", "Moves are frozen, and with them the renewal of certificates"},
+	{"compromised", "boolean", "It was begun because the key of the old CA was stolen"},
 };
 static const struct api_route routes[] = {
 	{.name = "listCaRotation", .handle = list_ca_rotation, .right = RIGHT_ADMIN, .is_read = true,
@@ -549,7 +555,7 @@ static const struct api_route routes[] = {
 	{.name = "discardPreparedCa", .handle = discard_prepared_ca, .right = RIGHT_ADMIN,
 	 .description = "Drops the CA that was prepared for the next rotation, with its key", ROUTE_FIELDS(fields)},
 	{.name = "revertCaRotation", .handle = revert_ca_rotation, .right = RIGHT_ADMIN,
-	 .description = "Takes the last step of the rotation of the CA's root back", ROUTE_PARAMS(step_params), ROUTE_FIELDS(fields)},
+	 .description = "Takes the last step of the rotation of the CA's root back", ROUTE_PARAMS(back_params), ROUTE_FIELDS(fields)},
 };
 /* clang-format on */
 const struct api_routes api_rotation_routes = {routes, ARRAY_SIZE(routes)};

@@ -28,9 +28,9 @@ struct crl_list {
 	bool has;                       /* the store has one that can be read */
 	char damaged[FINGERPRINT_TEXT]; /* hash of one there that can't; "": none such */
 	struct crl_head head;
-	char *pem;              /* owned; the last one that could be read; NULL: none */
-	struct buf der;         /* owned */
-	char *failed;           /* owned; what the store says of a CA that could not sign; NULL: nothing */
+	char *pem;               /* owned; the last one that could be read; NULL: none */
+	struct buf der;          /* owned */
+	char *failed;            /* owned; what the store says of a CA that could not sign; NULL: nothing */
 	struct crl_make *making; /* under way */
 	struct mono due_since;   /* {0}: it is as it should be */
 	struct mono made, said_old;
@@ -42,7 +42,7 @@ struct crl {
 	bool is_known; /* the store was asked */
 	bool reading, again, stale;
 	struct crl_list lists[CRLS];
-	char *pem; /* owned; all that are served, one after the other; NULL: none */
+	char *pem;             /* owned; all that are served, one after the other; NULL: none */
 	uint64_t joined[CRLS]; /* their numbers; 0: it isn't there */
 	uint64_t version;
 	struct crl_writing *writing;

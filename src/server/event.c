@@ -114,16 +114,14 @@ static bool refusal_is_told(struct server *s, const char *address, uint64_t *hel
 	return true;
 }
 
-void event_refused(struct server *s, const char *type, const char *address, const char *format, ...)
+static void __attribute__((format(printf, 5, 0)))
+add_paced(struct server *s, const char *type, const char *level, const char *address, const char *format, va_list ap)
 {
 	char text[EVENT_TEXT];
 	uint64_t held = 0;
 	size_t n;
-	va_list ap;
 
-	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
 	if (!refusal_is_told(s, address, &held)) {
 		str_make_printable(text);
 		log_debug(s->log, text, KV_S("event", type), KV_S("peer", address));
@@ -133,5 +131,23 @@ void event_refused(struct server *s, const char *type, const char *address, cons
 	if (held)
 		snprintf(text + n, sizeof(text) - n, " (and %llu more refusals from %s before)",
 			 (unsigned long long)held, address);
-	add(s, type, "WARN", 0, text);
+	add(s, type, level, 0, text);
+}
+
+void event_refused(struct server *s, const char *type, const char *address, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	add_paced(s, type, "WARN", address, format, ap);
+	va_end(ap);
+}
+
+void event_alarm(struct server *s, const char *type, const char *address, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	add_paced(s, type, "ERROR", address, format, ap);
+	va_end(ap);
 }

@@ -23,7 +23,8 @@
  *   peer      links between servers: hints, forwarding, liveness
  *   strictness agents without a certificate: said, cut
  *   authority CA, credentials; own_cert our own certificate; rotation the CA is changed
- *   revocation serials that are let in nowhere; crl the signed list of them
+ *   revocation serials that are let in nowhere; crl the signed list of them, crl_make the next one
+ *   origin    is a certificate one that was issued here, or made with a stolen key
  *   tickets   keys of session tickets, shared by the cluster
  *   provision one host gets a new certificate over its link
  *   renewal   which hosts are due for one, in which order, how many a second
@@ -137,13 +138,16 @@ size_t roster_n_hosts(const struct server *s);
 /* Walks all hosts, no particular order; cursor starts at 0. */
 struct host *roster_next(const struct server *s, size_t *cursor);
 
+enum issuer_state { ISSUING_UNKNOWN, ISSUING_CAN, ISSUING_CANNOT };
+
 /* What a server has told of itself (PeerStatusCommand). */
 struct peer_status {
 	bool is_known, accepting;
 	int64_t uptime_ms; /* when it was told */
 	int64_t agents, backlog;
 	int64_t arrivals; /* who have been told when they may come home */
-	struct mono at;   /* when it came */
+	enum issuer_state issuing;
+	struct mono at; /* when it came */
 };
 
 /* What our agents are told of it: news.c. */
@@ -641,6 +645,8 @@ enum err peer_change_agent(struct server *s, int64_t owner_msid, int64_t host_id
 /* Links that we have dialled to servers whose certificate is bad. */
 void peer_cut(struct server *s, bool (*is_bad)(const struct server *s, const struct cert_info *cert),
 	      const char *sentence);
+/* What answers on the link that we have dialled; NULL: there is none. */
+const struct tls_peer *peer_shows(const struct peer *p);
 struct peer *peer_free(struct peer *p);
 
 /* ---- follow.c ---- */
@@ -701,6 +707,27 @@ void crl_tick(struct server *s);   /* every second: makes the next one when it i
 bool crl_is_busy(const struct server *s);
 void crl_deinit(struct server *s);
 
+/* ---- origin.c ---- */
+
+/* A certificate that a peer shows, verified: what is asked of the store about it. */
+struct shown_cert {
+	char serial[SERIAL_TEXT];
+	char fingerprint[FINGERPRINT_TEXT]; /* "": not known */
+	char issuer[FINGERPRINT_TEXT];      /* authority key id; "": it names none */
+	bool is_old;                        /* a rotation is under way, and it is not of the new CA */
+	bool is_suspect;                    /* and who stole the old CA's key may have made it */
+};
+void origin_shown(const struct server *s, const struct cert_info *c, struct shown_cert *out);
+/* On the store lane. */
+enum err origin_of(struct store_tx *tx, const struct shown_cert *c, enum cert_origin *out) MUST_CHECK;
+/* The event of a refusal by admit_origin(). */
+void origin_say(struct server *s, enum admit a, const char *address, const char *who, const char *sentence);
+/* A link with another server is up: looked up, and cut if it must not be. */
+void origin_look_at_server(struct server *s, const struct cert_info *cert);
+/* The same with everybody who is connected: a rotation has taken a step. */
+void origin_look_at_all(struct server *s);
+void origin_tick(struct server *s); /* every second: what could not be looked up */
+
 /* ---- own_cert.c ---- */
 
 /* This server's own certificate: read or make it, and the credentials with it; then done(). The RSA one comes later. */
@@ -755,6 +782,10 @@ bool pace_passes(const struct server *s, struct mono *said);
  * debug log. So nobody's refusal is hidden by another one's noise.
  */
 void event_refused(struct server *s, const char *type, const char *address, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* The same at level ERROR: somebody has to act. */
+void event_alarm(struct server *s, const char *type, const char *address, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /* ---- refusal.c ---- */
@@ -1012,7 +1043,8 @@ struct server {
 		char told_trusted[FINGERPRINT_TEXT], told_issuer[FINGERPRINT_TEXT];
 		struct mono told_at; /* it could not be stored; {0}: it could */
 		bool stale, reading, telling;
-		bool unused; /* what was taken over is not in the credentials yet */
+		bool unused;      /* what was taken over is not in the credentials yet */
+		bool compromised; /* it was begun because the old CA's key was stolen */
 	} rotation;
 
 	/* keyring.c */
@@ -1025,6 +1057,9 @@ struct server {
 		struct mono tried, told_at, said;
 		bool stale, reading, telling;
 	} keyring;
+	/* origin.c */
+	const struct shown_cert *bad_cert; /* while its links are cut */
+	bool origin_stale;                 /* not all that are connected could be looked up */
 
 	/* revocation.c */
 	struct map revoked;    /* serial -> something */

@@ -110,6 +110,9 @@ void news_peer_status(struct server *s, struct member_server *m, const struct ms
 							 : now.us / 1000,
 		.agents = status->agents.has && status->agents.value > 0 ? status->agents.value : 0,
 		.backlog = status->backlog.has && status->backlog.value > 0 ? status->backlog.value : 0,
+		.issuing = !status->canIssue.has    ? ISSUING_UNKNOWN
+			   : status->canIssue.value ? ISSUING_CAN
+						    : ISSUING_CANNOT,
 		.arrivals = status->arrivals.has && status->arrivals.value > 0 ? status->arrivals.value : 0,
 		.at = now,
 	};

@@ -112,6 +112,7 @@ static void send_status(struct server *s, struct link *l)
 		msg_set_i64(&m->agents, (int64_t)server_n_agents(s));
 		msg_set_i64(&m->backlog, (int64_t)server_backlog(s));
 		msg_set_i64(&m->arrivals, (int64_t)arrivals_waiting(s));
+		msg_set_bool(&m->canIssue, s->ca->ops->can_issue(s->ca));
 	}
 	/* The next one comes in a second. */
 	if (!m || send_batch(s, l, FLAG_REQUEST, ++s->next_seq, -1, &b))
@@ -268,8 +269,10 @@ static void hello_came(struct server *s, struct session *x, const struct msg_pee
 		return;
 	}
 	heard(s, p);
-	if (x)
+	if (x) {
 		take_in(p, x);
+		origin_look_at_server(s, &link_peer(x->link)->cert);
+	}
 	log_info(s->log, "management server is linked", KV_S("server", m->name ? m->name : "?"),
 		 KV_I("msid", m->msId.value), KV_S("direction", x ? "in" : "out"));
 	/* It may have come up again: do not wait for the next dial. */
@@ -407,6 +410,7 @@ static void on_up(struct link *l, void *user)
 	link_set_heartbeat(l, PEER_HEARTBEAT_MS);
 	send_hello(p->server, l);
 	send_status(p->server, l);
+	origin_look_at_server(p->server, &who->cert);
 	requests_peer_linked(p->server, p->msid);
 }
 
@@ -562,6 +566,11 @@ void peer_stop(struct server *s)
 {
 	list_for (m, &s->servers, struct member_server, in_servers)
 		m->peer = peer_free(m->peer);
+}
+
+const struct tls_peer *peer_shows(const struct peer *p)
+{
+	return p->out && link_state(p->out) == LINK_UP ? link_peer(p->out) : NULL;
 }
 
 bool peer_is_up(const struct peer *p)

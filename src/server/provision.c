@@ -16,6 +16,8 @@
 
 #include <string.h>
 
+#include "server/rotation.h"
+
 #define PROVISIONS_MOST 256
 #define AGENT_WAIT_S 60 /* as in the reference: its scripts run keytool */
 #define PASSPHRASE_LENGTH 16
@@ -25,10 +27,13 @@ struct provision {
 	struct server *server;
 	int64_t host_id;
 	enum renewal_reason reason;
-	int64_t epoch; /* the host must still be ours, by this claim; 0: whoever has it */
-	bool at_work;  /* on a work lane */
+	int64_t owner, epoch; /* who must still have the host, by this claim; epoch 0: whoever has it */
+	bool at_work;         /* on a work lane */
 	struct entry entry;
 	struct work work;
+	bool shows_cert; /* it is connected here, with this: */
+	struct shown_cert shown;
+	bool doubts;         /* the old CA's key was stolen: who shows what was not issued here has to be asked for */
 	char *peer_ip;       /* as we see it; NULL: it is not connected here */
 	struct host_row row; /* as the store has it */
 	char *csr;           /* from the agent */
@@ -237,7 +242,7 @@ static enum err record_run(struct store_tx *tx, struct entry *entry, struct why 
 
 	if (!e && now.removed_ms)
 		e = ERR_NOT_FOUND;
-	if (!e && p->epoch && (now.owner != entry->server->msid || now.epoch != p->epoch)) {
+	if (!e && p->epoch && (now.owner != p->owner || now.epoch != p->epoch)) {
 		why_set(why, "its agent has moved meanwhile: whoever has it now renews it");
 		e = ERR_CONFLICT;
 	}
@@ -495,6 +500,23 @@ static enum err fill_request(struct provision *p)
 	return put_names(p);
 }
 
+/* Nobody makes a new certificate out of one that he has made himself. */
+static enum err judge_origin(struct store_tx *tx, struct provision *p, struct why *why)
+{
+	enum cert_origin origin = CERT_ISSUED_HERE;
+	enum err e = p->shows_cert ? origin_of(tx, &p->shown, &origin) : ERR_OK;
+
+	if (e || admit_origin(origin, p->shown.serial, p->shown.is_suspect, why) != ADMIT_YES)
+		return e ? e : ERR_REFUSED;
+	if (!p->doubts || !p->shown.is_old || origin == CERT_ISSUED_HERE)
+		return ERR_OK;
+	why_set(why,
+		"its certificate %s was not issued here, and the key of its CA was stolen: if you know the host, `muster "
+		"cert renew %s`",
+		p->shown.serial, p->row.name);
+	return ERR_REFUSED;
+}
+
 static enum err read_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
 	struct provision *p = container_of(entry, struct provision, entry);
@@ -503,7 +525,9 @@ static enum err read_run(struct store_tx *tx, struct entry *entry, struct why *w
 	host_row_deinit(&p->row);
 	p->row = (struct host_row){0};
 	e = store_host_get(tx, p->host_id, &p->row);
-	return !e && p->row.removed_ms ? ERR_NOT_FOUND : e;
+	if (!e && p->row.removed_ms)
+		e = ERR_NOT_FOUND;
+	return e ? e : judge_origin(tx, p, why);
 }
 
 static void read_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
@@ -559,6 +583,24 @@ static enum key_kind kind_of_key(const struct server *s)
 	return bits <= 2048 ? KEY_RSA_2048 : bits <= 3072 ? KEY_RSA_3072 : KEY_RSA_4096;
 }
 
+/* As its link here shows it, or as its row has it. */
+static void put_shown(struct provision *p, const struct host *h)
+{
+	const struct tls_peer *peer = h->session && h->session->link ? link_peer(h->session->link) : NULL;
+	struct cert_info of_row = {0};
+
+	p->doubts = p->reason != RENEWAL_ASKED && rotation_is_compromised(p->server);
+	p->shows_cert = h->row.secured && (peer ? peer->has_cert : h->row.cert_serial != NULL);
+	if (!p->shows_cert)
+		return;
+	if (!peer) {
+		str_copy(of_row.serial, sizeof(of_row.serial), h->row.cert_serial);
+		str_copy(of_row.authority_key_id, sizeof(of_row.authority_key_id),
+			 h->row.cert_issuer ? h->row.cert_issuer : "");
+	}
+	origin_shown(p->server, peer ? &peer->cert : &of_row, &p->shown);
+}
+
 enum err provision_host(struct server *s, struct host *h, enum renewal_reason reason,
 			void (*done)(void *user, int64_t host_id, enum err result, const char *sentence), void *user,
 			struct why *why)
@@ -580,7 +622,9 @@ enum err provision_host(struct server *s, struct host *h, enum renewal_reason re
 	p->server = s;
 	p->host_id = h->row.id;
 	p->reason = reason;
+	put_shown(p, h);
 	p->epoch = reason == RENEWAL_ASKED ? 0 : h->row.epoch;
+	p->owner = h->row.owner;
 	p->kind = kind_of_key(s);
 	p->done = done;
 	p->user = user;

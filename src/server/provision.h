@@ -15,11 +15,11 @@
 
 struct provision;
 /*
- * One host, one at a time. RENEWAL_ASKED: wherever it is connected; for any other reason it must be ours, and still be
- * when its certificate is recorded. ERR_BUSY while another one is under way. Any error that it returns
- * has a sentence and means that done() is not called; otherwise done() is, exactly once, on the loop (never before this
- * returns). ERR_OK there: the agent has said that it took it. `host_id` may be gone by then. `done` may be NULL.
- * Makes the event CA.CERTIFICATE.PROVISION, whichever way it ends.
+ * One host, one at a time, wherever it is connected. RENEWAL_ASKED: wherever it goes; for any other reason it must have
+ * the same owner, by the same claim, when its certificate is recorded. ERR_BUSY while another one is under way. Any
+ * error that it returns has a sentence and means that done() is not called; otherwise done() is, exactly once, on the
+ * loop (never before this returns). ERR_OK there: the agent has said that it took it. `host_id` may be gone by then.
+ * `done` may be NULL. Makes the event CA.CERTIFICATE.PROVISION, whichever way it ends.
  */
 enum err provision_host(struct server *s, struct host *h, enum renewal_reason reason,
 			void (*done)(void *user, int64_t host_id, enum err result, const char *sentence), void *user,
@@ -49,6 +49,8 @@ void renewal_host_ready(struct server *s, struct host *h);
 bool renewal_is_waiting(const struct host *h); /* for its turn, or to be tried again */
 /* It was written down that its agent trusts these CA certificates (SHA-256). */
 void renewal_host_trusts(struct server *s, int64_t host_id, const char *trusted);
+/* Does a server have the CA's key, as far as is known here? */
+enum issuer_state renewal_issuing_of(const struct server *s, const struct member_server *m);
 /* The host leaves this server's memory. */
 void renewal_forget(struct host *h);
 void renewal_tick(struct server *s); /* every second */

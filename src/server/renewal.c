@@ -7,7 +7,8 @@
  * takes certificates and doesn't use them isn't sent a new one every time we look. What fails is tried again, later
  * each time; a host whose certificate nears its end in spite of all this is told to the operator once a day.
  *
- * Only the server that has the agent does this. It remembers nothing that a restart may not lose.
+ * The server that has the agent does this; where that one has no key of the CA, the first that is up and has one asks
+ * the agent through it, as provisionCertificate would. Nobody remembers anything that a restart may not lose.
  */
 #include "server/provision.h"
 
@@ -104,10 +105,37 @@ struct renewal_question renewal_question_of(const struct server *s, const struct
 	};
 }
 
-/* Ours, by its claim, and its agent is ready to be asked. */
+enum issuer_state renewal_issuing_of(const struct server *s, const struct member_server *m)
+{
+	if (m->row.msid != s->msid)
+		return m->status.is_known ? m->status.issuing : ISSUING_UNKNOWN;
+	return s->ca->ops->can_issue(s->ca) ? ISSUING_CAN : ISSUING_CANNOT;
+}
+
+/* Who renews it: its owner, and for one that can't the first that can. 0: it has none. */
+static int64_t renewer_of(const struct server *s, const struct host *h)
+{
+	const struct member_server *owner = h->row.owner ? roster_server(s, h->row.owner) : NULL;
+
+	if (!owner || renewal_issuing_of(s, owner) != ISSUING_CANNOT)
+		return h->row.owner;
+	list_for (m, (struct list *)(uintptr_t)&s->servers, struct member_server, in_servers)
+		if (m->row.state == SERVER_UP && renewal_issuing_of(s, m) == ISSUING_CAN)
+			return m->row.msid;
+	return h->row.owner;
+}
+
+/* Ours to renew, and its agent is ready to be asked: here, by its claim, or over the link with its owner. */
 static bool is_here(const struct server *s, const struct host *h)
 {
-	return h->session && h->session->state == SESSION_READY && !h->session->provisional && h->row.owner == s->msid;
+	const struct member_server *owner;
+
+	if (renewer_of(s, h) != s->msid)
+		return false;
+	if (h->row.owner == s->msid)
+		return h->session && h->session->state == SESSION_READY && !h->session->provisional;
+	owner = roster_server(s, h->row.owner);
+	return h->row.status == HOST_UP && owner && owner->peer && peer_is_up(owner->peer);
 }
 
 static enum renewal_reason reason_for(const struct server *s, const struct host *h)
@@ -195,7 +223,8 @@ static void alert(struct server *s, struct host *h, const struct renewal_questio
 	struct alert *a = mem_zalloc(sizeof(*a));
 	int64_t left_s = q->not_after_s - q->wall_s;
 	int64_t days = (left_s < 0 ? -left_s : left_s) / 86400;
-	const char *why = !h->session                           ? "its agent is not connected"
+	bool is_away = !h->session && (!h->row.owner || h->row.owner == s->msid);
+	const char *why = is_away                               ? "its agent is not connected"
 			  : h->renewal && h->renewal->serial[0] ? "its agent does not use the one that it was given"
 			  : !s->ca->ops->can_issue(s->ca)       ? s->ca->ops->cannot
 			  : !q->automatic                       ? "ca.framework.cert.automatic.renewal is false"
@@ -236,8 +265,10 @@ static bool is_up(const struct server *s, int64_t msid)
 /* Whoever has the host; or had it last; or, when that server is gone, the first that is there. */
 static bool is_ours_to_tell(const struct server *s, const struct host *h)
 {
-	if (h->row.owner || is_up(s, h->row.last_owner))
-		return (h->row.owner ? h->row.owner : h->row.last_owner) == s->msid;
+	if (h->row.owner)
+		return renewer_of(s, h) == s->msid;
+	if (is_up(s, h->row.last_owner))
+		return h->row.last_owner == s->msid;
 	list_for (m, (struct list *)(uintptr_t)&s->servers, struct member_server, in_servers)
 		if (m->row.state == SERVER_UP)
 			return m->row.msid == s->msid;
@@ -406,6 +437,9 @@ void renewal_host_seen(struct server *s, struct host *h)
 {
 	if (h->renewal && h->renewal->serial[0] && str_equal(h->row.cert_serial, h->renewal->serial))
 		confirmed(s, h);
+	/* Ready at a server that has no key: nobody else tells us. */
+	if (s->running && h->row.owner != s->msid && is_here(s, h))
+		look_at(s, h);
 }
 
 void renewal_host_ready(struct server *s, struct host *h)

@@ -53,6 +53,7 @@ void rotation_row_read(struct rotation_row *out, const char *text)
 		out->phase = ROTATION_NONE;
 	str_copy(out->by, sizeof(out->by), by ? by : "");
 	out->prepared = json_is_true(json_object_get(o, "prepared"));
+	out->compromised = json_is_true(json_object_get(o, "compromised"));
 	json_decref(o);
 }
 
@@ -60,7 +61,8 @@ char *rotation_row_text(const struct rotation_row *r)
 {
 	json_t *o = json_pack("{s:s,s:I,s:s}", "phase", rotation_phase_name(r->phase), "since", (json_int_t)r->since_ms,
 			      "by", r->by);
-	bool whole = o && (!r->prepared || json_object_set_new(o, "prepared", json_true()) == 0);
+	bool whole = o && (!r->prepared || json_object_set_new(o, "prepared", json_true()) == 0) &&
+		     (!r->compromised || json_object_set_new(o, "compromised", json_true()) == 0);
 	char *text = whole ? json_dumps(o, JSON_COMPACT) : NULL;
 	char *copy = text ? mem_strdup(text) : NULL;
 
@@ -143,6 +145,18 @@ static enum err key_id_of(char out[FINGERPRINT_TEXT], const char *pem, struct wh
 	return ERR_OK;
 }
 
+const char *rotation_newer_ca(const struct server *s)
+{
+	return s->rotation.phase == ROTATION_TRUST   ? s->rotation.other_id
+	       : s->rotation.phase == ROTATION_ISSUE ? s->rotation.issuing_id
+						     : NULL;
+}
+
+bool rotation_is_compromised(const struct server *s)
+{
+	return s->rotation.compromised && rotation_trusts_both(s->rotation.phase);
+}
+
 struct rotation_want rotation_want_of(const struct server *s)
 {
 	return (struct rotation_want){
@@ -193,7 +207,8 @@ static struct ca_provider *open_other(struct server *s, struct ca_records *r, co
 	enum err e = trusted_other ? ca_root_open(&ca, &other, r->other_key ? s->p.cluster_key : NULL, &why) : ERR_OK;
 
 	if (e)
-		log_warn(s->log, "the key of the CA that doesn't sign can't be used: nobody makes its revocation list here",
+		log_warn(s->log,
+			 "the key of the CA that doesn't sign can't be used: nobody makes its revocation list here",
 			 KV_S("error", why_text(&why, e)));
 	return ca;
 }
@@ -235,6 +250,7 @@ enum err rotation_take(struct server *s, struct ca_records *r, struct why *why)
 	s->rotation.prepared = row.prepared;
 	s->rotation.phase = row.phase;
 	s->rotation.since_ms = row.since_ms;
+	s->rotation.compromised = row.compromised;
 	str_copy(s->rotation.by, sizeof(s->rotation.by), row.by);
 	str_copy(s->rotation.issuing_id, sizeof(s->rotation.issuing_id), issuing_id);
 	str_copy(s->rotation.other_id, sizeof(s->rotation.other_id), other_id);
@@ -311,6 +327,9 @@ static void take_news(struct server *s, struct ca_records *r)
 	own_cert_look(s);
 	tell_renewal(s);
 	rotation_tick(s);
+	/* Who stole the old key may be connected, with what he has made himself. */
+	if (rotation_is_compromised(s))
+		origin_look_at_all(s);
 	/* Whoever still lives by the old CA may have made himself a certificate of it: that ends with it. */
 	if (was_dropped && s->rotation.phase == ROTATION_NONE)
 		links_cut(s, is_of_gone_ca, ERR_UNTRUSTED, "the CA of its certificate is gone");

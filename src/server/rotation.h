@@ -37,7 +37,8 @@ struct rotation_row {
 	enum rotation_phase phase;
 	int64_t since_ms;
 	char by[64];
-	bool prepared; /* the new CA is one that was prepared: taken back, it is prepared again */
+	bool prepared;    /* the new CA is one that was prepared: taken back, it is prepared again */
+	bool compromised; /* the old CA's key was stolen */
 };
 /* Whatever can't be read counts as none. */
 void rotation_row_read(struct rotation_row *out, const char *text);
@@ -53,6 +54,11 @@ void rotation_deinit(struct server *s);
 /* A handshake failed for this certificate (NULL: none): if it is a known host's and of a CA that is gone, that is said.
  */
 void rotation_refused(struct session *x, const struct cert_info *shown);
+
+/* Subject key id of the new CA while both are trusted; NULL: no rotation, or the old one is gone. */
+const char *rotation_newer_ca(const struct server *s);
+/* While both are trusted: was it begun because the old one's key was stolen? */
+bool rotation_is_compromised(const struct server *s);
 
 /* What is wanted now; texts belong to the server. */
 struct rotation_want rotation_want_of(const struct server *s);

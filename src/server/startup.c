@@ -37,6 +37,11 @@ struct claim {
 	char *peer_ip;
 	struct host_claim result;
 	bool created;
+	bool shows_cert; /* one that was verified: */
+	struct shown_cert shown;
+	enum cert_origin origin;
+	bool seen_before;      /* its host has come with it before */
+	enum admit refused_as; /* for where it comes from; ADMIT_YES: it was not */
 };
 
 static void claim_free(struct claim *c)
@@ -371,6 +376,17 @@ static enum err not_revoked(struct store_tx *tx, const char *serial, struct why 
 	return ERR_REVOKED;
 }
 
+/* Was what it shows issued here, or made by who has our CA's key? */
+static enum err judge_origin(struct store_tx *tx, struct claim *c, struct why *why)
+{
+	enum err e = c->shows_cert ? origin_of(tx, &c->shown, &c->origin) : ERR_OK;
+
+	c->refused_as = ADMIT_YES;
+	if (!e && c->shows_cert)
+		c->refused_as = admit_origin(c->origin, c->shown.serial, c->shown.is_suspect, why);
+	return e ? e : c->refused_as == ADMIT_YES ? ERR_OK : ERR_REFUSED;
+}
+
 static bool is_weaker(const struct host_row *known, const struct host_row *now)
 {
 	if (!known->bound_key || known->allow_weaker)
@@ -384,6 +400,7 @@ static enum err find_or_create(struct store_tx *tx, struct claim *c, struct why 
 	enum err e = store_host_by_guid(tx, c->row.guid, &known);
 
 	c->created = e == ERR_NOT_FOUND;
+	c->seen_before = !e && str_equal(known.cert_serial, c->shown.serial);
 	/* What is claimed again is a host that was known: deleted meanwhile, it is not made anew. */
 	if (c->is_retry && (e == ERR_NOT_FOUND || (!e && known.id != c->row.id))) {
 		host_row_deinit(&known);
@@ -448,7 +465,9 @@ static enum err claim_run(struct store_tx *tx, struct entry *entry, struct why *
 		why_set(why, "the link closed before it could be claimed");
 		return ERR_CLOSED;
 	}
-	e = find_places(tx, c);
+	e = judge_origin(tx, c, why);
+	if (!e)
+		e = find_places(tx, c);
 	if (!e)
 		e = find_or_create(tx, c, why);
 	if (e)
@@ -502,12 +521,49 @@ static void attach_without_store(struct session *x, const char *sentence)
 	claim_again_later(x);
 }
 
+/* Ends the session. */
+static void refuse_origin(struct session *x, enum admit a, const char *sentence)
+{
+	x->refused_as = a;
+	origin_say(x->server, a, link_peer_ip(x->link), x->guid, sentence);
+	session_end(x, ERR_REFUSED, sentence, EVENT_SHUTDOWN_REQUESTED);
+}
+
+/* The rotation has taken a step since it was judged. */
+static bool is_refused_by_now(struct session *x, const struct claim *c)
+{
+	struct shown_cert now;
+	struct why why = WHY_NONE;
+	enum admit a;
+
+	if (!c->shows_cert || !x->link)
+		return false;
+	origin_shown(x->server, &link_peer(x->link)->cert, &now);
+	a = admit_origin(c->origin, now.serial, now.is_suspect, &why);
+	if (a != ADMIT_YES)
+		refuse_origin(x, a, why.text);
+	return a != ADMIT_YES;
+}
+
+/* Once for each certificate: it may be legitimate, and only an operator knows. */
+static void tell_stranger(struct server *s, const struct host *h, const struct claim *c)
+{
+	if (c->shows_cert && c->origin == CERT_STRANGER && c->shown.is_old && !c->seen_before)
+		event_add(s, "ALERT.CA.STRANGER", "WARN", h->row.id,
+			  "host %s shows certificate %s of the old CA, which was not issued here: do you know it?",
+			  h->row.name, c->shown.serial);
+}
+
 static void claim_worked(struct session *x, struct claim *c)
 {
 	struct server *s = x->server;
 	bool was_provisional = c->is_retry || c->taken;
 	struct host *h = NULL;
 
+	if (is_refused_by_now(x, c)) {
+		host_store_event(s, c->result.host_id, c->result.epoch, EVENT_SHUTDOWN_REQUESTED);
+		return;
+	}
 	x->provisional = false;
 	x->host_id = c->result.host_id;
 	x->epoch = c->result.epoch;
@@ -515,6 +571,7 @@ static void claim_worked(struct session *x, struct claim *c)
 		session_end(x, ERR_NOMEM, "out of memory", EVENT_AGENT_DISCONNECTED);
 		return;
 	}
+	tell_stranger(s, h, c);
 	if (c->created)
 		event_add(s, "HOST.ADD", "INFO", h->row.id, "%s connected for the first time", h->row.name);
 	if (was_provisional) {
@@ -577,6 +634,8 @@ static void claim_done(struct server *s, struct entry *entry, enum err result, c
 		session_end(x, ERR_CONFLICT, "a newer link of this agent was first", EVENT_N);
 	} else if (!result) {
 		claim_worked(x, c);
+	} else if (result == ERR_REFUSED && c->refused_as != ADMIT_YES) {
+		refuse_origin(x, c->refused_as, sentence);
 	} else if (c->is_retry || c->taken) {
 		claim_again_later(x);
 	} else if (result == ERR_STORE || result == ERR_BUSY || result == ERR_IO || result == ERR_FULL) {
@@ -599,6 +658,10 @@ static void claim_begin(struct session *x, struct claim *take_c)
 	for (size_t i = 0; i < ARRAY_SIZE(take_c->place_uuids); i++)
 		world_uuid(s->world, take_c->place_uuids[i]);
 	take_c->session = x;
+	take_c->shows_cert =
+		x->link && link_peer(x->link)->has_cert && link_peer(x->link)->chain_ok && !x->is_unsecured;
+	if (take_c->shows_cert)
+		origin_shown(s, &link_peer(x->link)->cert, &take_c->shown);
 	take_c->entry.run = claim_run;
 	take_c->entry.done = claim_done;
 	take_c->row.link_number = x->link_number;

@@ -528,6 +528,7 @@ static void on_tick(struct timer *t)
 		revocation_reload(s);
 	crl_tick(s);
 	keyring_tick(s);
+	origin_tick(s);
 	tickets_tick(s);
 	own_cert_tick(s);
 	strictness_tick(s);

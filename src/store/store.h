@@ -357,6 +357,7 @@ struct cert_row {
 void cert_row_deinit(struct cert_row *r);
 enum err store_cert_add(struct store_tx *tx, const struct cert_row *row) MUST_CHECK;
 enum err store_cert_list(struct store_tx *tx, struct cert_row **rows, size_t *n) MUST_CHECK;
+enum err store_cert_get(struct store_tx *tx, const char *serial, struct cert_row *out) MUST_CHECK; /* ERR_NOT_FOUND */
 /* Was it issued here for that host (by guid)? */
 enum err store_cert_is_for(struct store_tx *tx, const char *serial, const char *guid, bool *is) MUST_CHECK;
 /* Also for serials that were never issued here. */

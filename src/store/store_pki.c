@@ -104,6 +104,14 @@ enum err store_cert_list(struct store_tx *tx, struct cert_row **rows, size_t *n)
 		       "SELECT " SQL_COLUMNS(CERT_FIELDS) " FROM certificate ORDER BY certificate.id");
 }
 
+enum err store_cert_get(struct store_tx *tx, const char *serial, struct cert_row *out)
+{
+	enum err e = sql_one(tx, &cert_shape, out, "SELECT " SQL_COLUMNS(CERT_FIELDS) " FROM certificate WHERE serial = ?",
+			     SQL_T(serial));
+
+	return e == ERR_NOT_FOUND ? tx_say(tx, e, "no certificate %s was issued here", serial) : e;
+}
+
 /* A serial that is revoked already keeps its time. */
 enum err store_cert_revoke_by(struct store_tx *tx, const char *serial, const char *common_name, const char *by,
 			      const char *reason)

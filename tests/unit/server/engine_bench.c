@@ -39,8 +39,8 @@ static enum err gate(void *user, struct why *why)
 
 	if (n->drops_claims)
 		world_later(n->bench->world, &n->drop);
-	if (!n->store_fails && !(n->fails_while_making && (n->server->making_cert[OWN_CERT_EC] ||
-							   n->server->making_cert[OWN_CERT_RSA])))
+	if (!n->store_fails &&
+	    !(n->fails_while_making && (n->server->making_cert[OWN_CERT_EC] || n->server->making_cert[OWN_CERT_RSA])))
 		return ERR_OK;
 	why_set(why, "no space left on device");
 	return ERR_FULL;

@@ -6,6 +6,7 @@
 #include "provision_bench.h"
 #include "server/provision.h"
 #include "server/rotation.h"
+#include "store/sql.h"
 
 #define NOW_S INT64_C(1900000000) /* when the world begins */
 #define DAY INT64_C(86400)
@@ -456,7 +457,7 @@ static void rows_of_the_store(void **state)
 		enum rotation_phase phase;
 		int64_t since_ms;
 		const char *by;
-		bool prepared;
+		bool prepared, compromised;
 	} rows[] = {
 		{"none", NULL, ROTATION_NONE, 0, ""},
 		{"as we write it", "{\"phase\":\"drop\",\"since\":17,\"by\":\"admin\"}", ROTATION_DROP, 17, "admin"},
@@ -464,6 +465,9 @@ static void rows_of_the_store(void **state)
 		 "{\"phase\":\"drop\",\"since\":17,\"by\":\"admin\",\"prepared\":true}", ROTATION_DROP, 17, "admin",
 		 true},
 		{"of a newer program", "{\"phase\":\"later\",\"since\":17,\"by\":\"x\"}", ROTATION_NONE, 17, "x"},
+		{"because the key was stolen",
+		 "{\"phase\":\"drop\",\"since\":17,\"by\":\"admin\",\"compromised\":true}", ROTATION_DROP, 17, "admin",
+		 false, true},
 		{"garbage", "{", ROTATION_NONE, 0, ""},
 		{"other types", "{\"phase\":1,\"since\":\"x\",\"by\":[]}", ROTATION_NONE, 0, ""},
 	};
@@ -474,7 +478,7 @@ static void rows_of_the_store(void **state)
 		rotation_row_read(&r, rows[i].text);
 		check_row(&rows[i],
 			  r.phase == rows[i].phase && r.since_ms == rows[i].since_ms && str_equal(r.by, rows[i].by));
-		check_row(&rows[i], r.prepared == rows[i].prepared);
+		check_row(&rows[i], r.prepared == rows[i].prepared && r.compromised == rows[i].compromised);
 		if (rows[i].phase == ROTATION_DROP) {
 			char *text = rotation_row_text(&r);
 
@@ -619,6 +623,226 @@ static void a_host_that_joined_and_never_came(void **state)
 	engine_down(&b.e);
 }
 
+/* ---- what was made with a stolen key ---- */
+
+/* A step forward, because the old CA's key was stolen. */
+static void step_stolen(struct bench *b, const char *phase)
+{
+	struct api_param params[] = {{(char[]){"command"}, (char[]){"advanceCaRotation"}},
+				     {(char[]){"compromised"}, (char[]){"true"}},
+				     {(char[]){"force"}, (char[]){"true"}}};
+	char part[64];
+	int status;
+	char *text = engine_ask(&b->e, &b->e.a, params, ARRAY_SIZE(params), &status);
+
+	snprintf(part, sizeof(part), "\"phase\":\"%s\"", phase);
+	assert_int_equal(status, 200);
+	check_there(strstr(text, part));
+	check_there(strstr(text, "\"compromised\":true"));
+	mem_free(text);
+}
+
+/* Nobody's certificate was issued here at the start: an operator vouches for one host, the others are out. */
+static void strangers_are_out_when_the_key_was_stolen(void **state)
+{
+	char job[UUID_TEXT];
+	struct bench b;
+
+	up(&b);
+	step_stolen(&b, "trust");
+	keepers_run(b.k, N, 8000);
+	for (size_t i = 0; i < N; i++) {
+		assert_int_equal(b.k[i].n_keys, 0); /* nobody is asked for a key */
+		assert_true(script_is_open(b.k[i].script));
+	}
+	assert_true(engine_count_events(&b.e, "CA.CERTIFICATE.PROVISION", "was not issued here") >= N);
+	provision_ask(&b.e, &b.e.a, "h1", job);
+	keepers_run(b.k, N, 5000);
+	assert_int_equal(b.k[0].n_certs, 1);
+
+	step_stolen(&b, "issue");
+	keepers_run(b.k, N, 8000);
+	assert_true(is_connected(&b, 0));
+	assert_int_equal(b.k[0].n_certs, 2); /* it is known, and goes over to the new CA by itself */
+	for (size_t i = 1; i < N; i++) {
+		assert_false(script_is_open(b.k[i].script));
+		keeper_connect(&b.k[i]);
+		engine_run(&b.e, 500);
+		assert_false(script_is_open(b.k[i].script));
+		assert_int_equal(b.k[i].n_certs, 0);
+	}
+	assert_true(engine_count_events(&b.e, "HOST.REFUSED", "was not issued here, and the key of its CA") >= 2);
+	assert_true(b.e.a.server->refused_by.by_admit[ADMIT_STRANGER] +
+			    b.e.b.server->refused_by.by_admit[ADMIT_STRANGER] >=
+		    4);
+	links_hold(&b);
+
+	/* Back: what isn't said any more doesn't hold. */
+	says(&b, &b.e.a, "revertCaRotation", "issue", 200, "\"compromised\":true");
+	keeper_connect(&b.k[1]);
+	assert_true(script_is_open(b.k[1].script));
+	down(&b);
+}
+
+/* Without the flag they are legitimate, and renewed like the others; who is new is an alert, once. */
+static void a_stranger_is_an_alert_otherwise(void **state)
+{
+	const struct agent_script as = {.guid = "h9",
+					.ip = "10.0.1.9",
+					.identity = ID_URI,
+					.is_muster = true,
+					.boot = "b1",
+					.not_before_s = NOW_S - DAY,
+					.not_after_s = NOW_S + 365 * DAY};
+	struct script *late;
+	struct bench b;
+
+	up(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"compromised\":false");
+	settle(&b);
+	assert_int_equal(engine_count_events(&b.e, "ALERT.CA.STRANGER", NULL), 0);
+	late = script_new(&b.e, &as);
+	for (int i = 0; i < 2; i++) {
+		script_dial(late, &b.e.a);
+		engine_run(&b.e, 500);
+		assert_true(script_is_open(late));
+		assert_int_equal(engine_count_events(&b.e, "ALERT.CA.STRANGER", "host h9 "), 1);
+	}
+	assert_int_equal(engine_count_events(&b.e, "ALERT.CA.STRANGER", NULL), 1);
+	down(&b);
+}
+
+/* With the number of one that was issued, and another key: in any phase, and at any time. */
+static void a_forgery_is_refused_always(void **state)
+{
+	struct cert_info forged, other;
+	char job[UUID_TEXT];
+	struct bench b;
+
+	up(&b);
+	provision_ask(&b.e, &b.e.a, "h1", job);
+	keepers_run(b.k, N, 5000);
+	assert_true(script_is_open(b.k[0].script));
+	forged = b.k[0].cert;
+	forged.fingerprint[0] = forged.fingerprint[0] == 'a' ? 'b' : 'a';
+
+	script_hang_up(b.k[0].script);
+	script_certificate(b.k[0].script, &forged);
+	keeper_connect(&b.k[0]);
+	assert_false(script_is_open(b.k[0].script));
+	assert_int_equal(engine_count_events(&b.e, "ALERT.CA.FORGED", "h1"), 1);
+	assert_int_equal(b.e.a.server->refused_by.by_admit[ADMIT_FORGED], 1);
+
+	/* While the store is away it isn't known yet: it ends when it is. */
+	b.e.a.store_fails = true;
+	keeper_connect(&b.k[0]);
+	engine_run(&b.e, 1000);
+	assert_true(script_is_open(b.k[0].script));
+	b.e.a.store_fails = false;
+	engine_run(&b.e, 5000);
+	assert_false(script_is_open(b.k[0].script));
+	assert_int_equal(engine_count_events(&b.e, "ALERT.CA.FORGED", "h1"), 2);
+
+	/* Another CA may have given the same number to somebody. */
+	other = forged;
+	str_copy(other.authority_key_id, sizeof(other.authority_key_id), "0123");
+	script_certificate(b.k[0].script, &other);
+	keeper_connect(&b.k[0]);
+	assert_true(script_is_open(b.k[0].script));
+	script_hang_up(b.k[0].script);
+	script_certificate(b.k[0].script, &b.k[0].cert);
+	keeper_connect(&b.k[0]);
+	assert_true(script_is_open(b.k[0].script));
+	down(&b);
+}
+
+struct swap {
+	const char *serial, *pem;
+};
+
+static enum err swap_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	const struct swap *w = arg;
+
+	return sql_run(tx, "UPDATE certificate SET pem = ? WHERE serial = ?", SQL_T(w->pem), SQL_T(w->serial));
+}
+
+/* The same with servers. */
+static void a_forged_server_gets_no_link(void **state)
+{
+	struct cert_info of_b;
+	struct server_view v;
+	struct swap w;
+	struct bench b;
+
+	up(&b);
+	links_hold(&b);
+	assert_int_equal(cert_info_parse(&of_b, b.e.b.server->own[OWN_CERT_EC].cert, NULL), ERR_OK);
+	/* What b shows is not what was issued with its number. */
+	w = (struct swap){.serial = of_b.serial, .pem = b.e.a.server->own[OWN_CERT_EC].cert};
+	engine_store(&b.e, swap_run, &w);
+	engine_run(&b.e, 3000);
+	links_hold(&b); /* it was judged when it came */
+	origin_look_at_all(b.e.a.server);
+	for (int i = 0; i < 5; i++) {
+		engine_run(&b.e, 1000);
+		server_look(b.e.a.server, &v);
+	}
+	assert_true(engine_count_events(&b.e, "ALERT.CA.FORGED", NULL) >= 2); /* it came again */
+	w.pem = b.e.b.server->own[OWN_CERT_EC].cert;
+	engine_store(&b.e, swap_run, &w);
+	engine_run(&b.e, 8000);
+	links_hold(&b);
+	cert_info_deinit(&of_b);
+	down(&b);
+}
+
+/* ---- agents of a server that has no key ---- */
+
+static void another_server_renews_them(void **state)
+{
+	const struct ca_provider *ca;
+	struct bench b = {0};
+
+	engine_up(&b.e);
+	node_add(&b.e, &b.e.b, B_IP);
+	engine_run(&b.e, 2000);
+	/* b has a certificate, and starts again without the cluster key. */
+	fake_works_cut(b.e.f);
+	node_kill(&b.e.b);
+	b.e.without_cluster_key = true;
+	node_add(&b.e, &b.e.b, B_IP);
+	engine_run(&b.e, 5000);
+	ca = b.e.b.server->ca;
+	assert_false(ca->ops->can_issue(b.e.b.server->ca));
+	for (size_t i = 0; i < N; i++) {
+		const struct agent_script as = {
+			.guid = agents[i].guid,
+			.ip = agents[i].ip,
+			.identity = agents[i].is_muster ? ID_URI : ID_SAN,
+			.is_muster = agents[i].is_muster,
+			.boot = agents[i].is_muster ? "b1" : NULL,
+			.not_before_s = NOW_S - 300 * DAY,
+			.not_after_s = NOW_S + 65 * DAY, /* past the half of its life */
+		};
+
+		keeper_init(&b.k[i], &b.e, agents[i].on_b ? &b.e.b : &b.e.a, &as);
+		keeper_connect(&b.k[i]);
+	}
+	keepers_run(b.k, N, 20000);
+	/* Both muster agents, also the one at b. */
+	assert_int_equal(b.k[0].n_certs, 1);
+	assert_int_equal(b.k[1].n_certs, 1);
+	assert_true(is_connected(&b, 1));
+	assert_int_equal(engine_count_events(&b.e, "CA.CERTIFICATE.PROVISION", "host h2 has taken"), 1);
+
+	/* And so it goes in a rotation; only b's own certificate stays behind. */
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	settle(&b);
+	agents_trust(&b, 2);
+	down(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -637,6 +861,11 @@ int main(void)
 		cmocka_unit_test(what_is_not_in_use_is_not_confirmed),
 		cmocka_unit_test(the_rsa_certificate_follows),
 		cmocka_unit_test(rows_of_the_store),
+		cmocka_unit_test(strangers_are_out_when_the_key_was_stolen),
+		cmocka_unit_test(a_stranger_is_an_alert_otherwise),
+		cmocka_unit_test(a_forgery_is_refused_always),
+		cmocka_unit_test(a_forged_server_gets_no_link),
+		cmocka_unit_test(another_server_renews_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
