@@ -54,8 +54,12 @@ struct listing {
 	struct cert_question q;
 	char serial[SERIAL_TEXT];
 	char *in_use, *subject; /* owned */
+	json_t *page;
+	struct cert_cursor cursor;
+	/* found by the last look */
+	struct cert_cursor next;
 	struct cert_view *views;
-	size_t n, count;
+	size_t n;
 };
 
 static void views_clear(struct listing *l)
@@ -71,6 +75,7 @@ static void listing_free(void *state)
 	struct listing *l = state;
 
 	views_clear(l);
+	json_decref(l->page);
 	mem_free(l->in_use);
 	mem_free(l->subject);
 	mem_free(l);
@@ -81,7 +86,8 @@ static enum err list_run(struct store_tx *tx, struct api_call *c, struct why *wh
 	struct listing *l = c->state;
 
 	views_clear(l);
-	return store_cert_views(tx, &l->q, &l->views, &l->n, &l->count);
+	l->next = l->cursor;
+	return store_cert_views_some(tx, &l->q, &l->next, &l->views, &l->n);
 }
 
 static void put_days(json_t *o, int64_t not_after_s, int64_t now_s)
@@ -135,16 +141,19 @@ static json_t *cert_object(struct server *s, const struct cert_view *v, bool pem
 static void list_then(struct api_call *c, enum err result, const char *sentence)
 {
 	struct listing *l = c->state;
-	json_t *page;
 
 	if (result) {
 		api_fail_err(c, result, sentence);
 		return;
 	}
-	page = json_array();
+	l->cursor = l->next;
 	for (size_t i = 0; i < l->n; i++)
-		json_array_append_new(page, cert_object(c->server, &l->views[i], api_flag(c, "pem")));
-	api_answer_list(c, "certificate", page, l->count);
+		json_array_append_new(l->page, cert_object(c->server, &l->views[i], api_flag(c, "pem")));
+	/* A slice at a time: what else the store is asked comes in between. */
+	if (l->cursor.is_over)
+		api_answer_list(c, "certificate", STEAL(l->page), l->cursor.count);
+	else
+		api_read(c, list_run, list_then);
 }
 
 static unsigned state_bit(const char *name, size_t n)
@@ -243,6 +252,7 @@ static void list_certificates(struct api_call *c)
 		api_fail_err(c, ERR_NOMEM, err_text(ERR_NOMEM));
 		return;
 	}
+	l->page = json_array();
 	l->q.now_s = world_wall_ms(c->server->world) / 1000;
 	l->q.in_use = l->in_use;
 	l->q.keyword = api_text(c, "keyword");

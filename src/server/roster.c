@@ -107,8 +107,9 @@ enum err roster_put_host(struct server *s, struct host_row *take_row, struct hos
 		*take_row = (struct host_row){0};
 		if (moved)
 			requests_owner_changed(h);
-		renewal_host_seen(s, h);
 	}
+	if (!e)
+		renewal_host_seen(s, h);
 	if (!e && out)
 		*out = h;
 	return e;

@@ -425,10 +425,24 @@ struct cert_question {
 	const char *in_use; /* of servers: ",serial,serial," */
 	size_t first, room; /* page */
 };
+/* How far a question is: begins as {0}. */
+struct cert_cursor {
+	bool is_over;
+	size_t count; /* that fit, so far; in the end: on all pages */
+	/* private */
+	unsigned kind;
+	int64_t below;
+	size_t given;
+};
 /*
  * Certificates that were issued, serials that were revoked without that, and what hosts have that was never recorded;
- * the newest first. *count: on all pages.
+ * the newest of each first. Judging all of a large table takes seconds: this looks at some of it, and is called again, in
+ * a transaction of its own, until the cursor is over. What it finds for the page follows on what it found before. With an
+ * error the cursor is as it was.
  */
+enum err store_cert_views_some(struct store_tx *tx, const struct cert_question *q, struct cert_cursor *cursor,
+			       struct cert_view **views, size_t *n) MUST_CHECK;
+/* All at once: for one serial or one subject. */
 enum err store_cert_views(struct store_tx *tx, const struct cert_question *q, struct cert_view **views, size_t *n,
 			  size_t *count) MUST_CHECK;
 

@@ -449,6 +449,67 @@ static void views_are(struct store_tx *tx, const struct cert_question *asked, co
 	assert_true(n == count || q.room < 100);
 }
 
+/* More than are looked at together: pages, counts and the order are those of all. */
+TX_TEST(many_certificates_are_looked_at_in_slices)
+{
+	static const struct {
+		const char *what;
+		size_t first, room;
+		unsigned states;
+		size_t n, count;
+		int from; /* number of the first that is expected; those after it are below it */
+	} rows[] = {
+		{"the first page", 0, 20, ~0u, 20, 1230, 1199},
+		{"a page across two slices", 490, 20, ~0u, 20, 1230, 709},
+		{"a page that begins with a slice", 500, 20, ~0u, 20, 1230, 699},
+		{"a page as long as three of them", 0, 1230, ~0u, 1230, 1230, 1199},
+		{"the last page", 1220, 20, ~0u, 10, 1230, -1},
+		{"behind it", 1300, 20, ~0u, 0, 1230, -1},
+		{"one state", 0, 20, 1 << CERT_REVOKED, 20, 130, -1},
+		{"nothing to show, only counted", 0, 0, ~0u, 0, 1230, -1},
+	};
+	char serial[16];
+
+	for (int i = 0; i < 1200; i++) {
+		snprintf(serial, sizeof(serial), "c%d", i);
+		cert_until(tx, serial, "agent", serial, 1000);
+		if (i % 12 == 0)
+			ok(store_cert_revoke(tx, serial, "cn"));
+	}
+	for (int i = 0; i < 30; i++) {
+		snprintf(serial, sizeof(serial), "foreign%d", i);
+		ok(store_cert_revoke(tx, serial, "cn"));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct cert_question q = {
+			.states = rows[i].states, .now_s = 100, .first = rows[i].first, .room = rows[i].room};
+		struct cert_cursor c = {0};
+		struct cert_view *views = NULL;
+		size_t n = 0, count = 0, looks = 0, some;
+
+		ok(store_cert_views(tx, &q, &views, &n, &count));
+		print_message("%s\n", rows[i].what);
+		assert_int_equal(n, rows[i].n);
+		assert_int_equal(count, rows[i].count);
+		for (size_t k = 0; k < n; k++) {
+			snprintf(serial, sizeof(serial), "c%d", rows[i].from - (int)k);
+			if (rows[i].from >= (int)k)
+				assert_string_equal(views[k].serial, serial);
+			cert_view_deinit(&views[k]);
+		}
+		mem_free(views);
+		for (; !c.is_over; looks++) {
+			ok(store_cert_views_some(tx, &q, &c, &views, &some));
+			for (size_t k = 0; k < some; k++)
+				cert_view_deinit(&views[k]);
+			mem_free(views);
+		}
+		assert_int_equal(c.count, rows[i].count);
+		assert_true(looks > 3);
+	}
+	return ERR_OK;
+}
+
 TX_TEST(certificates_are_listed_by_what_becomes_of_them)
 {
 	static const struct {
@@ -512,6 +573,7 @@ int main(void)
 		cmocka_unit_test(a_signed_list_names_what_is_ours_and_not_over),
 		cmocka_unit_test(who_revoked_it_and_why_is_kept),
 		cmocka_unit_test(certificates_are_listed_by_what_becomes_of_them),
+		cmocka_unit_test(many_certificates_are_looked_at_in_slices),
 		cmocka_unit_test(a_token_is_used_up),
 		cmocka_unit_test(old_tokens_are_trimmed),
 		cmocka_unit_test(a_token_that_is_over_is_refused_by_name),
