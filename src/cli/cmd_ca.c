@@ -83,20 +83,27 @@ int cmd_ca_show(struct cli *c, int argc, char **argv)
 	return cli_flush(c);
 }
 
+static void advise_list(struct cli *c, const char *whose, const json_t *list)
+{
+	char date[FORMAT_MAX], count[FORMAT_MAX];
+
+	cli_advise(c, "%s%s; the next list comes before %s.", whose,
+		   format_count(count, json_number(list, "entries", 0), "certificate"),
+		   format_date(date, json_text(list, "nextupdate", "?")));
+}
+
 /* One of each CA: two while a rotation is under way. */
 static void advise_lists(struct cli *c, const json_t *crl)
 {
 	const json_t *lists = json_object_get(crl, "lists"), *l;
-	char date[FORMAT_MAX], count[FORMAT_MAX];
 	size_t i;
 
-	json_array_foreach (lists, i, l)
-		cli_advise(c, "%s%s; the next list comes before %s.",
-			   json_array_size(lists) < 2     ? ""
-			   : json_flag(l, "signs", false) ? "of the CA that signs: "
-							  : "of the other CA: ",
-			   format_count(count, json_number(l, "entries", 0), "certificate"),
-			   format_date(date, json_text(l, "nextupdate", "?")));
+	if (json_array_size(lists) < 2)
+		advise_list(c, "", crl);
+	else
+		json_array_foreach (lists, i, l)
+			advise_list(c,
+				    json_flag(l, "signs", false) ? "Of the CA that signs: " : "Of the other CA: ", l);
 	if (json_text(crl, "problem", NULL))
 		cli_advise(c, "A list is missing or not renewed: %s.", json_text(crl, "problem", ""));
 }

@@ -249,6 +249,26 @@ static void print_refusals(const json_t *status)
 	printf("\n");
 }
 
+/* Servers that make no certificates: nobody can renew their own. */
+static void print_keyless(const struct cli *c, const json_t *status)
+{
+	size_t i, n = 0;
+	json_t *o;
+
+	json_array_foreach (json_object_get(status, "servers"), i, o) {
+		char *name;
+
+		if (json_flag(o, "canissue", true))
+			continue;
+		name = format_printable(text_or_die("%s", json_text(o, "name", "?")));
+		printf("%s%s", n++ ? ", " : tint_on(c, TINT_CAREFUL), name);
+		mem_free(name);
+	}
+	if (n)
+		printf("%s can't issue: no key of the CA there. Others renew the certificates of %s agents, not %s own.\n",
+		       tint_off(c), n == 1 ? "its" : "their", n == 1 ? "its" : "their");
+}
+
 static void print_certificates(const struct cli *c, const json_t *status)
 {
 	const json_t *certs = json_object_get(status, "certificates");
@@ -271,6 +291,7 @@ static void print_certificates(const struct cli *c, const json_t *status)
 	if (!json_flag(certs, "revocationsknown", true))
 		printf("%s%s can't read who was revoked lately%s: the last list holds.\n", tint_on(c, TINT_CAREFUL),
 		       json_text(status, "answeredby", "The server"), tint_off(c));
+	print_keyless(c, status);
 	if (json_text(certs, "revocationlistproblem", NULL))
 		printf("%sNo new revocation list (CRL):%s %s.\n", tint_on(c, TINT_CAREFUL), tint_off(c),
 		       json_text(certs, "revocationlistproblem", ""));

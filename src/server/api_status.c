@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/provision.h"
+
 #define CHUNK 500
 
 /* ---- getMusterStatus ---- */
@@ -109,6 +111,8 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 	api_put_flag(o, "accepting", row->msid == s->msid ? server_is_accepting(s) : n->of->word.accepting);
 	api_put_text(o, "version", row->version);
 	api_put_text(o, "clusterkey", key_state_name(keyring_state_of(s, row->key_id)));
+	if (row->state != SERVER_DOWN && renewal_issuing_of(s, n->of) != ISSUING_UNKNOWN)
+		api_put_flag(o, "canissue", renewal_issuing_of(s, n->of) == ISSUING_CAN);
 	api_put_number(o, "agents", (int64_t)n->agents);
 	api_put_number(o, "outdated", (int64_t)n->outdated);
 	api_put_number(o, "offpreferred", (int64_t)n->off_preferred);

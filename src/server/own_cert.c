@@ -299,6 +299,50 @@ static struct own_cert *own_cert_new(struct server *s, enum own_cert_kind kind)
 	return o;
 }
 
+/* ---- one that lies there and that the store doesn't know ---- */
+
+struct noting {
+	struct entry entry;
+	struct cert_row row;
+};
+
+static enum err noting_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	struct noting *n = container_of(entry, struct noting, entry);
+	struct cert_row there = {0};
+	enum err e = store_cert_get(tx, n->row.serial, &there);
+
+	cert_row_deinit(&there);
+	return e == ERR_NOT_FOUND ? store_cert_add(tx, &n->row) : e;
+}
+
+static void noting_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	struct noting *n = container_of(entry, struct noting, entry);
+
+	if (result && result != ERR_STOPPED)
+		log_warn(s->log, "an own certificate that the store doesn't know could not be recorded",
+			 KV_S("error", sentence));
+	cert_row_deinit(&n->row);
+	mem_free(n);
+}
+
+/* Made before that was a rule, or while the store was another one. */
+static void note_if_unknown(struct server *s, const char *pem)
+{
+	struct noting *n = mem_zalloc(sizeof(*n));
+
+	if (!n)
+		return;
+	n->entry = (struct entry){.run = noting_run, .done = noting_done};
+	if (authority_cert_row(pem, &n->row)) {
+		cert_row_deinit(&n->row);
+		mem_free(n);
+		return;
+	}
+	ledger_add(s, &n->entry);
+}
+
 /* What is there is read and used, or another one is made. */
 static void find_or_make(struct own_cert *o)
 {
@@ -319,6 +363,7 @@ static void find_or_make(struct own_cert *o)
 		own_pair_deinit(&s->own[o->kind]);
 		s->own[o->kind] = there;
 		s->own_changes++;
+		note_if_unknown(s, there.cert);
 		o->result = authority_renew_creds(s, &o->why);
 		if (o->result)
 			fail(o);

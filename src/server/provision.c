@@ -268,6 +268,9 @@ static void record_done(struct server *s, struct entry *entry, enum err result, 
 		end(p, result, sentence);
 	else if (s->stopping)
 		end(p, ERR_STOPPED, err_text(ERR_STOPPED));
+	else if (p->ca != s->ca)
+		/* It may be of a CA that nobody trusts any more, or bring less than is to be trusted. */
+		end(p, ERR_CONFLICT, "the CA was changed meanwhile: it is asked again");
 	else
 		send_certificate(p);
 }

@@ -98,7 +98,7 @@ struct server_crl_part {
 	uint64_t number;
 };
 struct server_crl {
-	const char *pem;      /* all of them; NULL: there is none; all of this belongs to the server, until the next turn */
+	const char *pem; /* all of them; NULL: there is none; all of this belongs to the server, until the next turn */
 	const char *why_none; /* a sentence without a full stop, when there is none */
 	uint64_t version;     /* grows with each one */
 	/* One of each CA that is trusted: two while a rotation is under way. */

@@ -436,9 +436,9 @@ struct cert_cursor {
 };
 /*
  * Certificates that were issued, serials that were revoked without that, and what hosts have that was never recorded;
- * the newest of each first. Judging all of a large table takes seconds: this looks at some of it, and is called again, in
- * a transaction of its own, until the cursor is over. What it finds for the page follows on what it found before. With an
- * error the cursor is as it was.
+ * the newest of each first. Judging all of a large table takes seconds: this looks at some of it, and is called again,
+ * in a transaction of its own, until the cursor is over. What it finds for the page follows on what it found before.
+ * With an error the cursor is as it was.
  */
 enum err store_cert_views_some(struct store_tx *tx, const struct cert_question *q, struct cert_cursor *cursor,
 			       struct cert_view **views, size_t *n) MUST_CHECK;

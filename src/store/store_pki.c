@@ -106,8 +106,8 @@ enum err store_cert_list(struct store_tx *tx, struct cert_row **rows, size_t *n)
 
 enum err store_cert_get(struct store_tx *tx, const char *serial, struct cert_row *out)
 {
-	enum err e = sql_one(tx, &cert_shape, out, "SELECT " SQL_COLUMNS(CERT_FIELDS) " FROM certificate WHERE serial = ?",
-			     SQL_T(serial));
+	enum err e = sql_one(tx, &cert_shape, out,
+			     "SELECT " SQL_COLUMNS(CERT_FIELDS) " FROM certificate WHERE serial = ?", SQL_T(serial));
 
 	return e == ERR_NOT_FOUND ? tx_say(tx, e, "no certificate %s was issued here", serial) : e;
 }

@@ -51,6 +51,22 @@ class Rotation(unittest.TestCase):
             f.write(pem)
         return path
 
+    def check_with_lists(self, cluster):
+        """As somebody else's program judges who is connected: by the CAs and their revocation lists, one of each."""
+        server = cluster.servers[1]
+
+        def both():
+            crl = muster(server, "ca", "crl", check=False).stdout
+            return crl if crl.count("BEGIN X509 CRL") == 2 else None
+        until(both, what="there is a list of each CA")
+        ca = self.ca_file(cluster, "both.pem", muster(server, "ca", "show", "--pem").stdout)
+        crl = self.ca_file(cluster, "both.crl", both())
+        for path in [os.path.join(s.dir, "server.crt") for s in cluster.servers] + \
+                    [os.path.join(a.dir, "cloud.crt") for a in cluster.agents]:
+            judged = subprocess.run(["openssl", "verify", "-crl_check", "-CAfile", ca, "-CRLfile", crl, path],
+                                    capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(judged.returncode, 0, path + judged.stdout + judged.stderr)
+
     def test_all_phases(self):
         with Cluster(3) as cluster:
             m1 = cluster.servers[0]
@@ -66,6 +82,7 @@ class Rotation(unittest.TestCase):
             for agent in cluster.agents:
                 self.assertEqual(n_certificates(os.path.join(agent.dir, "cloud.ca.crt")), 2)
                 self.assertTrue(issued_by(os.path.join(agent.dir, "cloud.crt"), old))
+            self.check_with_lists(cluster)
             # Taken back and begun again: nobody minds.
             self.step(cluster, "none", "--back")
             self.step(cluster, "trust")
@@ -75,6 +92,7 @@ class Rotation(unittest.TestCase):
                 self.assertFalse(issued_by(os.path.join(server.dir, "server.crt"), old))
             for agent in cluster.agents:
                 self.assertFalse(issued_by(os.path.join(agent.dir, "cloud.crt"), old))
+            self.check_with_lists(cluster)
             self.assertIn("issue, under way", muster(m1, "ca", "show").stdout)
 
             # A token from before pins the old CA, which the servers don't show any more: refused before it is sent.

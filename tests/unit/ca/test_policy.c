@@ -257,6 +257,33 @@ static void a_key_is_not_replaced_by_anybodys(void **state)
 	}
 }
 
+static void where_a_certificate_comes_from(void **state)
+{
+	static const struct {
+		const char *what;
+		enum cert_origin origin;
+		bool is_suspect;
+		enum admit admit;
+		const char *sentence;
+	} rows[] = {
+		{"issued here", CERT_ISSUED_HERE, false, ADMIT_YES, ""},
+		{"issued here, by a CA whose key was stolen", CERT_ISSUED_HERE, true, ADMIT_YES, ""},
+		{"a stranger's: of the operator's own CA, or taken over", CERT_STRANGER, false, ADMIT_YES, ""},
+		{"a stranger's, and the key was stolen", CERT_STRANGER, true, ADMIT_STRANGER, "was not issued here"},
+		{"a number of ours", CERT_FORGED, false, ADMIT_FORGED,
+		 "another certificate was issued here with the number"},
+		{"the same in a rotation", CERT_FORGED, true, ADMIT_FORGED, "number ab12"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct why why = WHY_NONE;
+
+		check_row(&rows[i], admit_origin(rows[i].origin, "ab12", rows[i].is_suspect, &why) == rows[i].admit &&
+					    strstr(why.text, rows[i].sentence) && !why.text[0] == !rows[i].sentence[0]);
+		check_row(&rows[i], admit_origin(rows[i].origin, "ab12", rows[i].is_suspect, NULL) == rows[i].admit);
+	}
+}
+
 static void strictness(void **state)
 {
 	static const struct row rows[] = {
@@ -498,6 +525,7 @@ int main(void)
 		cmocka_unit_test(bound_hosts_are_not_given_away),
 		cmocka_unit_test(muster_agents_speak_muster),
 		cmocka_unit_test(a_key_is_not_replaced_by_anybodys),
+		cmocka_unit_test(where_a_certificate_comes_from),
 		cmocka_unit_test(strictness),
 		cmocka_unit_test(revocation),
 		cmocka_unit_test(dates),

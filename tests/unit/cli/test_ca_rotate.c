@@ -40,6 +40,10 @@ static const struct fake_answer ready[] = {
 	LIST("\"phase\":\"issue\"," SINCE "\"next\":\"drop\",\"back\":\"trust\",\"signs\":" CA("bb") ",\"other\":" CA("aa")
 	     ",\"othertrusted\":true," COUNTS("0", "0", "", "")),
 	ADVANCE("issue"), {NULL}};
+static const struct fake_answer stolen[] = {
+	LIST("\"phase\":\"issue\"," SINCE "\"next\":\"drop\",\"back\":\"trust\",\"signs\":" CA("bb") ",\"other\":" CA("aa")
+	     ",\"othertrusted\":true,\"compromised\":true," COUNTS("0", "0", "", "")),
+	ADVANCE("issue"), {NULL}};
 static const struct fake_answer dropped[] = {
 	LIST("\"phase\":\"drop\"," SINCE "\"next\":\"none\",\"back\":\"issue\",\"signs\":" CA("bb") ",\"other\":" CA("aa")
 	     ",\"othertrusted\":false," COUNTS("0", "0", "", "")),
@@ -70,6 +74,9 @@ static void what_is_shown(void **state)
 		{"ca rotate --back --yes --no-wait", behind, "ca_rotate_back", 0, "goes on by itself",
 		 "command=revertCaRotation"},
 		{"ca rotate --back --yes", none, NULL, 1, "nothing to take back", NULL},
+		{"ca rotate --status", stolen, "ca_rotate_stolen", 0, NULL, NULL},
+		{"ca rotate --yes --compromised", none, "ca_rotate_begin", 0, NULL, "compromised=true"},
+		{"ca rotate --back --compromised", ready, NULL, 2, "--compromised is said with a step forward", NULL},
 		{"ca rotate --status --force", none, NULL, 2, "--status changes nothing", NULL},
 		{"ca rotate --yes", dropped, NULL, 1, "--finish takes it", NULL},
 		{"ca rotate --yes --finish --no-wait", dropped, "ca_rotate_finish", 0, "ends it",

@@ -138,6 +138,30 @@ static void certificates_are_shown(void **state)
 	fake_server_stop(s);
 }
 
+/* While a rotation has two CAs trusted, and one of them signs no list. */
+static void a_list_of_each_ca(void **state)
+{
+	static const struct fake_answer two[] = {
+		{"getRevocationList", NULL, 0,
+		 "{\"getrevocationlistresponse\":{\"revocationlist\":{\"crl\":\"CRL\\n\",\"entries\":1,\"nextupdate\":\"2026-01-22T08:00:02+0000\","
+		 "\"lists\":[{\"ca\":\"aa\",\"signs\":true,\"entries\":1,\"nextupdate\":\"2026-01-22T08:00:02+0000\"},"
+		 "{\"ca\":\"bb\",\"signs\":false,\"entries\":20,\"nextupdate\":\"2026-01-21T08:00:02+0000\"}],"
+		 "\"problem\":\"the CA may not sign revocation lists\"}}}"},
+		{NULL}};
+	static const struct row rows[] = {
+		{"ca crl", "ca_crl", 0,
+		 "Of the CA that signs: 1 certificate; the next list comes before 2026-01-22 08:00:02.", NULL},
+		{"ca crl", "ca_crl", 0, "Of the other CA: 20 certificates; the next list comes before 2026-01-21",
+		 NULL},
+		{"ca crl", "ca_crl", 0, "A list is missing or not renewed: the CA may not sign revocation lists.",
+		 NULL},
+	};
+	struct fake_server *s = fake_server_start(two);
+
+	check_rows(s, rows, ARRAY_SIZE(rows), &(struct run){.server = s});
+	fake_server_stop(s);
+}
+
 static void the_end_of_a_certificate_has_a_colour(void **state)
 {
 	static const struct row rows[] = {{"cert list --all", "cert_list_colour", 0, NULL, NULL}};
@@ -152,6 +176,7 @@ static void hosts_are_renewed_one_by_one(void **state)
 	static const struct row rows[] = {
 		{"cert renew H1", "cert_renew", 0, NULL, "reconnect=true\n"},
 		{"cert renew --all", "cert_renew_all", 0, NULL, "hostid=u2\n"},
+		{"cert renew nobody", "cert_renew_nobody", 1, "1 of 1 hosts have no new certificate", NULL},
 		{"cert renew H1 H2 nobody", NULL, 1, "2 of 3 hosts have no new certificate", NULL},
 		{"cert renew H2 --json", "cert_renew_json", 1, NULL, NULL},
 		{"cert renew", NULL, 2, "either hosts or --all", NULL},
@@ -273,6 +298,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(certificates_are_shown),
 		cmocka_unit_test(the_end_of_a_certificate_has_a_colour),
+		cmocka_unit_test(a_list_of_each_ca),
 		cmocka_unit_test(hosts_are_renewed_one_by_one),
 		cmocka_unit_test(what_will_be_cut_is_said_first),
 		cmocka_unit_test(a_certificate_goes_where_it_is_told),

@@ -411,6 +411,31 @@ static void under_shuffle_no_look_is_promised(void **state)
 	fake_server_stop(s);
 }
 
+/* No key, and no revocation list. */
+static void what_servers_can_not_do_is_said(void **state)
+{
+	static const struct fake_answer keyless[] = {
+		{"getMusterStatus", NULL, 0,
+		 "{\"getmusterstatusresponse\":{\"musterstatus\":{\"servers\":["
+		 "{\"name\":\"M1\",\"address\":\"M1\",\"state\":\"Up\",\"canissue\":true},"
+		 "{\"name\":\"M2\",\"address\":\"M2\",\"state\":\"Up\",\"canissue\":false}],\"hosts\":{\"total\":2,\"up\":2},"
+		 "\"outdated\":0,\"algorithm\":\"static\",\"host\":[\"M1\"],\"hostset\":true,\"interval\":2,\"answeredby\":\"M1\","
+		 "\"certificates\":{\"revoked\":0,\"revocationlistproblem\":\"the CA may not sign revocation lists\"}}}}"},
+		{NULL},
+	};
+	struct fake_server *s = fake_server_start(keyless);
+	struct ran r;
+
+	muster_run(&r, &(struct run){.server = s}, "status");
+	assert_int_equal(r.exit_code, 0);
+	check_there(strstr(buf_str(&r.out),
+			   "\nM2 can't issue: no key of the CA there. Others renew the certificates of its agents, "
+			   "not its own.\n"));
+	check_there(strstr(buf_str(&r.out), "\nNo new revocation list (CRL): the CA may not sign revocation lists.\n"));
+	ran_deinit(&r);
+	fake_server_stop(s);
+}
+
 static void drains_end_in_words(void **state)
 {
 	static const struct row rows[] = {
@@ -700,6 +725,7 @@ int main(void)
 		cmocka_unit_test(commands_print_the_golden_text),
 		cmocka_unit_test(an_empty_or_calm_cluster_says_so),
 		cmocka_unit_test(under_shuffle_no_look_is_promised),
+		cmocka_unit_test(what_servers_can_not_do_is_said),
 		cmocka_unit_test(drains_end_in_words),
 		cmocka_unit_test(a_freeze_is_said_wherever_it_matters),
 		cmocka_unit_test(weights_zones_and_pins_are_set_and_shown),

@@ -23,7 +23,7 @@ struct node {
 	struct server *server;
 	bool store_fails;
 	bool fails_while_making; /* the same, while it has a certificate of its own under way */
-	bool drops_claims; /* links end while their claim is on its way */
+	bool drops_claims;       /* links end while their claim is on its way */
 	struct later drop;
 	bool was_started, was_gone;
 	unsigned n_stop_asked;

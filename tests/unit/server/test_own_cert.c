@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "engine_bench.h"
+#include "store/sql.h"
 
 #define FILE_CERT "/" A_IP "/server.rsa.crt"
 #define FILE_KEY "/" A_IP "/server.rsa.key"
@@ -269,6 +270,25 @@ static void so_is_it_with_the_rsa_one(void **state)
 	engine_down(&e);
 }
 
+static enum err forget_run(struct store_tx *tx, void *arg, struct why *why)
+{
+	return sql_run(tx, "DELETE FROM certificate");
+}
+
+/* Of an older program, or of a store that was put back. */
+static void one_that_the_store_does_not_know_is_recorded_at_the_start(void **state)
+{
+	struct engine_bench e;
+
+	node_up(&e);
+	engine_run(&e, 3000);
+	engine_store(&e, forget_run, NULL);
+	restart(&e, NULL, NULL);
+	for (size_t i = 0; i < OWN_CERT_KINDS; i++)
+		assert_true(engine_is_issued(&e, e.a.server->own[i].cert));
+	engine_down(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,6 +301,7 @@ int main(void)
 		cmocka_unit_test(what_can_not_be_recorded_is_not_used_at_the_first_start),
 		cmocka_unit_test(the_old_one_is_used_while_the_store_is_away),
 		cmocka_unit_test(so_is_it_with_the_rsa_one),
+		cmocka_unit_test(one_that_the_store_does_not_know_is_recorded_at_the_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
