@@ -250,6 +250,12 @@ def _(h):
     return h.come(h.certificate("thief"), alpn=None, version=TLS12, boot=None)
 
 
+@attack("number of a certificate that was issued here", "another certificate was issued here with the number", "forged certificate")
+def _(h):
+    issued = h.m1.api("listCertificates", role="server")["certificate"][0]["serial"]
+    return h.come(h.certificate("forger", serial=int(issued, 16)), guid="forger")
+
+
 @attack("guid that grows out of the suffix", "is for host victim-Tail, but the startup says victim", "certificate of another host")
 def _(h):
     return h.come(h.certificate("victim-Tail"), items=startup("victim-Tail", resourceName="Tail"))
