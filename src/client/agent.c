@@ -249,6 +249,7 @@ enum err agent_new(struct agent **out, const struct agent_params *p, struct why 
 	tickets_init(a);
 	requests_init(a);
 	a->failback_again = MONO_NEVER;
+	a->better_again = MONO_NEVER;
 	a->since = world_now(a->world);
 	world_uuid(a->world, a->boot);
 
@@ -448,8 +449,8 @@ void agent_look(const struct agent *a, struct agent_view *out)
 		.purpose = a->current ? hunt_purpose(a->current->purpose) : NULL,
 		.moving = a->next || (a->current && a->hunt.purpose != HUNT_NONE),
 		.fetching_ticket = a->tickets.visit,
-		.move = a->next                                      ? hunt_name(a->next->purpose)
-			: a->current && a->hunt.purpose != HUNT_NONE ? hunt_name(a->hunt.purpose)
+		.move = a->next                                      ? check_hunt_name(a, a->next->purpose)
+			: a->current && a->hunt.purpose != HUNT_NONE ? check_hunt_name(a, a->hunt.purpose)
 								     : NULL,
 		.move_to = a->next ? a->next->entry : NULL,
 		.is_muster = a->current && a->current->is_muster,

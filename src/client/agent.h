@@ -167,6 +167,12 @@ struct agent_view {
 	struct mono since;      /* of the state */
 	/* Whether it may go home: the last look's verdict, and what that was made of. */
 	enum failback_verdict failback;
+	/* The same for each entry of the list that stands before the one in use, up to the first that it goes to or
+	 * waits for; gates[0] is `failback`. */
+	const enum failback_verdict *gates;
+	size_t n_gates;
+	const char *better; /* that one, while the preferred server is passed over; NULL: none */
+	struct mono better_again;
 	struct failback_word word;  /* what its server says of the preferred one */
 	struct mono damped_until;   /* the flap damper; {0}: never */
 	const char *told;           /* who wants it to go home: "a new list", "the servers"; NULL: itself */

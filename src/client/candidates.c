@@ -613,7 +613,7 @@ static bool hunt_is_for(const struct agent *a, enum hunt h, size_t i)
 
 	switch (h) {
 	case HUNT_PREFERRED:
-		return a->list.n && is_same(a, c->entry, a->list.items[0]);
+		return check_goal(a) && is_same(a, c->entry, check_goal(a));
 	case HUNT_MIGRATE:
 		if (c->avoided || c->connected || a->places[i].is_fallback)
 			return false;
@@ -774,7 +774,7 @@ void hunt_step(struct agent *a)
 
 		move_abandon(a, "no server that could be moved to answers");
 		if (was_return)
-			check_failed(a);
+			check_failed(a, check_goal(a));
 		return;
 	}
 	hunt_show_state(a);

@@ -1,6 +1,8 @@
 /*
  * Am I on my preferred server, and if not, may I go there now? core/failback has the rules (docs/failover.md, "Failback
- * gate"); here the question is put together, what the verdict says is done, and the next look is planned.
+ * gate"); here the question is put together, what the verdict says is done, and the next look is planned. While the
+ * preferred server is away the same is asked of the others that stand before the one in use ("Even after failures"):
+ * where a look leads is the goal.
  *
  *   look --open--> dialled, TLS --> proving --promote--> the link takes over (move.c)
  *    ^                                |
@@ -39,43 +41,85 @@ static bool is_told(const struct agent *a)
 	return a->told == TOLD_TO_LOOK || a->check_interval > 0;
 }
 
-/* Back-off of its own attempts, or the time that the server named, at whatever occasion. */
-static struct mono retry_at(const struct agent *a, size_t preferred)
+static bool has_named_time(const struct agent *a, size_t candidate)
 {
-	const struct candidate *c = &a->candidates[preferred];
-	struct mono at = a->home_backoff.retry_at;
-
-	return c->is_put_off && mono_before(at, c->backoff.retry_at) ? c->backoff.retry_at : at;
+	return a->candidates[candidate].is_put_off &&
+	       mono_before(a->places[candidate].return_backoff.retry_at, a->candidates[candidate].backoff.retry_at);
 }
 
-static struct failback_question question(const struct agent *a, size_t preferred, const struct session *candidate)
+/* About the entry of the list, which is that candidate; `link`: to it, if it proves itself. */
+static struct failback_question question(const struct agent *a, size_t entry, size_t candidate,
+					 const struct session *link)
 {
+	bool has_named = has_named_time(a, candidate);
 	struct failback_question q = {
 		.interval_ms = interval_ms(a),
 		.is_told = is_told(a),
 		.is_home = check_is_on_preferred(a),
 		.is_frozen = a->current->is_frozen,
-		.is_avoided = list_avoids(a, &a->places[preferred]),
-		.retry_at = retry_at(a, preferred),
+		.is_avoided = list_avoids(a, &a->places[candidate]),
+		/* Back-off of its own attempts, or the time that the server named, at whatever occasion. */
+		.retry_at = has_named ? a->candidates[candidate].backoff.retry_at
+				      : a->places[candidate].return_backoff.retry_at,
+		.has_named_time = has_named,
+		.has_failed = a->places[candidate].return_backoff.failures > 0,
+		.needs_word = entry > 0,
 		.ready_since = a->current->ready_at,
-		.word = a->current->word,
+		.word = news_word(a->current, entry),
 	};
 
-	if (candidate) {
+	if (link) {
 		q.has_candidate = true;
-		q.has_heartbeats = candidate->is_muster;
-		q.heartbeats = candidate->heartbeats;
-		q.candidate_since = link_since(candidate->link);
+		q.has_heartbeats = link->is_muster;
+		q.heartbeats = link->heartbeats;
+		q.candidate_since = link_since(link->link);
 	}
 	return q;
 }
 
-/* CHOICE_NONE: there is none that could be gone to. */
-static size_t preferred_of(const struct agent *a)
-{
-	size_t i = a->list.n ? candidates_find(a, a->list.items[0]) : CHOICE_NONE;
+/* ---- the entries that are better ---- */
 
-	return i == CHOICE_NONE || a->candidates[i].unusable ? CHOICE_NONE : i;
+struct looking {
+	struct failback_entry entries[FAILBACK_ENTRIES_MOST];
+	size_t at[FAILBACK_ENTRIES_MOST]; /* in the list */
+	size_t n;
+	size_t n_judged;
+	size_t chosen; /* valid while n */
+};
+
+/* How many entries stand before the server in use; at least one, so that being home is a verdict too. */
+static size_t n_before(const struct agent *a)
+{
+	size_t most = a->list.n < FAILBACK_ENTRIES_MOST ? a->list.n : FAILBACK_ENTRIES_MOST, i = 0;
+
+	while (i < most && !server_entry_same(a->current->entry, a->list.items[i], a->p.port))
+		i++;
+	return i ? i : most > 0;
+}
+
+static void looking_init(struct looking *l, const struct agent *a, const struct session *link)
+{
+	l->n = 0;
+	for (size_t i = 0; i < n_before(a); i++) {
+		size_t candidate = candidates_find(a, a->list.items[i]);
+		bool is_linked = link && server_entry_same(link->entry, a->list.items[i], a->p.port);
+
+		if (candidate == CHOICE_NONE || a->candidates[candidate].unusable)
+			continue;
+		l->at[l->n] = i;
+		l->entries[l->n].past = &a->places[candidate].past;
+		l->entries[l->n++].q = question(a, i, candidate, is_linked ? link : NULL);
+	}
+}
+
+const char *check_goal(const struct agent *a)
+{
+	return a->goal < a->list.n ? a->list.items[a->goal] : NULL;
+}
+
+const char *check_hunt_name(const struct agent *a, enum hunt h)
+{
+	return h == HUNT_PREFERRED && a->goal > 0 ? "better server" : hunt_name(h);
 }
 
 static bool is_ready(const struct agent *a)
@@ -92,12 +136,52 @@ static void verdict_keep(struct agent *a, enum failback_verdict v, struct mono l
 	a->failback_again = look_again;
 }
 
-static enum failback_verdict judge(struct agent *a, const struct failback_question *q, struct mono *look_again)
+static void better_keep(struct agent *a, size_t entry, const struct failback_entry *e)
 {
-	enum failback_verdict v = failback_judge(&a->failback, &a->p.failback, q, world_now(a->world), look_again);
+	if (a->better != entry || a->gates[entry] != e->verdict)
+		log_info(a->log, "move to a better server than this",
+			 KV_S("verdict", failback_verdict_name(e->verdict)), KV_S("server", a->list.items[entry]));
+	a->better = entry;
+	a->better_again = e->look_again;
+}
 
-	verdict_keep(a, v, *look_again);
-	return v;
+static void verdicts_keep(struct agent *a, const struct looking *l)
+{
+	if (l->at[0] == 0)
+		verdict_keep(a, l->entries[0].verdict, l->entries[0].look_again);
+	if (l->chosen) {
+		better_keep(a, l->at[l->chosen], &l->entries[l->chosen]);
+	} else {
+		a->better = 0;
+		a->better_again = MONO_NEVER;
+	}
+	a->n_gates = 0;
+	for (size_t i = 0; i < l->n_judged && !l->entries[i].q.is_home; i++) {
+		while (a->n_gates < l->at[i])
+			a->gates[a->n_gates++] = FAILBACK_UNKNOWN; /* no address */
+		a->gates[a->n_gates++] = l->entries[i].verdict;
+	}
+}
+
+/* false: there is nowhere to go. Otherwise all is judged up to where it goes or what it waits for. */
+static bool judge(struct looking *l, struct agent *a, const struct session *link)
+{
+	l->n_judged = 0;
+	l->chosen = 0;
+	if (is_ready(a))
+		looking_init(l, a, link);
+	else
+		l->n = 0;
+	if (!l->n)
+		return false;
+	l->chosen = failback_choose(l->entries, l->n, &a->p.failback, world_now(a->world), &l->n_judged);
+	verdicts_keep(a, l);
+	return true;
+}
+
+static enum failback_verdict verdict_of(const struct looking *l)
+{
+	return l->entries[l->chosen].verdict;
 }
 
 /* ---- when to look ---- */
@@ -116,13 +200,27 @@ static void look_sooner(struct agent *a, struct mono at)
 		look_at(a, at);
 }
 
-static struct mono next_look(struct agent *a, struct failback_question q, enum failback_verdict v,
-			     struct mono look_again)
+static struct mono next_look_for(struct agent *a, struct failback_question q, enum failback_verdict v,
+				 struct mono look_again)
 {
 	/* Its one look is over. */
 	if (a->check_is_once && a->told != TOLD_TO_LOOK)
 		q.interval_ms = 0;
 	return failback_next_look(&a->p.failback, &q, v, look_again, world_now(a->world), &a->world->rng);
+}
+
+/* The earliest: what is waited for, and what was passed over and may change by itself. */
+static struct mono next_look(struct agent *a, const struct looking *l)
+{
+	struct mono at = next_look_for(a, l->entries[0].q, l->entries[0].verdict, l->entries[0].look_again);
+
+	for (size_t i = 1; i < l->n_judged; i++) {
+		const struct failback_entry *e = &l->entries[i];
+
+		if (!mono_is_never(e->look_again))
+			at = mono_min(at, next_look_for(a, e->q, e->verdict, e->look_again));
+	}
+	return at;
 }
 
 /* The regular one: 10. */
@@ -165,30 +263,36 @@ static void look_is_spent(struct agent *a, enum failback_verdict v)
 
 static void look(struct agent *a)
 {
-	struct mono now = world_now(a->world), look_again;
-	size_t preferred = preferred_of(a);
-	struct failback_question q;
+	struct mono now = world_now(a->world);
+	struct looking l;
 	enum failback_verdict v;
 
 	/* Nothing is spent while there is no link to look from. */
-	if (!is_ready(a) || preferred == CHOICE_NONE) {
+	if (!is_ready(a)) {
 		look_at(a, regular_look(a));
 		return;
 	}
 	if (a->told != TOLD_NOT && !a->told_at.us)
 		a->told_at = now;
-	q = question(a, preferred, NULL);
 	if (is_returning(a)) {
-		look_at(a, next_look(a, q, FAILBACK_OPEN, MONO_NEVER));
+		look_at(a, next_look_for(a, (struct failback_question){.interval_ms = interval_ms(a)}, FAILBACK_OPEN,
+					 MONO_NEVER));
 		return;
 	}
-	v = judge(a, &q, &look_again);
+	if (!judge(&l, a, NULL)) {
+		look_at(a, regular_look(a));
+		return;
+	}
+	v = verdict_of(&l);
 	look_is_spent(a, v);
 	if (v == FAILBACK_HOME)
 		told_over(a);
-	look_at(a, next_look(a, q, v, look_again));
-	if (v == FAILBACK_OPEN && !move_begin(a, HUNT_PREFERRED))
-		look_sooner(a, mono_add_ms(now, BUSY_MS));
+	look_at(a, next_look(a, &l));
+	if (v == FAILBACK_OPEN) {
+		a->goal = l.at[l.chosen];
+		if (!move_begin(a, HUNT_PREFERRED))
+			look_sooner(a, mono_add_ms(now, BUSY_MS));
+	}
 	agent_changed(a);
 }
 
@@ -213,10 +317,11 @@ void check_plan(struct agent *a, bool has_new_list)
 	bool is_same = timer_is_set(&a->check_timer) && a->check_interval == interval && a->check_is_once == once;
 
 	if (has_new_list) {
-		failback_new_list(&a->failback);
-		backoff_worked(&a->home_backoff);
-		if (a->current)
-			a->current->word = (struct failback_word){0};
+		for (size_t i = 0; i < a->n_candidates; i++) {
+			failback_new_list(&a->places[i].past);
+			backoff_worked(&a->places[i].return_backoff);
+		}
+		a->goal = a->better = a->n_gates = 0;
 		a->told = is_ready(a) && check_is_on_preferred(a) ? TOLD_NOT : TOLD_BY_LIST;
 		a->told_at = (struct mono){0};
 	}
@@ -238,35 +343,45 @@ static bool is_the_preferred(const struct agent *a, const struct session *s)
 	return a->list.n && server_entry_same(s->entry, a->list.items[0], a->p.port);
 }
 
+/* What is wanted now is another one, or none. */
+static bool is_the_goal(const struct looking *l, const struct session *s)
+{
+	return server_entry_same(s->entry, s->agent->list.items[l->at[l->chosen]], s->agent->p.port);
+}
+
+static void unproven(struct session *s, const struct looking *l)
+{
+	struct agent *a = s->agent;
+	enum failback_verdict v = verdict_of(l);
+	bool is_goal = is_the_goal(l, s);
+
+	if (is_goal && v == FAILBACK_UNPROVEN) {
+		candidate_move_failed(a, s->entry, ERR_TIMEOUT, failback_verdict_text(v));
+		check_failed(a, s->entry);
+	} else {
+		look_sooner(a, next_look(a, l));
+	}
+	look_is_spent(a, v);
+	move_unproven(s, is_goal || !l->chosen ? failback_verdict_text(v) : "another server is better now");
+}
+
 void check_prove(struct session *s)
 {
 	struct agent *a = s->agent;
-	size_t preferred = preferred_of(a);
-	struct failback_question q;
-	struct mono look_again;
-	enum failback_verdict v;
+	struct looking l;
 
-	if (!is_ready(a) || preferred == CHOICE_NONE || !is_the_preferred(a, s)) {
-		move_unproven(s, "it is not the preferred server any more");
+	if (!judge(&l, a, s) || l.entries[0].q.is_home) {
+		move_unproven(s, "there is no better server any more than the one in use");
 		return;
 	}
-	q = question(a, preferred, s);
-	v = judge(a, &q, &look_again);
-	if (v == FAILBACK_PROMOTE) {
-		s->is_told = q.is_told;
+	if (is_the_goal(&l, s) && verdict_of(&l) == FAILBACK_PROMOTE) {
+		s->is_told = l.entries[l.chosen].q.is_told;
 		move_proven(s);
-	} else if (v == FAILBACK_PROVING) {
-		if (!mono_is_never(look_again))
-			timer_set(a->world, &s->prove_timer, look_again);
+	} else if (is_the_goal(&l, s) && verdict_of(&l) == FAILBACK_PROVING) {
+		if (!mono_is_never(l.entries[l.chosen].look_again))
+			timer_set(a->world, &s->prove_timer, l.entries[l.chosen].look_again);
 	} else {
-		if (v == FAILBACK_UNPROVEN) {
-			candidate_move_failed(a, s->entry, ERR_TIMEOUT, failback_verdict_text(v));
-			check_failed(a);
-		} else {
-			look_sooner(a, next_look(a, q, v, look_again));
-		}
-		look_is_spent(a, v);
-		move_unproven(s, failback_verdict_text(v));
+		unproven(s, &l);
 	}
 }
 
@@ -275,14 +390,9 @@ void check_prove(struct session *s)
 /* The verdict as it is now, without doing anything about it. */
 static enum failback_verdict look_quietly(struct agent *a)
 {
-	size_t preferred = preferred_of(a);
-	struct failback_question q;
-	struct mono look_again;
+	struct looking l;
 
-	if (!is_ready(a) || preferred == CHOICE_NONE)
-		return FAILBACK_HOME;
-	q = question(a, preferred, NULL);
-	return judge(a, &q, &look_again);
+	return judge(&l, a, NULL) ? verdict_of(&l) : FAILBACK_HOME;
 }
 
 void check_changed(struct agent *a)
@@ -340,22 +450,27 @@ void check_resume(struct agent *a)
 		look_sooner(a, mono_add_ms(world_now(a->world), BUSY_MS));
 }
 
-void check_failed(struct agent *a)
+void check_failed(struct agent *a, const char *entry)
 {
 	struct backoff_rule rule = a->p.backoff;
+	struct mono now = world_now(a->world);
+	size_t i = entry ? candidates_find(a, entry) : CHOICE_NONE;
+	bool has_other;
 
+	if (i == CHOICE_NONE)
+		return;
 	/* Never longer than until the next look: that one comes at the latest after an interval. */
 	if (interval_ms(a) > 0 && interval_ms(a) < rule.cap_ms)
 		rule.cap_ms = interval_ms(a);
-	backoff_failed(&a->home_backoff, &rule, world_now(a->world), &a->world->rng);
+	backoff_failed(&a->places[i].return_backoff, &rule, now, &a->world->rng);
 	if (a->check_is_once && a->told == TOLD_BY_LIST) {
 		told_over(a);
 		return;
 	}
-	if (is_ready(a))
-		look_quietly(a);
+	/* The next best, before the back-off is over and this one's turn again. */
+	has_other = is_ready(a) && look_quietly(a) == FAILBACK_OPEN;
 	if (a->check_interval || is_told(a))
-		look_sooner(a, a->home_backoff.retry_at);
+		look_sooner(a, has_other ? now : a->places[i].return_backoff.retry_at);
 }
 
 void check_put_off(struct agent *a, struct mono until)
@@ -366,23 +481,37 @@ void check_put_off(struct agent *a, struct mono until)
 		look_sooner(a, until);
 }
 
+/* What becomes of the link in use says something about the server that it was a return to, if it was one. */
+static void pasts_lost(struct agent *a)
+{
+	for (size_t i = 0; i < a->n_candidates; i++)
+		failback_lost(&a->places[i].past, &a->p.failback, world_now(a->world));
+}
+
 void check_moved(struct agent *a, const struct session *s)
 {
+	size_t here = candidates_find(a, s->entry);
+
 	if (s->purpose == HUNT_SUSPECT)
-		failback_lost(&a->failback, &a->p.failback, world_now(a->world));
-	if (s->purpose == HUNT_PREFERRED && !s->is_told)
-		failback_returned(&a->failback, world_now(a->world));
-	else if (s->purpose != HUNT_RENEW)
-		failback_moved(&a->failback);
+		pasts_lost(a);
+	if (s->purpose == HUNT_RENEW)
+		return;
+	for (size_t i = 0; i < a->n_candidates; i++)
+		failback_moved(&a->places[i].past);
+	if (s->purpose == HUNT_PREFERRED && !s->is_told && here != CHOICE_NONE)
+		failback_returned(&a->places[here].past, world_now(a->world));
 }
 
 void check_arrived(struct agent *a, const struct session *s)
 {
+	size_t here = candidates_find(a, s->entry);
+
 	check_moved(a, s);
-	if (!is_the_preferred(a, s))
-		return;
-	told_over(a);
-	backoff_worked(&a->home_backoff);
+	if (here != CHOICE_NONE)
+		backoff_worked(&a->places[here].return_backoff);
+	/* Also where it led to the second best: shuffle has one look. */
+	if (is_the_preferred(a, s) || (s->purpose == HUNT_PREFERRED && a->check_is_once && a->told == TOLD_BY_LIST))
+		told_over(a);
 }
 
 void check_ready(struct agent *a)
@@ -397,20 +526,25 @@ void check_ready(struct agent *a)
 
 void check_lost(struct agent *a)
 {
-	failback_lost(&a->failback, &a->p.failback, world_now(a->world));
+	pasts_lost(a);
 }
 
 void check_view(const struct agent *a, struct agent_view *out)
 {
 	const struct session *s = a->next && a->next->purpose == HUNT_PREFERRED ? a->next : NULL;
+	size_t preferred = a->list.n ? candidates_find(a, a->list.items[0]) : CHOICE_NONE;
 
 	out->failback = a->failback_verdict;
 	out->failback_again = a->failback_again;
-	out->damped_until = a->failback.damped_until;
+	out->gates = a->gates;
+	out->n_gates = a->n_gates;
+	out->better = a->better && a->better < a->list.n ? a->list.items[a->better] : NULL;
+	out->better_again = a->better_again;
+	out->damped_until = preferred == CHOICE_NONE ? (struct mono){0} : a->places[preferred].past.damped_until;
 	out->told = !is_told(a) ? NULL : a->told == TOLD_BY_LIST ? "a new list" : "the servers";
 	out->looks_once = a->check_is_once;
 	out->uptime_needed_ms = failback_uptime_needed_ms(&a->p.failback, interval_ms(a));
-	out->word = a->current ? a->current->word : (struct failback_word){0};
+	out->word = a->current ? news_word(a->current, 0) : (struct failback_word){0};
 	out->heartbeats = s ? s->heartbeats : 0;
 	out->heartbeats_needed = a->p.failback.heartbeats;
 }

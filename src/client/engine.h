@@ -7,14 +7,11 @@
  *   move.c          from one session to the next: make before break, promotion, loss
  *   liveness.c      is the other side still there?
  *   creds.c         with which certificate: the new one, or the old one that is kept until that is proven
- *   check.c         am I on my preferred server, and may I go there now?
- *   list.c          a received list, avoid list and interval
- *   own_commands.c  the commands that the engine answers itself
- *   news.c          what a server says without being asked
- *   tickets.c       the session ticket that makes coming back cheap
- *   requests.c      batches of commands and their answers, across links
- *   cron.c          commands that are repeated
- *   trust.c         may this be my server?
+ *   check.c         am I on my preferred server, and may I go there now? Or to a better one than this, while it is
+ * away? list.c          a received list, avoid list and interval own_commands.c  the commands that the engine answers
+ * itself news.c          what a server says without being asked tickets.c       the session ticket that makes coming
+ * back cheap requests.c      batches of commands and their answers, across links cron.c          commands that are
+ * repeated trust.c         may this be my server?
  *
  * Two rules keep it freeable at any moment. What the host program hears about (changed, stopped, command) is called
  * from the end of a turn, never from the middle of the engine; after such a call the agent may be gone. And a session
@@ -46,6 +43,8 @@ struct place {
 	char said[160];        /* why the last attempt failed; "": it didn't */
 	unsigned failed_with;  /* while a certificate is on trial: generation of that of the last failure; 0: none */
 	bool broke_off;        /* with that one: where certificates are judged */
+	struct failback past;  /* returns to it, and what became of them */
+	struct backoff return_backoff; /* of attempts to return to it: those to dial are another matter */
 };
 
 struct attempt {
@@ -67,7 +66,7 @@ struct attempt {
 enum hunt {
 	HUNT_NONE,
 	HUNT_SEEK,      /* there is no link */
-	HUNT_PREFERRED, /* back to the first of the list */
+	HUNT_PREFERRED, /* back to the first of the list, or to the best that is alive (agent.goal) */
 	HUNT_MIGRATE,   /* a server asked us to go */
 	HUNT_SUSPECT,   /* the link in use is silent */
 	HUNT_RENEW,     /* the same server with a new certificate */
@@ -144,17 +143,18 @@ struct session {
 	struct timer retire_timer;
 	struct timer liveness_timer;
 	struct timer prove_timer;
-	unsigned heartbeats;       /* seen */
-	struct mono started_at;    /* the first startup; {0}: not yet */
-	struct mono asked_at;      /* without heartbeats: the oldest ping that is not answered; {0}: none */
-	uint64_t n_agents;         /* on this server, as it says; 0: not told */
-	struct failback_word word; /* what it says of the preferred server */
-	bool is_frozen;            /* it says that nobody goes home now */
-	int64_t ping_ms;           /* 0: not known yet */
-	struct mono ping_at;       /* the next one, valid while ping_ms is set */
-	int64_t heartbeat_ms;      /* 0: none */
-	struct mono excused;       /* silence before this doesn't count: we were not listening ourselves */
-	struct mono look_at;       /* when liveness_timer was meant to fire */
+	unsigned heartbeats;         /* seen */
+	struct mono started_at;      /* the first startup; {0}: not yet */
+	struct mono asked_at;        /* without heartbeats: the oldest ping that is not answered; {0}: none */
+	uint64_t n_agents;           /* on this server, as it says; 0: not told */
+	struct failback_word *words; /* owned; what it says of the first entries of the list, in their order */
+	size_t n_words;
+	bool is_frozen;       /* it says that nobody goes home now */
+	int64_t ping_ms;      /* 0: not known yet */
+	struct mono ping_at;  /* the next one, valid while ping_ms is set */
+	int64_t heartbeat_ms; /* 0: none */
+	struct mono excused;  /* silence before this doesn't count: we were not listening ourselves */
+	struct mono look_at;  /* when liveness_timer was meant to fire */
 	unsigned pings_unanswered;
 	struct mono ready_at;
 	struct mono heard; /* valid when the link has closed */
@@ -297,13 +297,17 @@ bool check_is_on_preferred(const struct agent *a);
 void check_changed(struct agent *a);
 /* The session's server says whether moves are frozen. */
 void check_freeze(struct session *s, bool is_frozen);
-/* The link to the preferred server is there, has seen a heartbeat, or its time is up. */
+/* The link to where it returns to is there, has seen a heartbeat, or its time is up. */
 void check_prove(struct session *s);
-/* An attempt to return has come to nothing. */
-void check_failed(struct agent *a);
+/* The entry that a return is on its way to; NULL: none. */
+const char *check_goal(const struct agent *a);
+/* What a link is wanted for, for people: hunt_name(), but that there are two kinds of returns. */
+const char *check_hunt_name(const struct agent *a, enum hunt h);
+/* An attempt to return to that entry has come to nothing. */
+void check_failed(struct agent *a, const char *entry);
 /* Who was told tries on after a move that had precedence: what it gave way to may have no other look. */
 void check_resume(struct agent *a);
-/* The preferred server has asked to come back then. */
+/* A server that it wanted to return to has asked to come back then. */
 void check_put_off(struct agent *a, struct mono until);
 /* This session takes the place of the one in use: the flap damper's business. */
 void check_moved(struct agent *a, const struct session *s);
@@ -319,6 +323,10 @@ void check_view(const struct agent *a, struct agent_view *out);
 /* ---- news ---- */
 
 void news_received(struct session *s, const struct msg_news *m);
+/* What the session's server has said of that entry of the list. */
+struct failback_word news_word(const struct session *s, size_t list_index);
+/* Another list: what was said stood for entries of the old one. */
+void news_forget(struct session *s);
 
 /* ---- commands ---- */
 
@@ -437,11 +445,16 @@ struct agent {
 	bool check_is_once;
 	int64_t check_interval; /* that the timer was set for, seconds */
 	enum { TOLD_NOT, TOLD_BY_LIST, TOLD_TO_LOOK } told;
-	struct mono told_at; /* the first look after it was told; {0}: none yet */
-	struct failback failback;
-	struct backoff home_backoff;            /* of attempts to return: those to dial are another matter */
-	enum failback_verdict failback_verdict; /* of the last look */
+	struct mono told_at;                    /* the first look after it was told; {0}: none yet */
+	size_t goal;                            /* of returns: index into the list; 0: the preferred server */
+	enum failback_verdict failback_verdict; /* of the last look, on the preferred server */
 	struct mono failback_again;
+	/* The same on each entry that stands before the one in use, as far as they were judged; [0] is the preferred.
+	 */
+	enum failback_verdict gates[FAILBACK_ENTRIES_MOST];
+	size_t n_gates;
+	size_t better; /* index of the entry that is gone to or waited for; 0: the preferred one, or none */
+	struct mono better_again;
 
 	struct tickets tickets;
 	struct requests requests;

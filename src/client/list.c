@@ -118,6 +118,8 @@ static void list_use(struct agent *a, struct str_list *take_list, char **take_al
 	mem_free(a->algorithm);
 	a->algorithm = STEAL(*take_algorithm);
 	a->hunt.fallback = 0;
+	if (a->current)
+		news_forget(a->current);
 	a->list_worked = a->state == AGENT_UP && a->current && str_list_has(&a->list, a->current->entry);
 	log_info(a->log, "new list of servers", KV_S("preferred", a->list.items[0]), KV_U("servers", a->list.n),
 		 KV_S("algorithm", a->algorithm));

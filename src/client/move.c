@@ -431,7 +431,7 @@ static void next_lost(struct agent *a, struct session *s, enum err why, const ch
 	if (claims)
 		claim_back(a);
 	if (s->purpose == HUNT_PREFERRED)
-		check_failed(a);
+		check_failed(a, s->entry);
 	if (s->purpose == HUNT_RENEW)
 		creds_renew_later(a);
 	next_gone(a, s);

@@ -1,26 +1,56 @@
 /*
  * What a muster server tells without being asked (muster.NewsCommand): how often heartbeats come, how many agents it
- * has, how the preferred server is, whether moves are frozen. Nothing is answered. It is a peer that says so: what
- * makes no sense is passed over.
+ * has, how the servers are that stand before it in our list, whether moves are frozen. Nothing is answered. It is a
+ * peer that says so: what makes no sense is passed over.
  */
+#include "base/mem.h"
 #include "client/engine.h"
 
 #define UPTIME_MOST_MS (INT64_C(100) * 365 * 86400 * 1000) /* a hundred years: sums with it stay in range */
 
-static bool names_preferred(const struct agent *a, const struct msg_news *m)
+/* The entry of our list that the word is about; n: none that is thought of. */
+static size_t entry_of(const struct agent *a, const struct msg_news *m, size_t n)
 {
-	return m->preferred && a->list.n && server_entry_same(m->preferred, a->list.items[0], a->p.port);
+	size_t i = 0;
+
+	while (i < n && !server_entry_same(m->preferred, a->list.items[i], a->p.port))
+		i++;
+	return i;
 }
 
-/* A word about a server that is not the preferred one (any more) is not one about the preferred one. */
+struct failback_word news_word(const struct session *s, size_t list_index)
+{
+	return list_index < s->n_words ? s->words[list_index] : (struct failback_word){0};
+}
+
+void news_forget(struct session *s)
+{
+	s->words = mem_free(s->words);
+	s->n_words = 0;
+}
+
+/*
+ * One message tells of one server: the preferred one in the first place, and of others that stand before this server in
+ * our list. What is not in the list (any more) is not thought of.
+ */
 static void word_take(struct session *s, const struct msg_news *m)
 {
 	struct agent *a = s->agent;
 	int64_t uptime = m->preferredUptimeMs.has ? m->preferredUptimeMs.value : 0;
+	size_t n = a->list.n < FAILBACK_ENTRIES_MOST ? a->list.n : FAILBACK_ENTRIES_MOST, i;
 
-	if (!names_preferred(a, m) || str_is_blank(m->preferredState))
+	if (!m->preferred || str_is_blank(m->preferredState))
 		return;
-	s->word = (struct failback_word){
+	i = entry_of(a, m, n);
+	if (i == n)
+		return;
+	if (!s->words) {
+		s->words = mem_zalloc_array(n, sizeof(*s->words));
+		s->n_words = s->words ? n : 0;
+	}
+	if (i >= s->n_words)
+		return; /* out of memory: the next word is told again */
+	s->words[i] = (struct failback_word){
 		.is_known = true,
 		.is_up = str_equal(m->preferredState, "Up"),
 		.is_accepting = !m->preferredAccepting.has || m->preferredAccepting.value,

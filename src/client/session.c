@@ -518,6 +518,7 @@ void sessions_free_ended(struct agent *a)
 {
 	list_for (s, &a->ended, struct session, in) {
 		list_remove(&s->in);
+		news_forget(s);
 		mem_free(s->entry);
 		mem_free(s);
 	}

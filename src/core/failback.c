@@ -80,8 +80,11 @@ static enum failback_verdict judge_word(const struct failback_rule *rule, const 
 
 	/*
 	 * 5. Nothing was said: a moment's patience, then the candidate link is the only witness. Without that end an
-	 * agent whose server can't know (CloudStack's, or one cut off from the preferred one) would never go home.
+	 * agent whose server can't know (CloudStack's, or one cut off from the preferred one) would never go home. Any
+	 * other entry is only better if somebody says so (Even after failures 2).
 	 */
+	if (!q->word.is_known && q->needs_word)
+		return FAILBACK_UNKNOWN;
 	if (!q->word.is_known) {
 		if (q->is_told || mono_reached(now, patience_over))
 			return FAILBACK_OPEN;
@@ -156,6 +159,51 @@ enum failback_verdict failback_judge(const struct failback *f, const struct fail
 	return judge_candidate(rule, q, now, look_again);
 }
 
+bool failback_passes_over(const struct failback_question *q, enum failback_verdict v)
+{
+	switch (v) {
+	/* Who has no room says when it has: going elsewhere meanwhile would be two moves instead of one. */
+	case FAILBACK_PUT_OFF:
+		return !q->has_named_time;
+	case FAILBACK_UNKNOWN:
+		return q->needs_word;
+	case FAILBACK_AVOIDED:
+	case FAILBACK_NOT_UP:
+	case FAILBACK_NOT_ACCEPTING:
+	case FAILBACK_DAMPED:
+		return true;
+	/* One that is too young is alive and will be old enough in a moment: as with a time that was named. */
+	default:
+		return false;
+	}
+}
+
+static bool has_candidate_behind(const struct failback_entry *entries, size_t n, size_t i)
+{
+	while (++i < n)
+		if (entries[i].q.has_candidate)
+			return true;
+	return false;
+}
+
+size_t failback_choose(struct failback_entry *entries, size_t n, const struct failback_rule *rule, struct mono now,
+		       size_t *n_judged)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct failback_entry *e = &entries[i];
+
+		e->verdict = failback_judge(e->past, rule, &e->q, now, &e->look_again);
+		*n_judged = i + 1;
+		/* The back-off of what failed is often shorter than the proof of the next one, which would never be
+		 * completed. It is tried again from there. */
+		if (e->verdict == FAILBACK_OPEN && e->q.has_failed && has_candidate_behind(entries, n, i))
+			continue;
+		if (!failback_passes_over(&e->q, e->verdict))
+			return i;
+	}
+	return 0;
+}
+
 struct mono failback_next_look(const struct failback_rule *rule, const struct failback_question *q,
 			       enum failback_verdict v, struct mono look_again, struct mono now, struct rng *rng)
 {
@@ -192,7 +240,7 @@ void failback_moved(struct failback *f)
 void failback_lost(struct failback *f, const struct failback_rule *rule, struct mono now)
 {
 	/*
-	 * 8. Only a return on its own initiative that ends in losing that same server, soon, starts the damper. A
+	 * 8. Only a return on its own initiative that ends in losing that same server, soon, starts its damper. A
 	 * server that is restarted once a day is no flap, and every return from it is as quick as the first.
 	 */
 	if (f->has_returned && rule->damper_ms > 0 && !mono_reached(now, mono_add_ms(f->returned_at, rule->flap_ms)))

@@ -1,5 +1,6 @@
 /*
- * Failback: may an agent return to its preferred server on its own initiative now (decision 29)?
+ * Failback: may an agent return to its preferred server on its own initiative now (decision 29)? And as long as that
+ * one is away: may it go to another that stands before the one it is on?
  *
  * Pure: the engine fills in a question whenever it looks, does what the verdict says, and tells what became of it with
  * failback_returned(), failback_moved() and failback_lost(). The same question is asked before the candidate link is
@@ -12,6 +13,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/mono.h"
@@ -49,14 +51,14 @@ struct failback_rule {
 
 extern const struct failback_rule failback_rule_default; /* 30 s, 2, 3, 6 s, 3 s, 5 min, 5 min, 20 % */
 
-/* What the agent remembers. Starts as {0}. */
+/* What the agent remembers of one server. Starts as {0}. */
 struct failback {
-	bool has_returned; /* the link in use is a return on its own initiative */
+	bool has_returned; /* the link in use is a return to it on its own initiative */
 	struct mono returned_at;
 	struct mono damped_until; /* {0}: not damped */
 };
 
-/* What the agent's current server says of the preferred one. */
+/* What the agent's current server says of the one that is asked about. */
 struct failback_word {
 	bool is_known; /* false: the rest means nothing */
 	bool is_up;
@@ -72,6 +74,9 @@ struct failback_question {
 	bool is_frozen;          /* the current server says that moves are frozen */
 	bool is_avoided;         /* the avoid list names the preferred server */
 	struct mono retry_at;    /* its back-off, or the time that it named; {0}: at once */
+	bool has_named_time;     /* the latter */
+	bool has_failed;         /* the last attempt did, and none has worked since */
+	bool needs_word;         /* it isn't the first of the list: without a word about it it is left alone */
 	struct mono ready_since; /* the link to the current server: how long that could have spoken */
 	struct failback_word word;
 	bool has_candidate;          /* a link to the preferred server has completed TLS */
@@ -86,6 +91,22 @@ struct failback_question {
  */
 enum failback_verdict failback_judge(const struct failback *f, const struct failback_rule *rule,
 				     const struct failback_question *q, struct mono now, struct mono *look_again);
+/* The entries of a list that stand before the one in use; those behind so many others are not thought of. */
+#define FAILBACK_ENTRIES_MOST 32
+struct failback_entry {
+	const struct failback *past; /* borrowed */
+	struct failback_question q;
+	enum failback_verdict verdict; /* these two are written */
+	struct mono look_again;
+};
+/*
+ * The best live entry ("Even after failures"): judges the n > 0 entries in their order, up to the first that is gone
+ * to or waited for, and returns that one's place; 0 when there is none. *n_judged: so many have a verdict.
+ */
+size_t failback_choose(struct failback_entry *entries, size_t n, const struct failback_rule *rule, struct mono now,
+		       size_t *n_judged);
+/* Does the verdict leave the way to the next entry free? */
+bool failback_passes_over(const struct failback_question *q, enum failback_verdict v);
 /*
  * When to look next after a look at `now` that gave `v` and `look_again`. Never later than an interval from now,
  * earlier where the verdict may change earlier - but then at a random time, because it changes for all agents of a

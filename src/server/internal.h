@@ -352,10 +352,9 @@ struct session {
 	struct mono silence_from; /* silence before this doesn't count: another interval was in force */
 	bool is_suspect;          /* silent for 2.5 intervals */
 	int64_t agents_told;      /* s->agents_announced that it knows of */
-	int64_t word_msid;        /* the server that it was told about last, and which word; 0: none */
-	uint64_t word_version;
-	bool frozen_told; /* it knows that moves are frozen */
-	bool news_missed; /* it could not be told */
+	uint64_t words_told; /* version of what it was told of the servers before this one in its list; 0: nothing */
+	bool frozen_told;    /* it knows that moves are frozen */
+	bool news_missed;    /* it could not be told */
 	struct mono last_ping;
 	int64_t ping_interval_s; /* as it was told */
 	struct telling *telling; /* borrowed: the list that is on its way to it (spreading.c); NULL: none */

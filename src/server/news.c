@@ -3,7 +3,8 @@
  *
  *   heartbeatMs   how often both ends of the link show that they are alive (core/heartbeat)
  *   agents        how many this server has: for the first dial after losing it (core/first_dial)
- *   preferred...  how the agent's preferred server is, when that is another one (core/failback)
+ *   preferred...  how the agent's preferred server is, when that is another one (core/failback); and in messages of
+ *                 their own the others that stand before this server in its list
  *   frozen        nobody goes home now (freeze.c)
  *
  * What is true now is compared with what each agent was told last: after its Ready, when its list changes, and for
@@ -16,6 +17,8 @@
 #include "server/internal.h"
 
 #include <string.h>
+
+#include "core/failback.h"
 
 #define COMPARE_A_TURN 500
 #define SEND_A_TURN 100       /* 2 ms of work or so: the loop has more to do */
@@ -161,20 +164,53 @@ void news_tick(struct server *s)
 
 /* ---- one agent ---- */
 
-/* The other server that the agent prefers; NULL: none, ourselves, or not known. `entry` as its list has it. */
-static struct member_server *preferred_of(struct server *s, const struct session *x, char *entry, size_t size)
+#define WORDS_MOST FAILBACK_ENTRIES_MOST /* what an agent thinks of */
+
+/* The other servers that stand before this one in the agent's list, as far as something is known of them. */
+struct better {
+	struct member_server *servers[WORDS_MOST];
+	char entries[WORDS_MOST][SERVER_HOST_MAX + 9]; /* as its list has them */
+	size_t n;
+	uint64_t version; /* of all these words; 0: there are none */
+};
+
+static struct member_server *server_of(struct server *s, const char *entry)
+{
+	list_for (m, &s->servers, struct member_server, in_servers)
+		if (lists_entry_is(s, entry, &m->row))
+			return m;
+	return NULL;
+}
+
+static void better_add(struct better *b, struct member_server *m)
+{
+	b->servers[b->n++] = m;
+	/* Not zero, and another number when a word, or who stands there, is another one. */
+	b->version = (b->version ^ (uint64_t)m->row.msid) * 0x9e3779b97f4a7c15u;
+	b->version = ((b->version ^ m->word_version) * 0x9e3779b97f4a7c15u) | 1;
+}
+
+static void better_find(struct better *b, struct server *s, const struct session *x)
 {
 	struct server_list_walk w;
 
+	b->n = 0;
+	b->version = 0;
 	server_list_walk_init(&w, x->reported);
-	if (!server_list_walk_next(&w) || w.entry_len >= size)
-		return NULL;
-	memcpy(entry, w.entry, w.entry_len);
-	entry[w.entry_len] = '\0';
-	list_for (m, &s->servers, struct member_server, in_servers)
-		if (lists_entry_is(s, entry, &m->row))
-			return m->row.msid != s->msid && m->word.is_known ? m : NULL;
-	return NULL;
+	for (size_t i = 0; i < WORDS_MOST && server_list_walk_next(&w); i++) {
+		char *entry = b->entries[b->n];
+		struct member_server *m;
+
+		if (w.entry_len >= sizeof(b->entries[0]))
+			continue;
+		memcpy(entry, w.entry, w.entry_len);
+		entry[w.entry_len] = '\0';
+		m = server_of(s, entry);
+		if (m && m->row.msid == s->msid)
+			return;
+		if (m && m->word.is_known)
+			better_add(b, m);
+	}
 }
 
 static enum err put_word(struct server *s, struct msg_news *m, const struct member_server *about, const char *entry)
@@ -226,66 +262,79 @@ static enum err send_with_heartbeat(struct session *x, const struct batch *b)
 }
 
 struct news {
-	bool heartbeat, agents, frozen;
-	struct member_server *about; /* NULL: no word is due */
-	char entry[SERVER_HOST_MAX + 9];
+	bool heartbeat, agents, frozen, words;
+	struct better better;
 };
 
 static bool is_due(struct session *x, struct news *n)
 {
 	struct server *s = x->server;
-	struct member_server *m = preferred_of(s, x, n->entry, sizeof(n->entry));
 
+	better_find(&n->better, s, x);
 	n->heartbeat = x->heartbeat_ms != s->heartbeat_ms;
 	n->agents = x->agents_told != s->agents_announced;
 	n->frozen = x->frozen_told != freeze_is_on(s);
-	n->about = m && (x->word_msid != m->row.msid || x->word_version != m->word_version) ? m : NULL;
-	return n->heartbeat || n->agents || n->frozen || n->about;
+	n->words = n->better.n && x->words_told != n->better.version;
+	return n->heartbeat || n->agents || n->frozen || n->words;
 }
 
-static enum err tell(struct session *x, const struct news *n)
+/* One message: what is no word in the first of them, and one word in each. */
+static enum err tell(struct session *x, const struct news *n, size_t word)
 {
 	struct server *s = x->server;
 	struct batch b = {0};
 	struct msg_news *m = batch_add(&b, MSG_NEWS);
+	bool is_first = word == 0, with_heartbeat = is_first && n->heartbeat;
 	enum err e = m ? ERR_OK : ERR_NOMEM;
 
-	if (m && n->heartbeat)
+	if (m && with_heartbeat)
 		msg_set_i64(&m->heartbeatMs, s->heartbeat_ms);
-	if (m && n->agents)
+	if (m && is_first && n->agents)
 		msg_set_i64(&m->agents, s->agents_announced);
-	if (m && n->frozen)
+	if (m && is_first && n->frozen)
 		msg_set_bool(&m->frozen, freeze_is_on(s));
-	if (m && n->about)
-		e = put_word(s, m, n->about, n->entry);
+	if (m && n->words)
+		e = put_word(s, m, n->better.servers[word], n->better.entries[word]);
 	if (!e)
-		e = n->heartbeat ? send_with_heartbeat(x, &b) : send(x, &b);
+		e = with_heartbeat ? send_with_heartbeat(x, &b) : send(x, &b);
 	batch_deinit(&b);
-	if (e)
-		return e;
-	if (n->agents)
-		x->agents_told = s->agents_announced;
-	if (n->frozen)
-		x->frozen_told = freeze_is_on(s);
-	if (n->about) {
-		x->word_msid = n->about->row.msid;
-		x->word_version = n->about->word_version;
-	}
-	return ERR_OK;
+	return e;
 }
 
-/* true: something was sent. */
-static bool compare(struct server *s, const struct host *h)
+/* The number of messages. *all: none is missing. */
+static size_t tell_all(struct session *x, const struct news *n, bool *all)
+{
+	struct server *s = x->server;
+	size_t n_messages = n->words ? n->better.n : 1, sent = 0;
+
+	while (sent < n_messages && tell(x, n, sent) == ERR_OK)
+		sent++;
+	if (sent && n->agents)
+		x->agents_told = s->agents_announced;
+	if (sent && n->frozen)
+		x->frozen_told = freeze_is_on(s);
+	*all = sent == n_messages;
+	if (*all && n->words)
+		x->words_told = n->better.version;
+	return sent;
+}
+
+/* How many messages were sent. */
+static size_t compare(struct server *s, const struct host *h)
 {
 	struct session *x = h->session;
 	struct news n;
+	bool all = false;
+	size_t sent = 0;
 
 	if (!x || x->state != SESSION_READY || !h->row.is_muster || !is_due(x, &n))
-		return false;
+		return 0;
 	/* It does not read: what it would read once it does is old by then. Looked at again for itself alone, or one
 	 * that never reads would have us walk all others every second. */
-	x->news_missed = link_queued(x->link) > QUEUED_MOST || tell(x, &n) != ERR_OK;
-	return !x->news_missed;
+	if (link_queued(x->link) <= QUEUED_MOST)
+		sent = tell_all(x, &n, &all);
+	x->news_missed = !all;
+	return sent;
 }
 
 void news_look_again(struct session *x)
@@ -303,8 +352,7 @@ void news_compare(struct server *s, struct host *h)
 
 void news_new_list(struct session *x)
 {
-	x->word_msid = 0;
-	x->word_version = 0;
+	x->words_told = 0;
 }
 
 /* ---- everybody ---- */

@@ -98,6 +98,119 @@ static void the_gate_follows_the_rules(void **state)
 	}
 }
 
+/* ---- the best live entry ---- */
+
+/* An entry that stands before the one in use; the rest of it is as with the preferred server. */
+#define LATER READY, .needs_word = true
+#define DOWN WORD(false, true, 0)
+#define FULL WORD(true, false, 60000)
+#define YOUNG WORD(true, true, 10000)
+#define FAILED .retry_at = SEEN(NOW + 500)
+#define NAMED .retry_at = SEEN(NOW + 500), .has_named_time = true
+
+static void the_best_live_entry_is_gone_to(void **state)
+{
+	/* clang-format off */
+	static const struct {
+		const char *what;
+		struct failback_question q[3];
+		bool damped[3];
+		size_t n, chosen, n_judged;
+		enum failback_verdict verdict; /* on the chosen one */
+	} rows[] = {
+		{ "1. the first is good: the others aren't asked about", {{ READY, GOOD }, { LATER, GOOD }}, {0}, 2, 0, 1, FAILBACK_OPEN },
+		{ "1. the first is down: the next that is up", {{ READY, DOWN }, { LATER, GOOD }, { LATER, GOOD }}, {0}, 3, 1, 2, FAILBACK_OPEN },
+		{ "1. two are down: the third", {{ READY, DOWN }, { LATER, DOWN }, { LATER, GOOD }}, {0}, 3, 2, 3, FAILBACK_OPEN },
+		{ "1. all are down: nowhere, because of the first", {{ READY, DOWN }, { LATER, DOWN }}, {0}, 2, 0, 2, FAILBACK_NOT_UP },
+		{ "1. at home there is nothing better", {{ READY, GOOD, .is_home = true }}, {0}, 1, 0, 1, FAILBACK_HOME },
+		{ "2. nothing was said of the second", {{ READY, DOWN }, { LATER }}, {0}, 2, 0, 2, FAILBACK_NOT_UP },
+		{ "2. nor is it tried by who is told", {{ READY, DOWN }, { LATER, .is_told = true }}, {0}, 2, 0, 2, FAILBACK_NOT_UP },
+		{ "2. nothing was said of any: only the first is tried", {{ READY }, { LATER }}, {0}, 2, 0, 1, FAILBACK_OPEN },
+		{ "2. not yet of the first: a moment's patience for it", {{ .interval_ms = 60000, .ready_since = SEEN(NOW - 1000) }, { LATER, GOOD }},
+		  {0}, 2, 0, 1, FAILBACK_UNKNOWN },
+		{ "3. avoided", {{ READY, GOOD, .is_avoided = true }, { LATER, GOOD }}, {0}, 2, 1, 2, FAILBACK_OPEN },
+		{ "3. full", {{ READY, FULL }, { LATER, GOOD }}, {0}, 2, 1, 2, FAILBACK_OPEN },
+		{ "3. the last attempt failed", {{ READY, GOOD, FAILED }, { LATER, GOOD }}, {0}, 2, 1, 2, FAILBACK_OPEN },
+		{ "3. it flaps: its own damper", {{ READY, GOOD }, { LATER, GOOD }}, { true }, 2, 1, 2, FAILBACK_OPEN },
+		{ "3. the second one's damper is not the third one's", {{ READY, DOWN }, { LATER, GOOD }, { LATER, GOOD }}, { false, true }, 3, 2, 3,
+		  FAILBACK_OPEN },
+		{ "3. nor the first one's", {{ READY, GOOD }, { LATER, GOOD }}, { false, true }, 2, 0, 1, FAILBACK_OPEN },
+		{ "3. all are passed over: what keeps it from the first", {{ READY, GOOD }, { LATER, FULL }}, { true }, 2, 0, 2, FAILBACK_DAMPED },
+		{ "4. one that is too young is waited for", {{ READY, YOUNG }, { LATER, GOOD }}, {0}, 2, 0, 1, FAILBACK_TOO_YOUNG },
+		{ "4. each has its own age", {{ READY, DOWN }, { LATER, YOUNG }, { LATER, GOOD }}, {0}, 3, 1, 2, FAILBACK_TOO_YOUNG },
+		{ "4. so is one that named a time", {{ READY, GOOD, NAMED }, { LATER, GOOD }}, {0}, 2, 0, 1, FAILBACK_PUT_OFF },
+		{ "4. wherever it stands", {{ READY, DOWN }, { LATER, GOOD, NAMED }, { LATER, GOOD }}, {0}, 3, 1, 2, FAILBACK_PUT_OFF },
+		{ "4. and one whose link proves itself", {{ READY, DOWN }, { LATER, GOOD, CANDIDATE(1, 100) }, { LATER, GOOD }}, {0}, 3, 1, 2,
+		  FAILBACK_PROVING },
+		{ "4. or has failed to", {{ READY, DOWN }, { LATER, GOOD, CANDIDATE(1, 6000) }, { LATER, GOOD }}, {0}, 3, 1, 2, FAILBACK_UNPROVEN },
+		{ "5. while the link to the second proves itself the first has come back", {{ READY, GOOD }, { LATER, GOOD, CANDIDATE(3, 100) }}, {0},
+		  2, 0, 1, FAILBACK_OPEN },
+		{ "5. which is no better when its last attempt failed: that would end each proof",
+		  {{ READY, GOOD, .has_failed = true }, { LATER, GOOD, CANDIDATE(3, 100) }}, {0}, 2, 1, 2, FAILBACK_PROMOTE },
+		{ "5. before there is a link it is its turn", {{ READY, GOOD, .has_failed = true }, { LATER, GOOD }}, {0}, 2, 0, 1, FAILBACK_OPEN },
+		{ "6. frozen is frozen", {{ READY, DOWN, .is_frozen = true }, { LATER, GOOD, .is_frozen = true }}, {0}, 2, 0, 1, FAILBACK_FROZEN },
+		{ "6. interval 0: nobody moves by itself", {{ .interval_ms = 0, DOWN }, { .interval_ms = 0, GOOD, .needs_word = true }}, {0}, 2, 0, 1,
+		  FAILBACK_OFF },
+		{ "6. who is told does, and waits for no age",
+		  {{ .interval_ms = 0, DOWN, .is_told = true }, { .interval_ms = 0, YOUNG, .needs_word = true, .is_told = true }}, {0}, 2, 1, 2,
+		  FAILBACK_OPEN },
+	};
+	/* clang-format on */
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct failback pasts[3];
+		struct failback_entry entries[3];
+		size_t n_judged = 0, chosen;
+
+		for (size_t j = 0; j < rows[i].n; j++) {
+			pasts[j] = (struct failback){.damped_until = at_ms(rows[i].damped[j] ? NOW + 1000 : 0)};
+			entries[j] = (struct failback_entry){.past = &pasts[j], .q = rows[i].q[j]};
+		}
+		chosen = failback_choose(entries, rows[i].n, &failback_rule_default, at_ms(NOW), &n_judged);
+		if (chosen != rows[i].chosen || entries[chosen].verdict != rows[i].verdict)
+			fail_msg("%s: entry %zu, %s", rows[i].what, chosen,
+				 failback_verdict_name(entries[chosen].verdict));
+		check_row(&rows[i], n_judged == rows[i].n_judged);
+	}
+}
+
+static struct failback_question any_question(struct rng *rng);
+static bool may_go(const struct failback *f, const struct failback_question *q, int64_t now_ms);
+
+/* Whatever the world is like: nobody goes past a server that it may go to, nor to one that it may not. */
+static void nobody_goes_past_a_better_one(void **state)
+{
+	struct rng rng = test_rng(__func__);
+	size_t n_later = 0;
+
+	for (int round = 0; round < 30000; round++) {
+		struct failback_entry entries[5];
+		struct failback pasts[5];
+		size_t n = 1 + rng_below(&rng, 5), n_judged, chosen;
+		struct failback_question common = any_question(&rng);
+
+		for (size_t i = 0; i < n; i++) {
+			pasts[i].damped_until = at_ms(rng_below(&rng, 2) ? 0 : rng_between(&rng, NOW - 3, NOW + 3));
+			entries[i] = (struct failback_entry){.past = &pasts[i], .q = any_question(&rng)};
+			entries[i].q.interval_ms = common.interval_ms;
+			entries[i].q.is_told = common.is_told;
+			entries[i].q.is_home = common.is_home && n == 1;
+			entries[i].q.needs_word = i > 0;
+			entries[i].q.has_named_time = rng_below(&rng, 2);
+		}
+		chosen = failback_choose(entries, n, &failback_rule_default, at_ms(NOW), &n_judged);
+		assert_true(chosen < n && n_judged > chosen && n_judged <= n);
+		for (size_t i = 0; i < n_judged; i++) {
+			bool may = may_go(&pasts[i], &entries[i].q, NOW) && (i == 0 || entries[i].q.word.is_known);
+
+			assert_int_equal(may, entries[i].verdict >= FAILBACK_OPEN);
+			assert_true(i == chosen || !may);
+		}
+		n_later += chosen > 0 && entries[chosen].verdict >= FAILBACK_OPEN;
+	}
+	assert_true(n_later > 1000);
+}
+
 static void each_condition_can_be_switched_off(void **state)
 {
 	static const struct failback_question young = {READY, WORD(true, true, 0)};
@@ -407,6 +520,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_gate_follows_the_rules),
+		cmocka_unit_test(the_best_live_entry_is_gone_to),
+		cmocka_unit_test(nobody_goes_past_a_better_one),
 		cmocka_unit_test(each_condition_can_be_switched_off),
 		cmocka_unit_test(the_uptime_needed_is_the_lesser),
 		cmocka_unit_test(only_a_flap_starts_the_damper),
