@@ -120,6 +120,7 @@ struct cluster {
 	struct list settings; /* struct setting */
 	unsigned calls;       /* API calls without an answer */
 	bool is_calmed;       /* servers that are in maintenance, or were shut down, are brought back */
+	size_t n_moves;       /* moves.c: from a link that worked to another server's, since they are counted */
 	int64_t frozen_us;    /* moves.c: since when the store says that moves are frozen; 0: they are not */
 	bool steady;          /* a scenario says that from now on no agent may be without a link for a moment */
 	int64_t troubled_us;  /* the network: when it was not well last */
@@ -201,6 +202,9 @@ void invariants_look(struct cluster *c);
 bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why);
 /* The agent says that something has changed. */
 void moves_changed(struct sim_agent *a);
+/* Agents that are not on the first of their list that runs; the spread of the servers that run. */
+size_t moves_behind(struct cluster *c);
+size_t moves_spread(struct cluster *c);
 void invariants_forget(struct cluster *c);
 bool cluster_has_host(struct cluster *c, const struct sim_agent *a); /* in the store */
 /* Agents with a Ready link on this server, outdated ones, hosts in the store

@@ -3,7 +3,8 @@
  *
  *   invariants.c  what must hold always, and once the world is calm
  *   leaks.c       what is counted, counted again
- *   moves.c       who moves when: planned moves, the pace, the time until everybody is home
+ *   moves.c       who moves when: planned moves, the pace, the time until everybody is home, or on the first of its
+ *                 list that is up
  *   flights.c     commands to agents, and their answers
  *   evenness.c    the placement in the store: does it fit, is it even
  *

@@ -7,6 +7,7 @@
  *   the pace        those that come home to a server are never more than its burst and its rate times any time
  *   freeze          while moves are frozen nobody is on the way home, and nobody is let in who comes home
  *   home            on its preferred server within a check interval and 10 s, from when nothing is in its way
+ *   even            while that one is away the same holds for the first of its list that is up
  *
  * What a machine suffers is remembered for a while: its consequences come later.
  */
@@ -170,6 +171,7 @@ void moves_changed(struct sim_agent *a)
 	else
 		look_at_loss(a, &v);
 	if (on && a->was_on && on != a->was_on) {
+		a->cluster->n_moves++;
 		look_at_arrival(a, &v, on);
 		look_at_frozen_arrival(a, &v, on);
 	}
@@ -193,17 +195,51 @@ static bool is_old_enough(const struct sim_server *s, const struct agent_view *v
 	return sim_now_us(s->cluster->sim) - s->up_since_us > v->uptime_needed_ms * 1000;
 }
 
-/* Nothing is in its way: the "calm" of the failback gate's bound. */
-static bool could_be_home(struct cluster *c, const struct truth *t, struct sim_agent *a, const struct agent_view *v,
-			  struct sim_server *home)
+/* What the agent made of that entry when it looked last; FAILBACK_HOME: it did not ask. */
+static enum failback_verdict verdict_on(const struct agent_view *v, size_t entry)
+{
+	return entry < v->n_gates ? v->gates[entry] : entry == 0 ? v->failback : FAILBACK_HOME;
+}
+
+/* Nothing is in its way: the "calm" of the failback gate's bound. `on` is where it is. */
+static bool could_be_on(struct cluster *c, const struct truth *t, struct sim_agent *a, const struct agent_view *v,
+			struct sim_server *on, struct sim_server *home)
+{
+	return server_is_quiet(home) && is_old_enough(home, v) && server_is_up_in(t, home) &&
+	       server_is_accepting(home->server) && !is_avoided(c, v, home) && can_talk(c, a->node, home->node) &&
+	       can_talk(c, on->node, home->node);
+}
+
+/* Nobody waits for it: it is dead, or being emptied, and everybody knows. */
+static bool is_out(struct cluster *c, const struct truth *t, const struct sim_server *s)
+{
+	return is_long_ago(c, s->troubled_us) && !server_is_up_in(t, s);
+}
+
+/* The first of its list that it could be on, if it knows of all before that one that it could not. *entry is its place.
+ */
+static struct sim_server *best_live(struct cluster *c, const struct truth *t, struct sim_agent *a,
+				    const struct agent_view *v, size_t *entry)
 {
 	struct sim_server *on = server_at(c, v->connected);
 
-	return !c->frozen_us && on && home && home != on && v->state == AGENT_UP && v->interval_s > 0 &&
-	       !str_equal(v->algorithm, "shuffle") && network_is_quiet(c) && agent_is_quiet(a) && server_is_quiet(on) &&
-	       server_is_quiet(home) && is_old_enough(home, v) && server_is_up_in(t, home) &&
-	       server_is_accepting(home->server) && !is_avoided(c, v, home) && can_talk(c, a->node, home->node) &&
-	       can_talk(c, a->node, on->node) && can_talk(c, on->node, home->node) && v->failback != FAILBACK_DAMPED;
+	if (c->frozen_us || !on || v->state != AGENT_UP || v->interval_s <= 0 || str_equal(v->algorithm, "shuffle") ||
+	    !network_is_quiet(c) || !agent_is_quiet(a) || !server_is_quiet(on) || !can_talk(c, a->node, on->node))
+		return NULL;
+	for (size_t i = 0; i < v->list->n; i++) {
+		struct sim_server *s = server_at(c, v->list->items[i]);
+
+		if (!s || s == on || (i > 0 && !v->is_muster))
+			return NULL;
+		*entry = i;
+		if (verdict_on(v, i) == FAILBACK_DAMPED)
+			continue;
+		if (could_be_on(c, t, a, v, on, s))
+			return s;
+		if (!is_out(c, t, s))
+			return NULL;
+	}
+	return NULL;
 }
 
 static void look_for_home(struct cluster *c, const struct truth *t, struct sim_agent *a)
@@ -211,6 +247,7 @@ static void look_for_home(struct cluster *c, const struct truth *t, struct sim_a
 	int64_t now = sim_now_us(c->sim), passed = now - a->home_looked_us;
 	struct sim_server *home;
 	struct agent_view v;
+	size_t entry = 0;
 
 	a->home_looked_us = now;
 	if (!a->agent) {
@@ -218,8 +255,8 @@ static void look_for_home(struct cluster *c, const struct truth *t, struct sim_a
 		return;
 	}
 	agent_look(a->agent, &v);
-	home = server_at(c, v.preferred);
-	if (!could_be_home(c, t, a, &v, home)) {
+	home = best_live(c, t, a, &v, &entry);
+	if (!home) {
 		a->home = NULL;
 		return;
 	}
@@ -230,11 +267,12 @@ static void look_for_home(struct cluster *c, const struct truth *t, struct sim_a
 		return;
 	}
 	/* The pace has told it a time: until then its own time stands. */
-	if (v.failback != FAILBACK_PUT_OFF)
+	if (verdict_on(&v, entry) != FAILBACK_PUT_OFF)
 		a->home_us += passed;
 	if (a->home_us > v.interval_s * SECOND_US + HOME_US)
-		sim_fail(c->sim, "home: for %lld s nothing has kept agent %s from going home to server %s (%s)",
-			 (long long)(a->home_us / SECOND_US), a->name, home->name, failback_verdict_name(v.failback));
+		sim_fail(c->sim, "%s: for %lld s nothing has kept agent %s from going from %s to server %s (%s)",
+			 entry ? "even" : "home", (long long)(a->home_us / SECOND_US), a->name, v.connected, home->name,
+			 failback_verdict_name(verdict_on(&v, entry)));
 }
 
 void moves_look(struct cluster *c, const struct truth *t)
@@ -247,4 +285,39 @@ void moves_look(struct cluster *c, const struct truth *t)
 		look_at_verdict(c, a);
 		look_for_home(c, t, a);
 	}
+}
+
+/* ---- for expectations ---- */
+
+size_t moves_behind(struct cluster *c)
+{
+	size_t n = 0;
+
+	list_for (a, &c->agents, struct sim_agent, in_agents) {
+		struct sim_server *s = NULL;
+		struct agent_view v;
+
+		if (!a->agent)
+			continue;
+		agent_look(a->agent, &v);
+		for (size_t i = 0; i < v.list->n && (!s || s->state != PROGRAM_UP); i++)
+			s = server_at(c, v.list->items[i]);
+		n += v.state != AGENT_UP || server_at(c, v.connected) != s;
+	}
+	return n;
+}
+
+size_t moves_spread(struct cluster *c)
+{
+	size_t least = SIZE_MAX, most = 0;
+
+	for (size_t i = 0; i < c->n_servers; i++) {
+		size_t n = sim_server_ready(c->servers[i]);
+
+		if (c->servers[i]->state != PROGRAM_UP)
+			continue;
+		least = n < least ? n : least;
+		most = n > most ? n : most;
+	}
+	return most > least ? most - least : 0;
 }

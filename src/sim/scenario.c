@@ -331,6 +331,17 @@ static char *expectation(struct cluster *c, const struct words *w, size_t at, en
 	} else if (str_equal(what, "putoffs") && arg && arg[0] == '>') {
 		n = cluster_put_off(c);
 		return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);
+	} else if (str_equal(what, "moves") && arg) {
+		n = c->n_moves;
+		expected = (size_t)strtol(arg, NULL, 10);
+	} else if (str_equal(what, "behind") && arg) {
+		n = moves_behind(c);
+		if (arg[0] == '>')
+			return n > (size_t)strtol(arg + 1, NULL, 10) ? NULL : mem_printf("%zu", n);
+		expected = (size_t)strtol(arg, NULL, 10);
+	} else if (str_equal(what, "spread") && arg) {
+		n = moves_spread(c);
+		return n <= (size_t)strtol(arg, NULL, 10) ? NULL : mem_printf("%zu", n);
 	} else if (str_equal(what, "status") && arg && host_status_from_text(arg, &status)) {
 		n = cluster_with_status(c, status);
 		expected = word(w, at + 2) ? (size_t)strtol(word(w, at + 2), NULL, 10) : c->n_agents;
@@ -538,6 +549,10 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		cluster_calm(c);
 	} else if (str_equal(name, "cut") || str_equal(name, "cut-oneway")) {
 		e = do_cut(c, arg, word(w, 2), str_equal(name, "cut"), why);
+	} else if (str_equal(name, "count")) {
+		if (!str_equal(arg, "moves"))
+			return bad(why, "count moves", arg);
+		c->n_moves = 0;
 	} else if (str_equal(name, "steady")) {
 		if (!str_equal(arg, "on") && !str_equal(arg, "off"))
 			return bad(why, "steady on|off", arg);

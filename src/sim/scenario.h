@@ -15,6 +15,7 @@
  *   heal                            all cuts
  *   calm                            everything is mended and started
  *   steady  on|off                  from now on no agent may be without a link for a moment
+ *   count   moves                   from now on
  *   delete  H3                      the host
  *   drain a [rate=N] [timeout=N] [forced=true] | undrain a [rebalance=false] | shutdown a
  *   weigh a weight=N|zone=Z         what lists make of it
@@ -34,6 +35,9 @@
  *   expect  resumed 10              at least, with session tickets, by the servers that run
  *   expect  commands >100           answered so far: more than that
  *   expect  renewed 30              new certificates that servers have taken
+ *   expect  behind 0                agents that are not on the first of their list that runs; also >N
+ *   expect  spread 2                between the servers that run: so many agents at most
+ *   expect  moves 0                 from a link that worked to another server's, since they are counted
  *   expect  putoffs >0              asked to come back later by the servers that run: more than that
  *   within  5s agents a=15 b=15     an expectation that must come true in that time
  */
