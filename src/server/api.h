@@ -150,8 +150,11 @@ enum host_detail { DETAIL_MIN = 0, DETAIL_PLACE = 1, DETAIL_CAPACITY = 2, DETAIL
 struct host_view {
 	const char *list; /* reported or confirmed; NULL: never */
 	int64_t interval;
-	char preferred[SERVER_HOST_MAX + 9];       /* first of the list; "": none */
-	const struct member_server *owner;         /* NULL: none */
+	char preferred[SERVER_HOST_MAX + 9]; /* first of the list; "": none */
+	const struct member_server *owner;   /* NULL: none */
+	/* The first of the list that takes agents, if that one stands before the owner and isn't the preferred one: a
+	 * muster agent goes there meanwhile. NULL: none. */
+	const struct member_server *better;
 	bool is_up, is_outdated, is_off_preferred; /* the last two of hosts that are up */
 	bool reconnecting;
 	bool suspect;     /* attached here and silent */

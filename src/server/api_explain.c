@@ -70,6 +70,7 @@ static struct explain_candidate candidate_in(const json_t *said, const char *ent
 			.failures = number_in(c, "failures") > 0 ? number_in(c, "failures") : 0,
 			.retry_s = number_in(c, "retry_in_s"),
 			.put_off = flag_in(c, "put_off"),
+			.gate = text_in(c, "gate"),
 		};
 	}
 	return (struct explain_candidate){.retry_s = -1};
@@ -77,7 +78,7 @@ static struct explain_candidate candidate_in(const json_t *said, const char *ent
 
 static struct explain_agent agent_in(const json_t *said, const char *preferred)
 {
-	const json_t *gate = json_object_get(said, "failback");
+	const json_t *gate = json_object_get(said, "failback"), *better = json_object_get(said, "better");
 
 	return (struct explain_agent){
 		.answered = said != NULL,
@@ -93,6 +94,8 @@ static struct explain_agent agent_in(const json_t *said, const char *preferred)
 		.interval_s = number_in(said, "check_interval_s"),
 		.interval_is_own = flag_in(said, "check_interval_is_own"),
 		.is_moving = json_is_object(json_object_get(said, "move")),
+		.goes_better = better != NULL,
+		.better = explain_gate_from_text(text_in(better, "verdict")),
 		.preferred = candidate_in(said, preferred),
 	};
 }
@@ -194,6 +197,7 @@ static struct explain_facts facts_of(struct server *s, const struct host_row *ro
 		.is_home = v->is_up && v->owner && v->preferred[0] && !v->is_off_preferred,
 		.preferred = v->preferred[0] ? preferred : NULL,
 		.first = server_facts(s, first),
+		.better = v->better ? v->better->row.name : NULL,
 		.next = next_of(s, row, v, list, said),
 		.interval_s = v->interval < 0 ? 0 : v->interval,
 		.looks_once = said ? flag_in(said, "looks_once") : lists_algorithm(s) == ALGORITHM_SHUFFLE,

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/failback.h"
+
 /* ---- what a host's list says ---- */
 
 static bool same_host_name(const struct server *s, const char *entry, const struct server_row *server)
@@ -22,6 +24,41 @@ bool host_entry_is(const struct server *s, const struct host_row *row, const cha
 {
 	/* Entries of a CloudStack agent have lost their ports. */
 	return lists_entry_is(s, entry, server) || (!row->is_muster && same_host_name(s, entry, server));
+}
+
+static const struct member_server *server_of_entry(struct server *s, const struct host_row *row, const char *entry)
+{
+	list_for (m, &s->servers, struct member_server, in_servers)
+		if (host_entry_is(s, row, entry, &m->row))
+			return m;
+	return NULL;
+}
+
+static bool takes_agents(const struct server *s, const struct member_server *m)
+{
+	return m->row.state == SERVER_UP && (m->row.msid == s->msid ? server_is_accepting(s) : m->word.accepting);
+}
+
+static const struct member_server *better_of(struct server *s, const struct host_row *row, const struct host_view *v)
+{
+	char entry[SERVER_HOST_MAX + 9];
+	struct server_list_walk w;
+
+	server_list_walk_init(&w, v->list);
+	for (size_t i = 0; i < FAILBACK_ENTRIES_MOST && server_list_walk_next(&w); i++) {
+		const struct member_server *m;
+
+		if (w.entry_len >= sizeof(entry))
+			continue;
+		memcpy(entry, w.entry, w.entry_len);
+		entry[w.entry_len] = '\0';
+		m = server_of_entry(s, row, entry);
+		if (m == v->owner)
+			return NULL;
+		if (m && takes_agents(s, m))
+			return i ? m : NULL;
+	}
+	return NULL;
 }
 
 void host_view_make(struct host_view *v, struct server *s, const struct host_row *row)
@@ -46,6 +83,8 @@ void host_view_make(struct host_view *v, struct server *s, const struct host_row
 		return;
 	v->is_outdated = !lists_is_current(s, row, v->list) || v->interval != lists_interval_for(s, row);
 	v->is_off_preferred = v->owner && v->preferred[0] && !host_entry_is(s, row, v->preferred, &v->owner->row);
+	if (v->is_off_preferred && row->is_muster)
+		v->better = better_of(s, row, v);
 }
 
 void host_learn(struct server *s, const struct host_row *row)

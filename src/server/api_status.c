@@ -18,7 +18,7 @@
 
 struct counts {
 	const struct member_server *of;
-	size_t agents, outdated, off_preferred;
+	size_t agents, outdated, off_preferred, behind;
 };
 
 struct status {
@@ -116,6 +116,7 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 	api_put_number(o, "agents", (int64_t)n->agents);
 	api_put_number(o, "outdated", (int64_t)n->outdated);
 	api_put_number(o, "offpreferred", (int64_t)n->off_preferred);
+	api_put_number(o, "behind", (int64_t)n->behind);
 	api_put_date(o, "lastupdate", row->last_update_ms);
 	json_object_set_new(o, "views", views_of(st, s, n->of));
 	if (row->state == SERVER_PREPARING_FOR_MAINTENANCE && drain_rows_find(&st->drains, row->msid))
@@ -133,7 +134,7 @@ static json_t *server_object(const struct status *st, struct server *s, const st
 struct host_counts {
 	int64_t ends_s; /* the certificate of one that is Up, the first to end; 0: none is known */
 	const struct host *ends;
-	size_t total, up, disconnected, alert, other, unsecured, outdated, off_preferred, suspect, reconnecting;
+	size_t total, up, disconnected, alert, other, unsecured, outdated, off_preferred, behind, suspect, reconnecting;
 };
 
 static void count_host(struct server *s, const struct host *h, struct counts *counts, size_t n, struct host_counts *all)
@@ -150,6 +151,7 @@ static void count_host(struct server *s, const struct host *h, struct counts *co
 	all->unsecured += v.is_up && !h->row.secured;
 	all->outdated += v.is_outdated;
 	all->off_preferred += v.is_off_preferred;
+	all->behind += v.better != NULL;
 	if (v.is_up && h->row.cert_not_after_s && (!all->ends_s || h->row.cert_not_after_s < all->ends_s)) {
 		all->ends_s = h->row.cert_not_after_s;
 		all->ends = h;
@@ -160,6 +162,7 @@ static void count_host(struct server *s, const struct host *h, struct counts *co
 		of->agents++;
 		of->outdated += v.is_outdated;
 		of->off_preferred += v.is_off_preferred;
+		of->behind += v.better != NULL;
 	}
 }
 
@@ -289,6 +292,7 @@ static void status_answer(struct api_call *c)
 	json_object_set_new(o, "certificates", certificates_object(s, &all));
 	api_put_number(o, "outdated", (int64_t)all.outdated);
 	api_put_number(o, "offpreferred", (int64_t)all.off_preferred);
+	api_put_number(o, "behind", (int64_t)all.behind);
 	put_settings(o, s);
 	json_object_set_new(o, "freeze", api_freeze_object(s));
 	json_object_set_new(o, "rolling", api_rolling_object(s));
@@ -444,6 +448,7 @@ static const struct api_field status_fields[] = {
 	{"certificates", "map", "How many are revoked, and which host's ends first"},
 	{"outdated", "integer", "Connected agents with a list or an interval that they should not have any more"},
 	{"offpreferred", "integer", "Agents that are not on the first server of their list"},
+	{"behind", "integer", "Of those the agents whose preferred server takes nobody now, and that are not on the first of their list that does"},
 	{"algorithm", "string", "indirect.agent.lb.algorithm"},
 	{"host", "list", "The servers that lists are made from"},
 	{"hostset", "boolean", "They come from the setting `host`"},

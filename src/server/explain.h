@@ -31,6 +31,8 @@ struct explain_candidate {
 	const char *error, *said;  /* of its last attempt; NULL: none, or it worked */
 	int64_t failures, retry_s;
 	bool put_off; /* the server named the time */
+	/* Of its gate, on an entry that stands before the one in use; NULL: it didn't ask, or is older. */
+	const char *gate;
 };
 
 struct explain_entry {
@@ -51,7 +53,10 @@ struct explain_agent {
 	int64_t next_s; /* its next look */
 	int64_t interval_s;
 	bool interval_is_own;
-	bool is_moving; /* another link is being made */
+	bool is_moving;   /* another link is being made */
+	bool goes_better; /* it knows of better servers than this while the preferred one is away: it isn't older */
+	/* The gate's verdict on the better one; FAILBACK_N_VERDICTS: none. */
+	enum failback_verdict better;
 	struct explain_candidate preferred;
 };
 
@@ -63,6 +68,8 @@ struct explain_facts {
 	bool is_home;          /* there is a list, and it is on the first of it */
 	const char *preferred; /* name or entry of the first of its list; NULL: no list */
 	struct explain_server first;
+	/* The first of its list that takes agents, if it stands before the owner and isn't the preferred one; NULL. */
+	const char *better;
 	const char *next; /* where it would go if it had to leave; NULL: nowhere */
 	int64_t interval_s;
 	bool looks_once;    /* shuffle */

@@ -231,6 +231,31 @@ static void say_return(struct speech *s, const struct explain_facts *f)
 		say(s, "it returns with its next look");
 }
 
+/* The preferred server is away: does the agent go to a better one than this meanwhile? */
+static bool goes_better(const struct explain_facts *f)
+{
+	return f->better && (!f->agent.answered || f->agent.goes_better);
+}
+
+static void say_better(struct speech *s, const struct explain_facts *f)
+{
+	char x[32];
+
+	if (!goes_better(f))
+		return;
+	say(s, " Before %s stands %s, which is Up: ", f->owner, f->better);
+	if (f->frozen)
+		say(s, "it would go there if moves were not frozen.");
+	else if (never_looks(f) || (has_looked_once(f) && f->agent.better != FAILBACK_PROVING))
+		say(s, "it goes there when it is told to look.");
+	else if (f->agent.better == FAILBACK_PROVING || f->agent.better == FAILBACK_PROMOTE)
+		say(s, "it is there in a moment.");
+	else if (f->agent.answered && f->agent.next_s >= 0)
+		say(s, "it goes there with its next look, in %s.", span(x, f->agent.next_s));
+	else
+		say(s, "it goes there within %s.", span(x, f->interval_s));
+}
+
 enum err explain_why(struct buf *out, const struct explain_facts *f)
 {
 	struct speech s = {.out = out};
@@ -265,6 +290,7 @@ enum err explain_why(struct buf *out, const struct explain_facts *f)
 	say(&s, "; ");
 	say_return(&s, f);
 	say(&s, ".");
+	say_better(&s, f);
 	return s.err;
 }
 
@@ -414,7 +440,10 @@ static void add_away(struct moves *m, const struct explain_facts *f)
 		add(m, "`muster thaw`: agents go home again.");
 		return;
 	}
-	if (f->first.state != SERVER_UP && (never_looks(f) || f->looks_once))
+	if (goes_better(f))
+		add(m, "`muster rebalance`: it goes to %s now, and home when %s takes agents.", f->better,
+		    f->preferred);
+	else if (f->first.state != SERVER_UP && (never_looks(f) || f->looks_once))
 		add(m, "`muster rebalance`, when %s is Up: it does not look by itself.", f->preferred);
 	if (f->first.state == SERVER_UP && f->first.accepting) {
 		add_of_agent(m, f);
@@ -532,6 +561,10 @@ enum err explain_verdict(struct buf *verdict, struct buf *sentence, const struct
 		say(&s, "it is here%s", e->is_first ? ", on its preferred server" : "");
 	} else if (e->is_first && is_away(f) && f->agent.answered && f->agent.verdict) {
 		judge_preferred(&v, &s, f);
+	} else if (e->said.gate && is_away(f) && explain_gate_from_text(e->said.gate) != FAILBACK_N_VERDICTS) {
+		say(&v, "%s", e->said.gate);
+		say(&s, "%s", failback_verdict_other(explain_gate_from_text(e->said.gate)));
+		say_attempts(&s, &e->said);
 	} else if (e->said.verdict) {
 		/* "Dialled next" is what would be done if it had to go: as long as it is on a server, it hasn't. */
 		bool is_next = f->is_up && str_equal(e->said.verdict, "chosen");

@@ -13,6 +13,7 @@
 
 #define A_IP "10.0.0.1"
 #define B_IP "10.0.0.2"
+#define C_IP "10.0.0.3"
 
 struct engine_bench;
 

@@ -215,6 +215,60 @@ static void the_preferred_server_is_spoken_of_where_it_is_another_one(void **sta
 	engine_down(&e);
 }
 
+/* For agents that are further behind: a message for each server that stands before this one in the list. */
+static void all_before_this_one_are_spoken_of(void **state)
+{
+	static const struct {
+		const char *what, *host;
+		const char *words[2]; /* entries, in their order; NULL: none */
+	} rows[] = {
+		{"two before it", B_IP "," C_IP "," A_IP, {B_IP, C_IP}},
+		{"one before, one behind", C_IP "," A_IP "," B_IP, {C_IP, NULL}},
+		{"one that nobody knows between them", B_IP ",10.0.0.77," C_IP "," A_IP, {B_IP, C_IP}},
+		{"it is the first", A_IP "," B_IP "," C_IP, {NULL, NULL}},
+		{"it is not in the list", B_IP "," C_IP, {B_IP, C_IP}},
+	};
+	struct engine_bench e;
+	struct node c;
+	struct script *a;
+
+	cluster_up(&e);
+	node_add(&e, &c, C_IP);
+	engine_run(&e, 5000);
+	a = script_new(&e, &h1);
+	script_dial(a, &e.a);
+	engine_run(&e, 500);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		size_t n_words = 0;
+
+		script_forget(a);
+		engine_config(&e, "host", rows[i].host);
+		engine_run(&e, 1000);
+		for (size_t j = 0; j < script_count(a, MSG_NEWS); j++) {
+			if (!news_of(a, j)->preferred)
+				continue;
+			check_row(&rows[i], n_words < 2 && str_equal(news_of(a, j)->preferred, rows[i].words[n_words]));
+			n_words++;
+		}
+		check_row(&rows[i], n_words == 2 || !rows[i].words[n_words]);
+	}
+	/* The second one ceases to take agents: told at once, and nothing again while nothing changes. */
+	script_forget(a);
+	c.server->running = false;
+	peer_status_changed(c.server);
+	engine_run(&e, 1100);
+	assert_string_equal(word_of(a)->preferred, C_IP);
+	assert_false(word_of(a)->preferredAccepting.value);
+	c.server->running = true;
+	engine_run(&e, 2000);
+	assert_true(word_of(a)->preferredAccepting.value);
+	script_forget(a);
+	engine_run(&e, 20000);
+	assert_int_equal(script_count(a, MSG_NEWS), 0);
+	node_kill(&c);
+	engine_down(&e);
+}
+
 static void the_word_comes_with_ready_and_whenever_it_changes(void **state)
 {
 	struct engine_bench e;
@@ -501,6 +555,7 @@ int main(void)
 		cmocka_unit_test(how_many_there_are_is_told_when_it_matters),
 		cmocka_unit_test(who_comes_later_is_told_what_the_others_know),
 		cmocka_unit_test(the_preferred_server_is_spoken_of_where_it_is_another_one),
+		cmocka_unit_test(all_before_this_one_are_spoken_of),
 		cmocka_unit_test(the_word_comes_with_ready_and_whenever_it_changes),
 		cmocka_unit_test(a_quick_restart_makes_it_young_again),
 		cmocka_unit_test(without_a_peers_own_word_the_store_has_to_do),

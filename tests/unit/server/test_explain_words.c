@@ -25,6 +25,13 @@
 		.uptime_s = 3, .uptime_needed_s = 4, .heartbeats = 1, .heartbeats_needed = 3, .interval_s = 2,         \
 		.preferred = UNSAID                                                                                    \
 	}
+/* One that also knows of a better server, while the preferred one is not up. */
+#define BETTER(gate, next)                                                                                             \
+	{                                                                                                              \
+		.answered = true, .verdict = "not up", .known = FAILBACK_NOT_UP, .again_s = -1, .next_s = next,        \
+		.uptime_s = -1, .uptime_needed_s = 4, .interval_s = 2, .goes_better = true, .better = gate,            \
+		.preferred = UNSAID                                                                                    \
+	}
 #define SILENT                                                                                                         \
 	{                                                                                                              \
 		.again_s = -1, .next_s = -1, .uptime_s = -1, .uptime_needed_s = -1, .preferred = UNSAID                \
@@ -58,6 +65,32 @@ static void one_sentence_says_why(void **state)
 		 {AWAY, .first = M1_IS(SERVER_PREPARING_FOR_MAINTENANCE), .interval_s = 60, .agent = SILENT},
 		 "h7 is on M2 because M1, which it prefers, is being emptied (PreparingForMaintenance); it returns once M1 has "
 		 "been Up for 30 s."},
+		{"down, and another one stands before the one it is on",
+		 {AWAY, .first = M1_IS(SERVER_DOWN), .interval_s = 60, .better = "M4", .agent = SILENT},
+		 "h7 is on M2 because M1, which it prefers, is Down; it returns once M1 has been Up for 30 s. Before M2 stands M4, "
+		 "which is Up: it goes there within 60 s."},
+		{"the same, by its own word",
+		 {AWAY, .first = M1_IS(SERVER_DOWN), .interval_s = 2, .better = "M4",
+		  .agent = BETTER(FAILBACK_OPEN, 1)},
+		 "h7 is on M2 because M1, which it prefers, is Down; it returns once M1 has been Up for 4 s. Before M2 stands M4, "
+		 "which is Up: it goes there with its next look, in 1 s."},
+		{"the same, on its way",
+		 {AWAY, .first = M1_IS(SERVER_DOWN), .interval_s = 2, .better = "M4",
+		  .agent = BETTER(FAILBACK_PROVING, 1)},
+		 "h7 is on M2 because M1, which it prefers, is Down; it returns once M1 has been Up for 4 s. Before M2 stands M4, "
+		 "which is Up: it is there in a moment."},
+		{"the same, and the agent is older",
+		 {AWAY, .first = M1_IS(SERVER_DOWN), .interval_s = 2, .better = "M4",
+		  .agent = SAYS(FAILBACK_NOT_UP, -1, 1)},
+		 "h7 is on M2 because M1, which it prefers, is Down; it returns once M1 has been Up for 4 s."},
+		{"the same without an interval",
+		 {AWAY, .first = M1_IS(SERVER_DOWN), .better = "M4", .agent = SILENT},
+		 "h7 is on M2 because M1, which it prefers, is Down; it stays until it is told to look. Before M2 stands M4, which "
+		 "is Up: it goes there when it is told to look."},
+		{"the same while moves are frozen",
+		 {AWAY, .first = M1_IS(SERVER_DOWN), .interval_s = 60, .better = "M4", .frozen = "x", .agent = SILENT},
+		 "h7 is on M2 because M1, which it prefers, is Down; it stays until M1 is Up and moves are thawed. Before M2 stands "
+		 "M4, which is Up: it would go there if moves were not frozen."},
 		{"down, and no interval",
 		 {AWAY, .first = M1_IS(SERVER_DOWN), .agent = SILENT},
 		 "h7 is on M2 because M1, which it prefers, is Down; it stays until it is told to look."},
