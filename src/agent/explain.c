@@ -43,18 +43,27 @@ static json_t *seconds_until(struct mono at, struct mono now)
 	return json_integer(ms > 0 ? (ms + 999) / 1000 : 0);
 }
 
-static json_t *candidate_json(const struct candidate *c, struct mono now)
+/* What the gate makes of an entry that stands before the one in use; null: it was not asked. */
+static json_t *gate_json(const struct agent_view *v, const char *entry)
+{
+	for (size_t i = 0; v->gates && i < v->n_gates && i < v->list->n; i++)
+		if (str_equal(v->list->items[i], entry))
+			return json_string(failback_verdict_name(v->gates[i]));
+	return json_null();
+}
+
+static json_t *candidate_json(const struct candidate *c, const struct agent_view *v, struct mono now)
 {
 	bool is_waiting = (c->backoff.failures || c->is_put_off) && !mono_reached(now, c->backoff.retry_at);
 	bool is_put_off = is_waiting && c->is_put_off;
 
-	return json_pack("{s:o,s:s,s:s,s:I,s:o,s:o,s:o,s:b}", "server", text_or_null(c->entry), "verdict",
+	return json_pack("{s:o,s:s,s:s,s:I,s:o,s:o,s:o,s:b,s:o}", "server", text_or_null(c->entry), "verdict",
 			 choice_verdict_name(c->verdict), "why", choice_verdict_text(c->verdict), "failures",
 			 (json_int_t)c->backoff.failures, "last_error",
 			 text_or_null(c->last_error ? err_text(c->last_error) : NULL), "said",
 			 text_or_null(c->last_error ? c->sentence : NULL), "retry_in_s",
-			 is_waiting ? seconds_until(c->backoff.retry_at, now) : json_null(), "put_off",
-			 (int)is_put_off);
+			 is_waiting ? seconds_until(c->backoff.retry_at, now) : json_null(), "put_off", (int)is_put_off,
+			 "gate", gate_json(v, c->entry));
 }
 
 /* What its server has told of the preferred one; null: nothing. */
@@ -90,6 +99,19 @@ static json_t *failback_json(const struct explain_question *q)
 			 seconds_until(v->failback_again, q->now), "damped_for_s",
 			 mono_reached(q->now, v->damped_until) ? json_null() : seconds_until(v->damped_until, q->now),
 			 "told", text_or_null(v->told), "word", word_json(q));
+}
+
+/* Where it goes, or what it waits for, while its preferred server is passed over; null: nowhere. */
+static json_t *better_json(const struct explain_question *q)
+{
+	const struct agent_view *v = q->view;
+
+	for (size_t i = 1; v->better && i < v->n_gates && i < v->list->n; i++)
+		if (str_equal(v->list->items[i], v->better))
+			return json_pack("{s:s,s:s,s:s,s:o}", "server", v->better, "verdict",
+					 failback_verdict_name(v->gates[i]), "why", failback_verdict_other(v->gates[i]),
+					 "again_in_s", seconds_until(v->better_again, q->now));
+	return json_null();
 }
 
 /* null: it doesn't wait. */
@@ -141,7 +163,7 @@ static json_t *candidates_json(const struct explain_question *q)
 	json_t *a = json_array();
 
 	for (size_t i = 0; i < q->n_candidates; i++) {
-		if (json_array_append_new(a, candidate_json(&q->candidates[i], q->now))) {
+		if (json_array_append_new(a, candidate_json(&q->candidates[i], q->view, q->now))) {
 			json_decref(a);
 			return NULL;
 		}
@@ -155,7 +177,7 @@ json_t *explain_object(const struct explain_question *q)
 
 	return json_pack(
 		"{s:o,s:o,s:o,s:I,s:o,s:s,s:I,s:o,s:o,s:b,s:o,s:b,s:o,s:o,s:o,s:b,s:o,s:s,s:o,s:o,s:I,s:b,s:b,s:o,s:b,s:I,s:I,"
-		"s:I,s:I,s:I,s:o,s:o,s:o}",
+		"s:I,s:I,s:I,s:o,s:o,s:o,s:o}",
 		"name", text_or_null(q->name), "guid", text_or_null(q->guid), "version", text_or_null(q->version),
 		"host_id", (json_int_t)v->host_id, "host_uuid", text_or_null(v->host_uuid), "state",
 		agent_state_name(v->state), "state_for_s", (json_int_t)(mono_ms_between(v->since, q->now) / 1000),
@@ -170,7 +192,7 @@ json_t *explain_object(const struct explain_question *q)
 		(int)v->on_fallback, "links", (json_int_t)v->links, "boot", (json_int_t)v->boot_number, "server_agents",
 		(json_int_t)v->server_agents, "heartbeat_ms", (json_int_t)v->heartbeat_ms, "commands",
 		(json_int_t)v->commands, "health", text_or_null(q->health), "host_params", texts_json(q->params),
-		"identity", certificate_json(q));
+		"identity", certificate_json(q), "better", better_json(q));
 }
 
 enum err explain_json(struct buf *out, const struct explain_question *q)
@@ -315,6 +337,16 @@ static void say_move(struct story *s)
 		say(&s->speech, "under way      another link, for: %s%s%s\n", what, to ? ", to " : "", to ? to : "");
 }
 
+/* The preferred server is away, and this is not the best of the others. */
+static void say_better(struct story *s)
+{
+	const json_t *b = json_object_get(s->j, "better");
+	const char *server = text_of(b, "server"), *verdict = text_of(b, "verdict"), *why = text_of(b, "why");
+
+	if (server && verdict)
+		say(&s->speech, "better         %s: %s, %s\n", server, verdict, why ? why : "?");
+}
+
 /* Is it where it should be, and if not, when does it look again? */
 static void say_preferred(struct story *s)
 {
@@ -329,6 +361,7 @@ static void say_preferred(struct story *s)
 	if (preferred && text_of(s->j, "connected") && !is_set(s->j, "on_preferred"))
 		say_failback(s);
 	say(&s->speech, "\n");
+	say_better(s);
 	say(&s->speech, "next look      ");
 	if (json_is_integer(next))
 		say(&s->speech, "in %s", duration(in, json_integer_value(next)));

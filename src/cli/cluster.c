@@ -1,5 +1,7 @@
 #include "cli/cluster.h"
 
+#include <inttypes.h>
+
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -164,10 +166,31 @@ bool any_is_frozen(const json_t *records)
 	return false;
 }
 
+/* Those that could be better off while their preferred server is away. */
+static void print_behind(FILE *to, int64_t behind, int64_t n, bool frozen, bool looks)
+{
+	if (!behind)
+		return;
+	if (n == 1)
+		fprintf(to, "It");
+	else if (behind == n)
+		fprintf(to, "All of them");
+	else
+		fprintf(to, "%" PRId64 " of them", behind);
+	fprintf(to, " could be on a better server that is up meanwhile");
+	if (frozen)
+		fprintf(to, ".\n");
+	else if (looks)
+		fprintf(to, ", and %s there with that look.\n", behind == 1 ? "goes" : "go");
+	else
+		fprintf(to, ": there `muster rebalance` brings %s.\n", behind == 1 ? "it" : "them");
+}
+
 void print_off_preferred(const struct cli *c, FILE *to, int64_t n, const json_t *status)
 {
 	int64_t interval = json_number(status, "interval", 0);
 	bool frozen = json_flag(json_object_get(status, "freeze"), "frozen", false);
+	bool once = str_equal(json_text(status, "algorithm", NULL), "shuffle");
 	const char *on = to == stdout ? tint_on(c, TINT_CAREFUL) : "", *end = to == stdout ? tint_off(c) : "";
 	char agents[FORMAT_MAX], every[FORMAT_MAX];
 	const char *are = n == 1 ? "is" : "are", *them = n == 1 ? "it" : "them";
@@ -182,13 +205,14 @@ void print_off_preferred(const struct cli *c, FILE *to, int64_t n, const json_t 
 			"`muster rebalance` brings %s there now; "
 			"`muster config set indirect.agent.lb.check.interval 60` always.\n",
 			them);
-	else if (str_equal(json_text(status, "algorithm", NULL), "shuffle"))
+	else if (once)
 		fprintf(to,
 			"stay where %s %s: under shuffle an agent looks once after each new list.\n"
 			"`muster rebalance` brings %s there now.\n",
 			n == 1 ? "it" : "they", are, them);
 	else
 		fprintf(to, "look for it within %s or so.\n", format_seconds(every, interval));
+	print_behind(to, json_number(status, "behind", 0), n, frozen, interval > 0 && !once);
 }
 
 int64_t host_number(const json_t *host)

@@ -31,21 +31,34 @@ const struct failback_rule failback_rule_default = {
 static const struct {
 	const char *name;
 	const char *text;
+	const char *other; /* about another entry; NULL: the same */
 } verdicts[] = {
-	[FAILBACK_HOME]          = { "home",          "the agent is on its preferred server" },
+	[FAILBACK_HOME]          = { "home",          "the agent is on its preferred server",
+	  "the agent is on a better server" },
 	[FAILBACK_FROZEN]        = { "frozen",        "moves are frozen (muster freeze): the agent stays where it is until they are thawed" },
 	[FAILBACK_OFF]           = { "off",           "the check interval is 0: the agent stays where it is until it is told to move" },
-	[FAILBACK_PUT_OFF]       = { "put off",       "the last attempt failed or the preferred server named a time, it is tried again then" },
-	[FAILBACK_AVOIDED]       = { "avoided",       "the servers say that the preferred server should not be used now" },
-	[FAILBACK_UNKNOWN]       = { "unknown",       "the agent's server has not said yet how the preferred server is" },
-	[FAILBACK_NOT_UP]        = { "not up",        "the preferred server's state is not Up" },
-	[FAILBACK_NOT_ACCEPTING] = { "not accepting", "the preferred server is Up and takes no agents now" },
-	[FAILBACK_TOO_YOUNG]     = { "too young",     "the preferred server has not been up for long enough" },
-	[FAILBACK_DAMPED]        = { "damped",        "the last return was followed by losing the preferred server, the agent waits before the next" },
-	[FAILBACK_OPEN]          = { "open",          "the agent may return, a link to the preferred server is opened" },
-	[FAILBACK_PROVING]       = { "proving",       "a link to the preferred server is open and has to see heartbeats before it is used" },
-	[FAILBACK_UNPROVEN]      = { "unproven",      "the link to the preferred server saw too few heartbeats in time and is closed" },
-	[FAILBACK_PROMOTE]       = { "promote",       "the link to the preferred server has proven itself and takes over" },
+	[FAILBACK_PUT_OFF]       = { "put off",       "the last attempt failed or the preferred server named a time, it is tried again then",
+	  "the last attempt failed or the server named a time, it is tried again then" },
+	[FAILBACK_AVOIDED]       = { "avoided",       "the servers say that the preferred server should not be used now",
+	  "the servers say that it should not be used now" },
+	[FAILBACK_UNKNOWN]       = { "unknown",       "the agent's server has not said yet how the preferred server is",
+	  "the agent's server has not said how it is" },
+	[FAILBACK_NOT_UP]        = { "not up",        "the preferred server's state is not Up",
+	  "its state is not Up" },
+	[FAILBACK_NOT_ACCEPTING] = { "not accepting", "the preferred server is Up and takes no agents now",
+	  "it is Up and takes no agents now" },
+	[FAILBACK_TOO_YOUNG]     = { "too young",     "the preferred server has not been up for long enough",
+	  "it has not been up for long enough" },
+	[FAILBACK_DAMPED]        = { "damped",        "the last return was followed by losing the preferred server, the agent waits before the next",
+	  "the last move there was followed by losing it, the agent waits before the next" },
+	[FAILBACK_OPEN]          = { "open",          "the agent may return, a link to the preferred server is opened",
+	  "it stands before the server in use and is up: the agent goes there with its next look" },
+	[FAILBACK_PROVING]       = { "proving",       "a link to the preferred server is open and has to see heartbeats before it is used",
+	  "a link to it is open and has to see heartbeats before it is used" },
+	[FAILBACK_UNPROVEN]      = { "unproven",      "the link to the preferred server saw too few heartbeats in time and is closed",
+	  "the link to it saw too few heartbeats in time and was closed" },
+	[FAILBACK_PROMOTE]       = { "promote",       "the link to the preferred server has proven itself and takes over",
+	  "the link to it has proven itself and takes over" },
 };
 /* clang-format on */
 _Static_assert(ARRAY_SIZE(verdicts) == FAILBACK_N_VERDICTS, "each verdict has a name and a sentence");
@@ -58,6 +71,11 @@ const char *failback_verdict_name(enum failback_verdict v)
 const char *failback_verdict_text(enum failback_verdict v)
 {
 	return verdicts[v].text;
+}
+
+const char *failback_verdict_other(enum failback_verdict v)
+{
+	return verdicts[v].other ? verdicts[v].other : verdicts[v].text;
 }
 
 int64_t failback_uptime_needed_ms(const struct failback_rule *rule, int64_t interval_ms)

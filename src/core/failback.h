@@ -129,3 +129,5 @@ void failback_new_list(struct failback *f);
 /* One word or two for tables ("too young") and one sentence for people. */
 const char *failback_verdict_name(enum failback_verdict v);
 const char *failback_verdict_text(enum failback_verdict v);
+/* The same sentence about an entry that isn't the preferred server. */
+const char *failback_verdict_other(enum failback_verdict v);

@@ -24,6 +24,7 @@ struct scene {
 	struct str_list list, avoid, params;
 	struct agent_view view;
 	struct candidate candidates[3];
+	enum failback_verdict gates[3];
 	struct explain_question q;
 };
 
@@ -65,6 +66,9 @@ static void scene_make(struct scene *s)
 			       {.entry = "m3", .verdict = CHOICE_CONNECTED},
 			       {.entry = "10.0.0.1", .verdict = CHOICE_AVOIDED}},
 	};
+	s->gates[0] = FAILBACK_TOO_YOUNG;
+	s->view.gates = s->gates;
+	s->view.n_gates = 1;
 	s->view.list = &s->list;
 	s->view.avoid = &s->avoid;
 	s->q = (struct explain_question){.name = "H2",
@@ -104,12 +108,12 @@ static void the_line_has_everything(void **state)
 		"false,\"said_s_ago\":10}},\"move\":{\"for\":\"preferred server\",\"to\":null},\"first_dial\":null,\"certificate\":true,\"list\":[\"10.0.0.2\",\"m3\",\"10.0.0.1\"],"
 		"\"algorithm\":\"roundrobin\",\"avoid\":[\"10.0.0.1\"],\"candidates\":[{\"server\":\"10.0.0.2\",\"verdict\":"
 		"\"backing off\",\"why\":\"the last attempt failed, it is tried again after a pause\",\"failures\":3,"
-		"\"last_error\":\"not reachable\",\"said\":\"connection refused\",\"retry_in_s\":8,\"put_off\":false},{\"server\":\"m3\",\"verdict\":\"connected\",\"why\":"
-		"\"the agent is on this server\",\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false},{\"server\":"
+		"\"last_error\":\"not reachable\",\"said\":\"connection refused\",\"retry_in_s\":8,\"put_off\":false,\"gate\":\"too young\"},{\"server\":\"m3\",\"verdict\":\"connected\",\"why\":"
+		"\"the agent is on this server\",\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false,\"gate\":null},{\"server\":"
 		"\"10.0.0.1\",\"verdict\":\"avoided\",\"why\":\"the servers say that it should not be used now, it is tried last\","
-		"\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false}],\"check_interval_s\":60,\"check_interval_is_own\":"
+		"\"failures\":0,\"last_error\":null,\"said\":null,\"retry_in_s\":null,\"put_off\":false,\"gate\":null}],\"check_interval_s\":60,\"check_interval_is_own\":"
 		"false,\"looks_once\":false,\"next_check_in_s\":40,\"on_fallback\":false,\"links\":4,\"boot\":7,\"server_agents\":10000,\"heartbeat_ms\":1000,\"commands\":1,\"health\":\"good\","
-		"\"host_params\":[\"migratewait=5\"],\"identity\":null}");
+		"\"host_params\":[\"migratewait=5\"],\"identity\":null,\"better\":null}");
 }
 
 static void people_read_sentences(void **state)
@@ -227,6 +231,44 @@ static void verdicts_are_said_in_words(void **state)
 		check_row(&rows[i], explain_json(&json, &s.q) == ERR_OK);
 		check_row(&rows[i], explain_text(&out, buf_str(&json), NULL) == ERR_OK);
 		check_row(&rows[i], !strstr(buf_str(&out), "asked to come back"));
+	}
+}
+
+/* The preferred server is away, and another one stands before this one. */
+static void the_better_server_is_shown(void **state)
+{
+	static const struct {
+		const char *what;
+		enum failback_verdict verdict;
+		const char *text;
+	} rows[] = {
+		{"it is there", FAILBACK_OPEN,
+		 "better         m3: open, it stands before the server in use and is up: the agent goes there with its next "
+		 "look\nnext look "},
+		{"it is young", FAILBACK_TOO_YOUNG,
+		 "better         m3: too young, it has not been up for long enough\n"},
+		{"it is on its way", FAILBACK_PROVING,
+		 "better         m3: proving, a link to it is open and has to see "},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEAN(scene_deinit) struct scene s;
+		CLEAN(buf_deinit) struct buf json = {0};
+		CLEAN(buf_deinit) struct buf out = {0};
+
+		scene_make(&s);
+		s.view.connected = "10.0.0.1";
+		s.view.failback = s.gates[0] = FAILBACK_NOT_UP;
+		s.gates[1] = rows[i].verdict;
+		s.view.n_gates = 2;
+		s.view.better = "m3";
+		s.view.better_again = S(1020);
+		check_row(&rows[i], explain_json(&json, &s.q) == ERR_OK);
+		check_row(&rows[i], strstr(buf_str(&json), "\"better\":{\"server\":\"m3\",\"verdict\":\""));
+		check_row(&rows[i], strstr(buf_str(&json), "\"again_in_s\":20}}"));
+		check_row(&rows[i], explain_text(&out, buf_str(&json), NULL) == ERR_OK);
+		if (!strstr(buf_str(&out), rows[i].text))
+			fail_msg("%s: %s", rows[i].what, buf_str(&out));
 	}
 }
 
@@ -419,6 +461,7 @@ int main(void)
 		cmocka_unit_test(people_read_sentences),
 		cmocka_unit_test(the_certificate_is_shown),
 		cmocka_unit_test(verdicts_are_said_in_words),
+		cmocka_unit_test(the_better_server_is_shown),
 		cmocka_unit_test(the_wait_before_the_first_dial_is_shown),
 		cmocka_unit_test(an_agent_without_anything),
 		cmocka_unit_test(what_a_peer_chose_does_not_paint_the_terminal),

@@ -40,7 +40,7 @@
 	"{\"id\":\"s3\",\"name\":\"M3\",\"address\":\"fd00::3\",\"port\":8251,\"state\":\"Down\",\"version\":\"0.1.0\",\"clusterkey\":\"missing\",\"agents\":0," \
 	"\"outdated\":0,\"offpreferred\":0,\"lastupdate\":\"2026-01-15T07:00:02+0000\",\"views\":[]}],"                                                          \
 	"\"hosts\":{\"total\":4,\"up\":3,\"disconnected\":0,\"alert\":1,\"other\":0,\"suspect\":1,\"reconnecting\":2},\"outdated\":1,\"offpreferred\":" off      \
-	","                                                                                                                                                      \
+	",\"behind\":" off ","                                                                                                                                   \
 	"\"algorithm\":\"roundrobin\",\"host\":[\"M1\",\"M2\",\"M3\"],\"hostset\":true,\"interval\":" interval                                                   \
 	",\"configversion\":7,\"store\":" store ",\"answeredby\":\"M1\",\"strictness\":" strictness                                                              \
 	",\"certificates\":{\"revoked\":3,\"revocationsknown\":" strictness                                                                                      \
