@@ -235,9 +235,10 @@ static json_t *servers_to_json(const struct plan *p)
 	for (size_t i = 0; i < p->n_servers; i++) {
 		const struct plan_server *s = &p->servers[i];
 
-		if (json_array_append_new(out, json_pack("{s:s,s:I,s:s?,s:I,s:I}", "name", s->name, "weight",
-							 (json_int_t)s->weight, "zone", s->zone, "before",
-							 (json_int_t)s->before, "after", (json_int_t)s->after)))
+		json_t *o = json_pack("{s:s,s:I,s:s?,s:I,s:I}", "name", s->name, "weight", (json_int_t)s->weight,
+				      "zone", s->zone, "before", (json_int_t)s->before, "after", (json_int_t)s->after);
+
+		if (json_array_append_new(out, o) || (s->resting && json_object_set_new(o, "resting", json_true())))
 			return json_decref(out), NULL;
 	}
 	return out;
@@ -248,7 +249,9 @@ static json_t *host_to_json(const struct plan *p, const struct plan_host *h)
 	json_t *o = json_pack("{s:I,s:s?,s:s?,s:o}", "id", (json_int_t)h->id, "name", h->name, "zone", h->zone, "list",
 			      list_to_json(&h->after));
 
-	if (h->pin && plan_find_server(p, h->pin) && json_object_set_new(o, "pin", json_string(h->pin)))
+	if (h->pin && plan_find_server(p, h->pin) &&
+	    (json_object_set_new(o, "pin", json_string(h->pin)) ||
+	     (h->away_after && json_object_set_new(o, "away", json_string(h->away_after)))))
 		return json_decref(o), NULL;
 	return o;
 }

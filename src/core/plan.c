@@ -31,6 +31,7 @@ static void host_deinit(struct plan_host *h)
 	mem_free(h->zone);
 	mem_free(h->pin);
 	mem_free(h->away);
+	mem_free(h->away_after);
 	mem_free(h->on);
 	str_list_deinit(&h->before);
 	str_list_deinit(&h->confirmed);

@@ -38,6 +38,7 @@ struct plan_host {
 	uint64_t slot;
 	char *pin;                 /* owned: the server it has to prefer; NULL: none. One that is no server is no pin */
 	char *away;                /* owned: of a pinned host, BALANCED_AWAY where the list doesn't show it; NULL */
+	char *away_after;          /* out: the same afterwards; owned */
 	char *on;                  /* owned: the server it is connected to; NULL: none, or not known */
 	bool is_gone;              /* it would not be there afterwards */
 	struct str_list before;    /* the list it should have now */

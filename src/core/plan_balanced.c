@@ -256,6 +256,19 @@ static enum err list_of(struct str_list *out, const struct balanced *b, uint64_t
 	return e;
 }
 
+/* Of a pinned host, whose list may not show it. */
+static enum err away_after(struct plan_host *h, const struct balanced *b)
+{
+	struct balanced_host now;
+
+	h->away_after = mem_free(h->away_after);
+	if (!balanced_get_host(b, h->id, &now) || now.pin == BALANCED_NONE ||
+	    now.entries[BALANCED_AWAY] == BALANCED_NONE)
+		return ERR_OK;
+	h->away_after = mem_strdup(balanced_get_server(b, now.entries[BALANCED_AWAY]).name);
+	return h->away_after ? ERR_OK : ERR_NOMEM;
+}
+
 enum err plan_place_balanced(struct plan *p, struct why *why)
 {
 	struct balanced *b = NULL;
@@ -270,6 +283,8 @@ enum err plan_place_balanced(struct plan *p, struct why *why)
 			str_list_deinit(&h->after);
 		else
 			e = list_of(&h->after, b, h->id);
+		if (!e && !h->is_gone)
+			e = away_after(h, b);
 	}
 	balanced_free(b);
 	return e;

@@ -53,6 +53,14 @@ static void prints_the_golden_text(void **state)
 		 "{\"list\":[\"M2\",\"M1\"]}]}"},
 		{"plan_pinned_json", "plan --json",
 		 "{\"algorithm\":\"static\",\"servers\":[\"M1\",\"M2\"],\"hosts\":[{\"list\":[\"M1\",\"M2\"],\"pin\":\"M2\"}]}"},
+		/* What is printed can be read in again: who is resting, and where pinned hosts go when their zone
+		   fails. */
+		{"plan_resting_json", "plan --json",
+		 "{\"algorithm\":\"balanced\",\"servers\":[\"M1\",{\"name\":\"M2\",\"resting\":true},\"M3\"],\"hosts\":[{\"id\":1},{\"id\":2}]}"},
+		{"plan_pinned_away_json", "plan --json",
+		 "{\"algorithm\":\"balanced\",\"servers\":[{\"name\":\"A\",\"zone\":\"e\"},{\"name\":\"B\",\"zone\":\"e\"},{\"name\":\"C\","
+		 "\"zone\":\"e\"},{\"name\":\"D\",\"zone\":\"w\"},{\"name\":\"E\",\"zone\":\"w\"}],\"hosts\":[{\"id\":1,\"zone\":\"e\",\"pin\":\"D\"},"
+		 "{\"id\":2,\"zone\":\"e\"}]}"},
 		{"plan_resized", "plan --hosts 7", BALANCED},
 		{"plan_shrunk", "plan --hosts 3", BALANCED},
 		{"plan_all_fail", "plan --fail M1,M2,M3", BALANCED},
