@@ -315,12 +315,15 @@ class ChaosAgent(Agent):
     def explain(self):
         """What the agent says of itself."""
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(10)
+            s.settimeout(30)
             s.connect(os.path.join(os.path.dirname(self.properties), "agent.sock"))
             text = b""
             while part := s.recv(65536):
                 text += part
-        return json.loads(text)
+        try:
+            return json.loads(text)
+        except ValueError:  # it ended in the middle of it
+            raise ConnectionError(f"{self.name} said only {text[:100]!r}") from None
 
     def link(self):
         """The one link to a server that it has, or None. What is being dialled at black holes doesn't count."""

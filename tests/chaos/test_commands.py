@@ -77,7 +77,7 @@ class LongCommands(unittest.TestCase):
         self.assertEqual(answer["jobstatus"], 1, answer)
         self.assertTrue(answer["jobresult"]["checkhost"]["result"], answer)
         for server in cluster.up():
-            self.assertEqual(self.status(server, job)["jobstatus"], 1, f"every server knows, {server.name} too")
+            until(lambda s=server: self.status(s, job)["jobstatus"] == 1, DEADLINE, f"every server knows, {server.name} too")
         self.once()
 
     def died(self, cluster, job):

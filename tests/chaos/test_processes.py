@@ -172,7 +172,7 @@ class Processes(unittest.TestCase):
             for server in cluster.servers:
                 other = next(s for s in cluster.servers if s is not server)
                 self.command(other, "drain", server.name)
-                self.assertFalse(cluster.agents_on(server), "nobody is left")
+                until(lambda s=server: cluster.agents_left(s), DEADLINE, f"nobody is left on {server.name}")
                 server.kill(signal.SIGTERM)
                 server.start()
                 until(server.ready, DEADLINE, f"{server.name} is back")

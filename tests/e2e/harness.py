@@ -214,7 +214,13 @@ class Cluster:
         return (server or self.up()[0]).api("getMusterStatus")["musterstatus"]
 
     def config(self, name, value, server=None):
-        return (server or self.up()[0]).api("updateConfiguration", name=name, value=value)
+        """Changes a setting on one server. All that run have heard of it afterwards, so any of them may be looked at."""
+        asked = server or self.up()[0]
+        answer = asked.api("updateConfiguration", name=name, value=value)
+        version = self.status(asked)["configversion"]
+        for other in self.up():
+            until(lambda s=other: not s.alive() or self.status(s)["configversion"] >= version, what=f"{other.name} has heard of {name}")
+        return answer
 
     def addresses(self):
         return [s.address for s in self.servers]

@@ -933,10 +933,10 @@ class Attacks(unittest.TestCase):
 
         with contextlib.ExitStack() as h.stack:
             heard = row.act(h)
-            until(lambda: re.search(row.reason, logged()), seconds=5, what=f"the log says: {row.reason}; but it says:\n{logged()[-3000:]}"
+            until(lambda: re.search(row.reason, logged()), what=f"the log says: {row.reason}; but it says:\n{logged()[-3000:]}"
                   f"\nand the attacker heard: {heard[-1000:]}")
             if row.counter:
-                until(lambda: self.count(m1, row.counter) > before, seconds=5, what=f"{row.counter} is counted: {self.counts(m1)}")
+                until(lambda: self.count(m1, row.counter) > before, what=f"{row.counter} is counted: {self.counts(m1)}")
         self.assertTrue(m1.alive(), m1.log()[-2000:])
         if row.heard:
             self.assertRegex(heard, row.heard)

@@ -81,7 +81,7 @@ class Certs(unittest.TestCase):
             # It holds a good ticket and comes back at once, to either: refused by name, resumed or not.
             until(lambda: f"{listed[0]['serial']} is revoked" in m2.log() + m1.log(), what="its return is refused")
             self.assertEqual(cluster.hosts(m1)["H2"]["state"], "Up")
-            self.assertIn("TLS1.3 resumed", gone.log())
+            until(lambda: "TLS1.3 resumed" in gone.log(), what="it came with its ticket")
             until(lambda: "is revoked" in gone.log(), what="its agent hears why")
             event = m1.api("listEvents", type="CA.CERTIFICATE.REVOKE")["event"][0]
             self.assertIn("stolen", event["description"])

@@ -55,7 +55,7 @@ class Explain(unittest.TestCase):
         with Cluster(3) as cluster:
             self.start(cluster)
             m1, m2, m3 = cluster.servers
-            text, said = explain(m3, "H1")
+            text, said = self.answered(m3, "H1", lambda e: "agent" in e)
             self.assertTrue(said["onpreferred"])
             self.assertTrue(text.startswith("H1 is on m1, the first of its list: it is where it should be.\n"), text)
             self.assertEqual(said["agent"]["name"], "H1")  # asked through m3, which has it not

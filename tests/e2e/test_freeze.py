@@ -60,20 +60,22 @@ class Freeze(unittest.TestCase):
             until(m1.ready, what="m1 is back")
             # It reads the freeze when it starts. Up for long enough after 4 s, looked at every 2.
             self.stays_away_from(cluster, m2, m1, 10)
+            # Its agents say so with their next look, each in its own time.
+            until(lambda: "2 agents could be on the preferred server and are kept away" in muster(m1, "status").stdout,
+                  what="both are counted")
             page = muster(m1, "status").stdout
             self.assertTrue(page.startswith("MOVES ARE FROZEN since "), page)
             self.assertIn("by local: switch 3 burns.", page)
-            self.assertIn("2 agents could be on the preferred server and are kept away", page)
             self.assertIn("Moves are frozen", muster(m1, "servers").stdout)
             self.assertIn("Moves are frozen", muster(m1, "hosts").stdout)
-            away = next(n for n, h in cluster.hosts(m2).items() if h["musterfrozen"])
-            self.assertIn("because: frozen, moves are frozen",
-                          explain(next(a for a in cluster.agents if a.name == away)))
+            away = until(lambda: next((n for n, h in cluster.hosts(m2).items() if h["musterfrozen"]), None), what="m2 knows, too")
+            agent = next(a for a in cluster.agents if a.name == away)
+            until(lambda: "because: frozen, moves are frozen" in explain(agent), what="the agent says why it stays")
 
             # A server that stops goes on sending its agents away.
             m3.kill(signal.SIGTERM)
             self.assertEqual(m3.child.returncode, 0)
-            until(lambda: cluster.all_up(), what="all are Up elsewhere")
+            until(lambda: cluster.all_up() and m3.address not in cluster.connected().values(), what="all are Up elsewhere")
             m3.start()
             until(m3.ready, what="m3 is back")
             self.stays_away_from(cluster, m2, m3, 8)

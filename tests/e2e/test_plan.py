@@ -130,7 +130,7 @@ class Plan(unittest.TestCase):
             self.assertIn(f"{east[0]} is pinned to {addresses[0]}", out)
             self.settle(cluster, "the pinned host is where it is pinned to")
             for server in cluster.up():
-                self.assertEqual(cluster.hosts(server)[east[0]]["musterpin"], addresses[0])
+                until(lambda s=server: cluster.hosts(s)[east[0]].get("musterpin") == addresses[0], what=f"{server.name} knows the pin")
             self.assertEqual(cluster.hosts()[east[0]]["musterconnected"], addresses[0])
             self.assertIn("PINNED TO", self.muster(cluster, "hosts"))
             self.assertEqual(self.plan(cluster)["moves"], 0)
