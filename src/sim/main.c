@@ -11,16 +11,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/mem.h"
+#include "sim/jobs.h"
 #include "sim/scenario.h"
 
 #define TRACE_LINES 400
+#define JOBS_MAX 256
 
 struct options {
 	uint64_t seed;
 	uint64_t seeds;
+	size_t jobs;
 	size_t servers; /* 0: by the seed */
 	size_t agents;  /* 0: by the seed */
 	size_t events;  /* 0: by the seed */
@@ -145,35 +149,83 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* What became of a seed. */
+struct outcome {
+	uint64_t hash;
+	uint64_t events;
+	int64_t us;
+	bool has_failed;
+};
+
+struct all {
+	const struct options *o;
+	struct outcome *outcomes; /* of each seed; seen by all processes */
+};
+
+static enum err run_one(const struct options *o, uint64_t seed, struct outcome *out)
+{
+	struct result r = {0}, again = {0};
+	enum err e = run_seed(o, seed, o->trace ? print_line : NULL, NULL, &r);
+
+	if (e)
+		return e;
+	if (r.failure) {
+		explain(o, seed, &r);
+	} else if (o->twice) {
+		e = run_seed(o, seed, NULL, NULL, &again);
+		if (e)
+			return e;
+	}
+	*out = (struct outcome){.hash = r.hash, .events = r.events, .us = r.us, .has_failed = r.failure};
+	if (!r.failure && o->twice && (again.hash != r.hash || again.events != r.events)) {
+		printf("seed %" PRIu64 " has two histories: %016" PRIx64 " and %016" PRIx64 "\n", seed, r.hash,
+		       again.hash);
+		out->has_failed = true;
+	}
+	mem_free(r.failure);
+	mem_free(again.failure);
+	return ERR_OK;
+}
+
+/* Every n-th seed, from the i-th on. */
+static int run_share(void *user, size_t i, size_t n)
+{
+	const struct all *all = user;
+
+	for (uint64_t at = i; at < all->o->seeds; at += n)
+		if (run_one(all->o, all->o->seed + at, &all->outcomes[at]))
+			return 2;
+	return 0;
+}
+
 static int run_all(const struct options *o)
 {
+	size_t size = (size_t)(o->seeds ? o->seeds : 1) * sizeof(struct outcome);
+	struct all all = {.o = o};
 	double begun = now_s(), hours = 0, took;
 	uint64_t events = 0, hash = 0, failed = 0;
+	int code;
 
-	for (uint64_t i = 0; i < o->seeds; i++) {
-		uint64_t seed = o->seed + i;
-		struct result r = {0}, again = {0};
-
-		if (run_seed(o, seed, o->trace ? print_line : NULL, NULL, &r))
-			return 2;
-		if (r.failure) {
-			failed++;
-			explain(o, seed, &r);
-		} else if (o->twice) {
-			if (run_seed(o, seed, NULL, NULL, &again))
-				return 2;
-			if (again.hash != r.hash || again.events != r.events) {
-				printf("seed %" PRIu64 " has two histories: %016" PRIx64 " and %016" PRIx64 "\n", seed,
-				       r.hash, again.hash);
-				failed++;
-			}
-			mem_free(again.failure);
-		}
-		mem_free(r.failure);
-		hours += (double)r.us / 3.6e9;
-		events += r.events;
-		hash = (hash ^ r.hash) * 0x9e3779b97f4a7c15u;
+	all.outcomes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (all.outcomes == MAP_FAILED) {
+		perror("muster-sim: no memory for so many seeds");
+		return 2;
 	}
+	code = jobs_run(o->jobs < o->seeds ? o->jobs : (size_t)o->seeds, run_share, &all);
+	if (code) {
+		munmap(all.outcomes, size);
+		return code;
+	}
+	/* In the order of the seeds, however many processes there were: the hash is the same. */
+	for (uint64_t i = 0; i < o->seeds; i++) {
+		const struct outcome *out = &all.outcomes[i];
+
+		failed += out->has_failed;
+		hours += (double)out->us / 3.6e9;
+		events += out->events;
+		hash = (hash ^ out->hash) * 0x9e3779b97f4a7c15u;
+	}
+	munmap(all.outcomes, size);
 	took = now_s() - begun;
 	printf("%" PRIu64 " seeds, %" PRIu64 " failed, %.2f virtual hours, %" PRIu64 " events, trace hash %016" PRIx64
 	       ", %.1f s (%.1f virtual hours a second)\n",
@@ -186,6 +238,7 @@ static int run_all(const struct options *o)
 static const char usage[] = "usage: muster-sim [options]\n"
 			    "  --seeds N        so many random histories (1)\n"
 			    "  --seed S         the first one (1)\n"
+			    "  --jobs N         so many of them at the same time (1)\n"
 			    "  --servers M      of each (2 to 4)\n"
 			    "  --agents N       of each (1 to 12)\n"
 			    "  --events N       that befall each (5 to 34)\n"
@@ -216,9 +269,10 @@ static bool read_text(const char *path, char **out)
 
 static int parse(struct options *o, int argc, char **argv)
 {
-	enum { SEEDS = 1, SEED, SERVERS, AGENTS, EVENTS, SCENARIO, TWICE, REAL_TLS, TRACE, DEBUG, HELP };
+	enum { SEEDS = 1, SEED, JOBS, SERVERS, AGENTS, EVENTS, SCENARIO, TWICE, REAL_TLS, TRACE, DEBUG, HELP };
 	static const struct option longs[] = {
 		{"seeds", 1, NULL, SEEDS},   {"seed", 1, NULL, SEED},         {"servers", 1, NULL, SERVERS},
+		{"jobs", 1, NULL, JOBS},
 		{"agents", 1, NULL, AGENTS}, {"events", 1, NULL, EVENTS},     {"scenario", 1, NULL, SCENARIO},
 		{"twice", 0, NULL, TWICE},   {"real-tls", 0, NULL, REAL_TLS}, {"trace", 0, NULL, TRACE},
 		{"debug", 0, NULL, DEBUG},   {"help", 0, NULL, HELP},         {NULL, 0, NULL, 0},
@@ -235,6 +289,8 @@ static int parse(struct options *o, int argc, char **argv)
 			o->seeds = n;
 		else if (opt == SEED)
 			o->seed = n;
+		else if (opt == JOBS)
+			o->jobs = (size_t)n, ok = ok && n >= 1 && n <= JOBS_MAX;
 		else if (opt == SERVERS)
 			o->servers = (size_t)n, ok = ok && n >= 1 && n <= SERVERS_MAX;
 		else if (opt == AGENTS)
@@ -265,7 +321,7 @@ static int parse(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.seed = 1, .seeds = 1, .level = LOG_INFO};
+	struct options o = {.seed = 1, .seeds = 1, .jobs = 1, .level = LOG_INFO};
 	int code = parse(&o, argc, argv);
 
 	if (code < 0)

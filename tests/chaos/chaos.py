@@ -601,7 +601,7 @@ class LinkWatch(threading.Thread):
         self.looks += 1
 
     def run(self):
-        while not self.ending.wait(0.02):
+        while not self.ending.wait(0.05):
             try:
                 self.look()
             except Exception as problem:  # a watch that has died has seen nothing

@@ -19,7 +19,7 @@ def main():
             os.symlink(os.path.abspath(program(name)), os.path.join(folder, name)) if name != "muster" else \
                 shutil.copy2(program(name), folder)
         result = subprocess.run([os.path.join(folder, "muster"), "demo", "--once", "--json"], capture_output=True, text=True,
-                                timeout=180, check=False)
+                                timeout=360, check=False)
         print(result.stderr[-3000:])
         phases = json.loads(result.stdout)["phases"]
         assert result.returncode == 0, result.returncode

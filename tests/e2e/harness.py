@@ -239,9 +239,9 @@ class Cluster:
 
 
 def until(condition, seconds=60, what="the condition holds"):
-    """Looks every 50 ms until the condition is true; an AssertionError inside is the last word if time runs out."""
+    """Looks again and again until the condition is true; an AssertionError inside is the last word if time runs out."""
     end = time.monotonic() + seconds
-    last = None
+    last, pause = None, 0.03
     while True:
         try:
             value = condition()
@@ -251,4 +251,6 @@ def until(condition, seconds=60, what="the condition holds"):
             last = problem
         if time.monotonic() > end:
             raise AssertionError(f"after {seconds} s still not: {what}" + (f" ({last})" if last else ""))
-        time.sleep(0.05)
+        # Looking costs the servers something, too: what takes long is looked at less often.
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.2)

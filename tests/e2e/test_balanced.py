@@ -5,7 +5,7 @@ import unittest
 
 from harness import Cluster, Process, program, until
 
-AGENTS = 200
+AGENTS = 100
 SERVERS = 5
 
 

@@ -26,3 +26,11 @@
 		if (!(condition))                                                                                      \
 			fail_msg("%s: %s", (row)->what, #condition);                                                   \
 	} while (0)
+
+/* How often something is tried: all of it with MUSTER_LONG=1, else what the ordinary tests have time for. */
+static inline int test_rounds(int ordinary, int all)
+{
+	const char *given = getenv("MUSTER_LONG");
+
+	return given && *given && *given != '0' ? all : ordinary;
+}

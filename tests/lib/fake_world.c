@@ -1261,8 +1261,12 @@ static void server_message(struct link *l, void *user, const struct header *h, c
 	struct fake_message *m;
 	enum msg_type type;
 
-	s->messages = mem_grow_array(s->messages, s->n_messages + 1, sizeof(*s->messages));
-	MUST(s->messages);
+	/* It grows by half: a life of days has a hundred thousand of them. */
+	if (s->n_messages == s->room) {
+		s->room += s->room / 2 + 8;
+		s->messages = mem_grow_array(s->messages, s->room, sizeof(*s->messages));
+		MUST(s->messages);
+	}
 	m = &s->messages[s->n_messages++];
 	*m = (struct fake_message){
 		.header = *h,

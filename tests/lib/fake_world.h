@@ -129,6 +129,7 @@ struct fake_server {
 	struct listener *listener;
 	struct list links;
 	struct list mutes;
+	size_t room; /* for messages */
 	int64_t seq;
 	int64_t mgmt_id;
 };

@@ -158,7 +158,7 @@ static void what_is_planned_is_what_happens(void **state)
 {
 	struct rng rng = test_rng(__func__);
 
-	for (int round = 0; round < 3000; round++) {
+	for (int round = 0; round < test_rounds(600, 3000); round++) {
 		size_t n_hosts = rng_below(&rng, 60);
 		struct balanced *b = random_placement(&rng, 1 + rng_below(&rng, 6), n_hosts);
 		struct plan p;

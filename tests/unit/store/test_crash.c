@@ -165,7 +165,7 @@ static void what_was_acknowledged_survives_kill_9(void **state)
 
 	folder_make();
 	path = folder_path("muster.db");
-	for (int round = 0; round < 40; round++) {
+	for (int round = 0; round < test_rounds(15, 40); round++) {
 		int acknowledged =
 			kill_after(path, (int)n + 1, (unsigned)rng_below(&rng, 30), rng_below(&rng, 3000000));
 
@@ -274,7 +274,7 @@ static void what_was_acknowledged_survives_power_loss(void **state)
 {
 	struct store *s = open_ok(folder_path("muster.db"));
 
-	for (int i = 1; i <= 300; i++) {
+	for (int i = 1; i <= test_rounds(120, 300); i++) {
 		run_ok(s, write_number, &i);
 		if (i % 17)
 			continue;
