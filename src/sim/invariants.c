@@ -652,7 +652,8 @@ bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why)
 
 /* ---- for expectations ---- */
 
-/* Asked after each event while something is waited for: server_look() would compare the list of every host each time. */
+/* Asked after each event while something is waited for: server_look() would compare the list of every host each time.
+ */
 size_t sim_server_ready(const struct sim_server *s)
 {
 	size_t n = 0;

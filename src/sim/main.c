@@ -271,11 +271,19 @@ static int parse(struct options *o, int argc, char **argv)
 {
 	enum { SEEDS = 1, SEED, JOBS, SERVERS, AGENTS, EVENTS, SCENARIO, TWICE, REAL_TLS, TRACE, DEBUG, HELP };
 	static const struct option longs[] = {
-		{"seeds", 1, NULL, SEEDS},   {"seed", 1, NULL, SEED},         {"servers", 1, NULL, SERVERS},
+		{"seeds", 1, NULL, SEEDS},
+		{"seed", 1, NULL, SEED},
+		{"servers", 1, NULL, SERVERS},
 		{"jobs", 1, NULL, JOBS},
-		{"agents", 1, NULL, AGENTS}, {"events", 1, NULL, EVENTS},     {"scenario", 1, NULL, SCENARIO},
-		{"twice", 0, NULL, TWICE},   {"real-tls", 0, NULL, REAL_TLS}, {"trace", 0, NULL, TRACE},
-		{"debug", 0, NULL, DEBUG},   {"help", 0, NULL, HELP},         {NULL, 0, NULL, 0},
+		{"agents", 1, NULL, AGENTS},
+		{"events", 1, NULL, EVENTS},
+		{"scenario", 1, NULL, SCENARIO},
+		{"twice", 0, NULL, TWICE},
+		{"real-tls", 0, NULL, REAL_TLS},
+		{"trace", 0, NULL, TRACE},
+		{"debug", 0, NULL, DEBUG},
+		{"help", 0, NULL, HELP},
+		{NULL, 0, NULL, 0},
 	};
 	int opt;
 

@@ -261,7 +261,7 @@ static void tried_again_later(void **state)
 	assert_in_range(soon, 3, 12); /* less and less often */
 	alerts(&b, &b.e.a, 1, "it could not be renewed, see the events before this one");
 	k->refuses_key = false;
-	run(&b, 4 * 3600000);
+	run(&b, test_rounds(2, 4) * 3600000);
 	assert_int_equal(asked(k), soon + 1);
 	assert_string_equal(host_of(&b.e.a, "h0")->row.cert_serial, k->cert.serial);
 	down(&b);
@@ -279,13 +279,13 @@ static void a_certificate_that_is_not_used(void **state)
 	k->never_uses = true;
 	run(&b, 590000);
 	assert_int_equal(asked(k), 1);
-	run(&b, 6 * 3600000);
+	run(&b, test_rounds(3, 6) * 3600000);
 	alerts(&b, &b.e.a, 1, "its agent does not use the one that it was given");
 	assert_in_range(asked(k), 3, 12);
 	n = asked(k);
 	/* At last. */
 	keeper_use(k);
-	run(&b, 7 * 3600000);
+	run(&b, test_rounds(4, 7) * 3600000);
 	assert_int_equal(asked(k), n);
 	down(&b);
 }
