@@ -401,13 +401,15 @@ class ChaosCluster(Cluster):
         """Servers, settings, agents; returns when all are at home."""
         if not self.up():
             self.start_servers()
-        self.config("host", ",".join(self.addresses()))
-        self.config("indirect.agent.lb.check.interval", str(interval))
+        self.list_all()
         self.config("indirect.agent.lb.algorithm", algorithm)
         self.config("ping.interval", str(ping))
         if agents:
             self.add_agents(agents)
         self.settle()
+        if interval != 1:
+            self.config("indirect.agent.lb.check.interval", str(interval))
+            self.settle(commands=False)
         return self
 
     def power_off(self, agent):

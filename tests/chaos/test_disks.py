@@ -49,7 +49,7 @@ class FullDisk(unittest.TestCase):
         """No room for agent.properties: the agent keeps its file and its link; room: it takes the new list."""
         with ChaosCluster(2) as cluster:
             cluster.start_servers()
-            cluster.config("host", ",".join(cluster.addresses()))
+            cluster.list_all()
             cluster.config("indirect.agent.lb.algorithm", "static")
             cluster.add_agents(1)
             folder = os.path.join(cluster.dir, "H2")
@@ -63,7 +63,6 @@ class FullDisk(unittest.TestCase):
             with Watch(cluster):
                 disk.fill()
                 cluster.config("host", ",".join(reversed(cluster.addresses())))
-                cluster.config("indirect.agent.lb.check.interval", "1")
                 until(lambda: cluster.hosts()["H2"]["musteroutdated"] and not cluster.hosts()["H1"]["musteroutdated"], DEADLINE,
                       "the other agent has its new list, this one is known to be behind")
                 until(lambda: "agent.properties" in agent.log() and "no room" in agent.log().lower() or

@@ -52,7 +52,7 @@ class Certs(unittest.TestCase):
     def on_m2(self, cluster):
         """Two agents, both on the second server."""
         m1, m2 = cluster.servers
-        cluster.config("host", f"{m2.address},{m1.address}")
+        cluster.list_all(m2, m1)
         cluster.add_agents(2)
         until(lambda: cluster.all_up() and set(cluster.connected().values()) == {m2.address}, what="both are on m2")
         return cluster.agents

@@ -123,7 +123,7 @@ class Drain(unittest.TestCase):
         with Cluster(2) as cluster:
             cluster.start_servers()
             m1, m2 = cluster.servers
-            cluster.config("host", ",".join(cluster.addresses()))
+            cluster.list_all()
             cluster.add_agents(3)
             until(lambda: cluster.all_up() and set(cluster.connected().values()) == {m1.address}, what="all on m1")
             uuid = next(s["id"] for s in m2.api("listManagementServers")["managementserver"] if s["name"] == "m1")

@@ -112,7 +112,7 @@ class Lists(unittest.TestCase):
             with self.subTest(signo.name), Cluster(2) as cluster:
                 cluster.start_servers()
                 m1, m2 = cluster.servers
-                cluster.config("host", ",".join(cluster.addresses()))
+                cluster.list_all()
                 cluster.add_agents(3)
                 until(lambda c=cluster: self.at_home(c), what="all are on the first server")
                 seen = set()

@@ -145,7 +145,7 @@ class Plan(unittest.TestCase):
         with Cluster(2) as cluster:
             cluster.start_servers()
             addresses = cluster.addresses()
-            cluster.config("host", ",".join(addresses))
+            cluster.list_all()
             cluster.add_agents(3)
             self.settle(cluster, "all are on the first server")
 
