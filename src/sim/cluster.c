@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "agent/daemon.h"
 #include "ca/root.h"
 #include "client/agent_file.h"
 #include "core/server_list.h"
@@ -225,7 +226,9 @@ static void agent_died(void *user, enum sim_death how)
 {
 	struct sim_agent *a = user;
 
+	joins_end(a);
 	a->agent = agent_free(a->agent);
+	certs_agent_end(a);
 	flights_end(a);
 	a->file = agent_file_free(a->file);
 	a->stopping = false;
@@ -255,7 +258,8 @@ static enum err host_startup(void *user, struct msg_startup_routing *out)
 
 static void host_command(void *user, struct agent_command *c)
 {
-	flights_run(user, c);
+	if (!certs_agent_command(user, c))
+		flights_run(user, c);
 }
 
 static void host_stopped(void *user, enum err why, const char *sentence)
@@ -264,7 +268,7 @@ static void host_stopped(void *user, enum err why, const char *sentence)
 
 	sim_note(a->cluster->sim, a->node, "--- has stopped itself: %s", sentence);
 	a->wanted = false;
-	if (a->removal == STAYS)
+	if (a->removal == STAYS && !certs_may_stop(a))
 		sim_fail(a->cluster->sim, "agent %s has stopped itself: %s", a->name, sentence);
 	sim_node_kill_soon(a->node, SIM_KILLED);
 }
@@ -286,7 +290,9 @@ static void host_creds_judged(void *user, bool new_stays, const char *sentence)
 
 	if (new_stays)
 		a->renewed++;
-	else
+	if (a->daemon)
+		certs_agent_judged(a, new_stays, sentence);
+	else if (!new_stays)
 		sim_fail(a->cluster->sim, "agent %s has given its new certificate up: %s", a->name, sentence);
 }
 
@@ -375,14 +381,15 @@ static enum err agent_begin(struct sim_agent *a, struct world *w, struct why *wh
 	enum err e = agent_file_open(&a->file, w->fs, FILE_AGENT, why);
 
 	if (!e)
-		e = agent_creds(a, w, &creds, why);
+		e = a->cluster->p.certificates ? certs_agent_begin(a, w, why) : agent_creds(a, w, &creds, why);
 	if (e)
 		return e;
 	agent_params_init(&p);
 	p.world = w;
 	p.log = sim_node_log(a->node);
 	p.file = a->file;
-	p.creds = creds;
+	p.creds = a->daemon ? a->daemon->creds : creds;
+	p.old_creds = a->daemon ? a->daemon->old_creds : NULL;
 	p.guid = a->guid;
 	p.resource_name = RESOURCE;
 	p.name = a->name;
@@ -391,7 +398,10 @@ static enum err agent_begin(struct sim_agent *a, struct world *w, struct why *wh
 	p.host = &agent_host;
 	p.host_user = a;
 	e = agent_new(&a->agent, &p, why);
-	tls_creds_unref(creds);
+	if (creds)
+		tls_creds_unref(creds);
+	if (a->daemon)
+		a->daemon->agent = a->agent;
 	return e ? e : agent_start(a->agent);
 }
 
@@ -413,6 +423,8 @@ void sim_agent_start(struct sim_agent *a)
 		return;
 	}
 	sim_event_stop(a->cluster->sim, &a->again);
+	if (a->cluster->p.certificates && joins_first(a))
+		return;
 	w = sim_node_start(a->node);
 	sim_enter(a->node);
 	e = agent_begin(a, w, &why);
@@ -465,6 +477,8 @@ void sim_agent_stop(struct sim_agent *a)
 {
 	a->wanted = false;
 	sim_event_stop(a->cluster->sim, &a->again);
+	if (a->joining)
+		sim_node_kill(a->node, SIM_KILLED);
 	if (!a->agent || a->stopping || !sim_node_is_alive(a->node))
 		return;
 	a->stopping = true;
@@ -559,10 +573,13 @@ static enum err agent_add(struct cluster *c, int64_t after_us)
 	flights_begin(a);
 	list_append(&c->agents, &a->in_agents);
 	e = sim_node_new(c->sim, &a->node, &p);
-	if (!e && !c->p.real_tls &&
+	if (!e && c->clock_ms)
+		sim_node_jump(a->node, c->clock_ms);
+	a->wish = c->p.certificates ? WISH_JOIN : WISH_NONE;
+	if (!e && !c->p.real_tls && !c->p.certificates &&
 	    !(a->certificate = mem_printf("sim-certificate role=agent id=%s serial=%zx", a->guid, n + 0x1000)))
 		e = ERR_NOMEM;
-	if (!e && !c->p.real_tls)
+	if (!e && a->certificate)
 		e = cert_store(a, NULL);
 	/* Every other one has joined with a token of the first server and knows that as muster. */
 	text = mem_printf("# agent %s\nguid=%s\nzone=default\nhost=%s\nunknown.key=stays\n%s%.*s\n", a->name, a->guid,
@@ -631,11 +648,11 @@ struct sim_server *cluster_any_server(struct cluster *c, size_t from)
 
 /* ---- what operators do ---- */
 
-static struct setting *setting_get(struct cluster *c, const char *name)
+static struct told_setting *setting_get(struct cluster *c, const char *name)
 {
-	struct setting *t;
+	struct told_setting *t;
 
-	list_for (k, &c->settings, struct setting, in_settings)
+	list_for (k, &c->settings, struct told_setting, in_settings)
 		if (str_equal(k->name, name))
 			return k;
 	t = mem_zalloc(sizeof(*t));
@@ -647,16 +664,18 @@ static struct setting *setting_get(struct cluster *c, const char *name)
 
 struct call {
 	struct cluster *cluster;
-	struct setting *setting; /* NULL: a host is removed */
-	struct sim_agent *agent;
+	struct told_setting *setting; /* NULL: a host is removed */
+	struct sim_agent *agent; /* that is removed */
 	char *value;
+	void (*answered)(struct cluster *c, struct sim_agent *a, int status, json_t *body);
+	struct sim_agent *about;
 };
 
 static void call_done(void *user, int status, json_t *body)
 {
 	struct call *k = user;
 	struct cluster *c = k->cluster;
-	struct setting *t = k->setting;
+	struct told_setting *t = k->setting;
 
 	c->calls--;
 	if (sim_is_tracing(c->sim)) {
@@ -676,6 +695,8 @@ static void call_done(void *user, int status, json_t *body)
 	}
 	if (k->agent && status == 200)
 		k->agent->removal = REMOVED;
+	if (k->answered)
+		k->answered(c, k->about, status, body);
 	mem_free(k->value);
 	mem_free(k);
 }
@@ -697,7 +718,7 @@ bool cluster_set(struct cluster *c, struct sim_server *on, const char *name, con
 		{"name", name},
 		{"value", value},
 	};
-	struct setting *t = setting_get(c, name);
+	struct told_setting *t = setting_get(c, name);
 	struct call *k;
 
 	if (!on)
@@ -731,18 +752,25 @@ static enum err uuid_read(struct store_tx *tx, void *arg, struct why *why)
 	return e;
 }
 
+bool cluster_uuid_of(struct cluster *c, const struct sim_agent *a, char out[UUID_TEXT])
+{
+	struct store_call call = {.run = uuid_read, .arg = out, .read_only = true};
+	struct store_call *calls[] = {&call};
+
+	str_copy(out, UUID_TEXT, a->guid);
+	return a->removal == STAYS && !store_run(c->store, calls, 1, NULL) && !call.result;
+}
+
 bool cluster_remove_host(struct cluster *c, struct sim_server *on, struct sim_agent *a)
 {
 	char uuid[UUID_TEXT];
-	struct store_call call = {.run = uuid_read, .arg = uuid, .read_only = true};
-	struct store_call *calls[] = {&call};
 	struct api_param params[] = {{"command", "deleteHost"}, {"id", uuid}, {"forced", "true"}};
 	struct call *k;
 
 	if (!on)
 		on = cluster_any_server(c, 0);
-	str_copy(uuid, sizeof(uuid), a->guid);
-	if (!on || a->removal != STAYS || store_run(c->store, calls, 1, NULL) || call.result)
+	/* Who joins at this moment may be there again afterwards. */
+	if (!on || a->wish || !cluster_uuid_of(c, a, uuid))
 		return false;
 	k = mem_zalloc(sizeof(*k));
 	if (!k)
@@ -783,7 +811,8 @@ bool cluster_maintain(struct cluster *c, const char *command, const struct sim_s
 	return true;
 }
 
-static bool ask_any(struct cluster *c, const struct api_param *params, size_t n, const char *note)
+bool cluster_ask(struct cluster *c, const struct api_param *params, size_t n, const char *note, struct sim_agent *a,
+		 void (*answered)(struct cluster *c, struct sim_agent *a, int status, json_t *body))
 {
 	struct sim_server *on = cluster_any_server(c, (size_t)rng_below(sim_rng(c->sim), c->n_servers));
 	struct call *k;
@@ -795,8 +824,15 @@ static bool ask_any(struct cluster *c, const struct api_param *params, size_t n,
 		abort();
 	sim_note(c->sim, on->node, "--- %s %s", params[0].value, note);
 	k->cluster = c;
+	k->about = a;
+	k->answered = answered;
 	ask(c, on, k, params, n);
 	return true;
+}
+
+static bool ask_any(struct cluster *c, const struct api_param *params, size_t n, const char *note)
+{
+	return cluster_ask(c, params, n, note, NULL, NULL);
 }
 
 bool cluster_weigh(struct cluster *c, const struct sim_server *s, const char *what)
@@ -812,15 +848,10 @@ bool cluster_weigh(struct cluster *c, const struct sim_server *s, const char *wh
 bool cluster_pin(struct cluster *c, const struct sim_agent *a, const struct sim_server *s)
 {
 	char uuid[UUID_TEXT];
-	struct store_call call = {.run = uuid_read, .arg = uuid, .read_only = true};
-	struct store_call *calls[] = {&call};
 	struct api_param params[] = {
 		{"command", s ? "pinHost" : "unpinHost"}, {"id", uuid}, {"server", s ? s->name : ""}};
 
-	str_copy(uuid, sizeof(uuid), a->guid);
-	if (a->removal != STAYS || store_run(c->store, calls, 1, NULL) || call.result)
-		return false;
-	return ask_any(c, params, s ? 3 : 2, a->name);
+	return cluster_uuid_of(c, a, uuid) && ask_any(c, params, s ? 3 : 2, a->name);
 }
 
 /* What a step of a rolling restart does to the lists, by a server that isn't one of the cluster's. */
@@ -933,6 +964,8 @@ static void bring_back(struct cluster *c)
 {
 	if (!c->is_calmed || c->calls)
 		return;
+	if (c->p.certificates)
+		certs_bring_to_an_end(c);
 	/* Nor is anybody kept from coming home for ever. */
 	if (str_equal(cluster_setting(c, "agent.failback.rate"), "0"))
 		cluster_set(c, NULL, "agent.failback.rate", NULL);
@@ -993,6 +1026,8 @@ static void look(struct sim_event *e)
 	int64_t us = c->p.look_us ? c->p.look_us : c->n_agents > 100 ? 2 * SECOND_US : SECOND_US / 10;
 
 	invariants_look(c);
+	if (c->p.certificates)
+		certs_look(c);
 	sim_event_set(c->sim, e, c->sim->now_us + us);
 }
 
@@ -1010,6 +1045,8 @@ enum err cluster_new(struct cluster **out, const struct cluster_params *p, struc
 	list_init(&c->agents);
 	list_init(&c->settings);
 	list_init(&c->flights);
+	map_init_text(&c->recorded, 1);
+	map_init_text(&c->revoked, 1);
 	e = sim_new(&c->sim, &sp);
 	c->where = mem_printf(":memory:sim-%llu-%u", (unsigned long long)p->seed, ++n);
 	if (!e)
@@ -1038,6 +1075,7 @@ struct cluster *cluster_free(struct cluster *c)
 		sim_agent_kill(a, SIM_KILLED);
 		mem_free(a->certificate);
 		key_free(a->key);
+		mem_free(a->token);
 	}
 	for (size_t i = 0; i < c->n_servers; i++)
 		sim_server_kill(c->servers[i], SIM_KILLED);
@@ -1048,13 +1086,14 @@ struct cluster *cluster_free(struct cluster *c)
 		mem_free(a);
 	for (size_t i = 0; i < c->n_servers; i++)
 		mem_free(c->servers[i]);
-	list_for (t, &c->settings, struct setting, in_settings) {
+	list_for (t, &c->settings, struct told_setting, in_settings) {
 		str_list_deinit(&t->maybe);
 		mem_free(t->acked);
 		mem_free(t->name);
 		mem_free(t);
 	}
 	flights_free(c);
+	certs_free(c);
 	invariants_forget(c);
 	store_close(c->store);
 	mem_free(c->where);

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "base/list.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -48,6 +50,11 @@ struct sim_server {
 		double level;
 		int64_t at_us, from_us, rate, burst, run_us;
 	} arrived;
+	/* cert_rules.c: keys that it has asked agents for, less what its pace allows */
+	struct {
+		double level;
+		int64_t at_us, rate, run_us;
+	} keys;
 	struct sim_event again;
 };
 
@@ -63,6 +70,17 @@ struct sim_agent {
 	unsigned renewed;        /* of those, taken by a server */
 	struct agent_file *file; /* NULL while off */
 	struct agent *agent;     /* NULL while off */
+	/* certs.c and joins.c, in a cluster with real certificates */
+	struct daemon *daemon;       /* owned; the real program's, around its files; NULL while off */
+	struct sim_joining *joining; /* owned; what runs on its machine is the join; NULL: it isn't */
+	enum { WISH_NONE, WISH_JOIN, WISH_REJOIN, WISH_REJOIN_KEEP } wish; /* what comes before its next start */
+	char *token;            /* owned; for that; NULL: none yet */
+	bool token_asked;       /* the answer isn't there */
+	bool is_banned;         /* an operator has revoked what it has, or is about to */
+	bool is_revoking;       /* not all of it yet */
+	int64_t revoke_next_us; /* then the next attempt */
+	int64_t banned_us;      /* all of it was revoked then; 0: not yet */
+	int64_t provision_us;   /* an operator asked for a new certificate then; 0: that one was made */
 	bool wanted;
 	bool stopping; /* was told to */
 	/* flights.c: of this process */
@@ -89,7 +107,7 @@ struct sim_agent {
 
 /* A setting: what was acknowledged last, and what may have been written since
  * by calls that got no answer. */
-struct setting {
+struct told_setting {
 	struct list in_settings;
 	char *name;
 	char *acked; /* NULL: never set */
@@ -100,6 +118,7 @@ struct setting {
 struct cluster_params {
 	uint64_t seed;
 	bool real_tls;
+	bool certificates; /* agents join, and have real certificates: certs.c */
 	void (*print)(void *user, const char *line);
 	void *user;
 	enum log_level level;
@@ -117,19 +136,33 @@ struct cluster {
 	size_t n_servers;
 	struct list agents; /* struct sim_agent */
 	size_t n_agents;
-	struct list settings; /* struct setting */
+	struct list settings; /* struct told_setting */
 	unsigned calls;       /* API calls without an answer */
 	bool is_calmed;       /* servers that are in maintenance, or were shut down, are brought back */
 	size_t n_moves;       /* moves.c: from a link that worked to another server's, since they are counted */
 	int64_t frozen_us;    /* moves.c: since when the store says that moves are frozen; 0: they are not */
 	bool steady;          /* a scenario says that from now on no agent may be without a link for a moment */
+	int64_t clock_ms;     /* all clocks were put on by so much: machines that come have it too */
 	int64_t troubled_us;  /* the network: when it was not well last */
 	struct list flights;  /* flights.c: commands to agents */
 	size_t flights_answered;
 	struct sim_event send; /* the next command, every so often; 0: none */
 	int64_t send_every_us;
+	/* cert_rules.c */
+	struct map recorded;  /* serials that are known to be in the store */
+	struct map revoked;   /* serial -> struct revoked */
+	int64_t revoked_last; /* number of the newest that is known */
+	struct ca_truth *ca;  /* owned; NULL: not read yet */
+	uint64_t certs_seen;  /* `truths` at the last look */
+	int64_t step_us;      /* the CA, or what is trusted, was changed then */
+	/* certs.c */
+	char *csr;                /* owned; what issueCertificate is asked with */
+	char rotation_said[200];  /* why the last step wasn't taken */
+	int rotation_way;         /* where it is led to when the world is calm: 1 forward, -1 back; 0: not drawn yet */
+	int64_t rotation_next_us; /* then the next attempt */
 	struct sim_event look;
 	struct truth *truth; /* invariants.c: what the store said last */
+	uint64_t truths;     /* so many times it has said something */
 };
 
 enum err cluster_new(struct cluster **out, const struct cluster_params *p, struct why *why) MUST_CHECK;
@@ -169,6 +202,16 @@ bool cluster_weigh(struct cluster *c, const struct sim_server *s, const char *wh
 bool cluster_pin(struct cluster *c, const struct sim_agent *a, const struct sim_server *s);
 /* That server rests, as in a rolling restart; NULL: none does. false: it is in no list by its address. */
 bool cluster_rest(struct cluster *c, const struct sim_server *s);
+/*
+ * Any command, asked of any server. `answered` (NULL: nobody waits) is called when there is an answer, with the agent;
+ * a server that dies has none. false: nobody to ask.
+ */
+struct api_param;
+bool cluster_ask(struct cluster *c, const struct api_param *params, size_t n, const char *note, struct sim_agent *a,
+		 void (*answered)(struct cluster *c, struct sim_agent *a, int status, json_t *body));
+/* The uuid of its host; false: it is not in the store, or on its way out. */
+bool cluster_uuid_of(struct cluster *c, const struct sim_agent *a, char out[UUID_TEXT]);
+
 /* A command without parameters, asked of any server. */
 bool cluster_call(struct cluster *c, const char *command);
 
@@ -183,6 +226,39 @@ void cluster_calm(struct cluster *c);
 /* Runs until all is as it should be, then looks that it stays so; fails when it
  * isn't after `most_us`. */
 bool cluster_settle(struct cluster *c, int64_t most_us);
+
+/* ---- certs.c: what operators do with certificates; false: nobody to ask ---- */
+
+bool cluster_provision(struct cluster *c, const struct sim_agent *a);
+/* All that its host has is revoked, one after the other, for as long as it takes. */
+void cluster_revoke(struct cluster *c, struct sim_agent *a);
+bool cluster_issue(struct cluster *c);
+/* A step of the rotation of the CA: "next" or "back". */
+bool cluster_rotate(struct cluster *c, const char *step);
+/* Once it is calm: whatever is under way is brought to its end. */
+void certs_bring_to_an_end(struct cluster *c);
+void certs_look(struct cluster *c); /* who is to be revoked is */
+void certs_free(struct cluster *c);
+/* The program around the engine: made from its files before, freed after it. */
+enum err certs_agent_begin(struct sim_agent *a, struct world *w, struct why *why) MUST_CHECK;
+void certs_agent_end(struct sim_agent *a);
+void certs_agent_judged(struct sim_agent *a, bool new_stays, const char *sentence);
+/* A command about certificates is answered by the real program; false: it is another one. */
+bool certs_agent_command(struct sim_agent *a, struct agent_command *command);
+/* May it stop itself? Its server has told it that it is revoked. */
+bool certs_may_stop(struct sim_agent *a);
+/* All certificates of its host that aren't revoked yet. */
+enum err certs_of_host(struct cluster *c, const struct sim_agent *a, struct str_list *serials) MUST_CHECK;
+bool certs_is_revoked(struct cluster *c, const char *serial);
+bool certs_are_recorded(struct cluster *c, const char *serial);
+
+/* ---- joins.c ---- */
+
+/* What runs on this machine is to be a join first; false: there is nothing to join for. Called instead of a start. */
+bool joins_first(struct sim_agent *a);
+void joins_end(struct sim_agent *a); /* the process has ended */
+/* As `muster host rejoin` and the operator of that machine. */
+void cluster_rejoin(struct cluster *c, struct sim_agent *a, bool keeps_certificates);
 
 /* ---- flights.c ---- */
 

@@ -12,6 +12,8 @@
 /* An agent whose last return was a flap waits 5 minutes, then up to an interval of 30 s and the time to prove the link.
  */
 #define CALM_US (360 * SECOND_US)
+/* A rotation has three phases to go, and in each an agent that doesn't answer is waited for a minute, twice. */
+#define CALM_CERTS_US (CALM_US + 3 * 150 * SECOND_US)
 
 static const char *const names[SERVERS_MAX] = {"a", "b", "c", "d", "e", "f", "g", "h",
 					       "i", "j", "k", "l", "m", "n", "o", "p"};
@@ -260,10 +262,85 @@ static enum err shut_down(struct cluster *c, struct why *why)
 	return tell(c, why, "shutdown %s", any_server(c));
 }
 
-static const struct {
+/* ---- certificates, in those lives that have them ---- */
+
+static enum err provision(struct cluster *c, struct why *why)
+{
+	char who[16];
+
+	return tell(c, why, "provision %s", any_agent(c, who));
+}
+
+static enum err revoke(struct cluster *c, struct why *why)
+{
+	char who[16];
+
+	return tell(c, why, "revoke %s", any_agent(c, who));
+}
+
+static enum err rejoin(struct cluster *c, struct why *why)
+{
+	char who[16];
+
+	return tell(c, why, "rejoin %s%s", any_agent(c, who), draw(c, 3) ? "" : " keep");
+}
+
+static enum err rotate(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "rotate %s", draw(c, 4) ? "next" : "back");
+}
+
+static enum err issue(struct cluster *c, struct why *why)
+{
+	return tell(c, why, "issue");
+}
+
+/* Time passes for certificates alone: half of their life, all of it. */
+static enum err age(struct cluster *c, struct why *why)
+{
+	static const int hours[] = {6, 13, 24, 24, 48, 24 * 8, 24 * 20};
+
+	return tell(c, why, "clock all %dh", hours[draw(c, ARRAY_SIZE(hours))]);
+}
+
+static enum err set_certificates(struct cluster *c, struct why *why)
+{
+	static const char *const settings[] = {
+		"ca.framework.cert.renewal.rate 0",
+		"ca.framework.cert.renewal.rate 1",
+		"ca.framework.cert.renewal.rate 2",
+		"ca.framework.cert.renewal.rate default",
+		"ca.framework.cert.automatic.renewal false",
+		"ca.framework.cert.automatic.renewal default",
+		"ca.framework.cert.validity.period 1",
+		"ca.framework.cert.validity.period 30",
+		"ca.framework.background.task.delay 5",
+		"ca.framework.background.task.delay 60",
+		"ca.plugin.root.auth.strictness false",
+		"ca.plugin.root.auth.strictness default",
+	};
+
+	return tell(c, why, "set %s", settings[draw(c, ARRAY_SIZE(settings))]);
+}
+
+/* So that much is due, and soon. */
+static enum err begin_certificates(struct cluster *c, struct why *why)
+{
+	enum err e = tell(c, why, "set ca.framework.cert.validity.period %d", draw(c, 2) ? 1 : 30);
+
+	return e ? e : tell(c, why, "set ca.framework.background.task.delay %zu", 3 + draw(c, 60));
+}
+
+struct kind {
 	enum err (*call)(struct cluster *c, struct why *why);
 	unsigned weight;
-} kinds[] = {
+};
+
+static const struct kind cert_kinds[] = {
+	{provision, 10}, {revoke, 5}, {rejoin, 5}, {rotate, 30}, {issue, 1}, {age, 10}, {set_certificates, 8},
+};
+
+static const struct kind kinds[] = {
 	{kill_server, 12}, {start_server, 14}, {kill_agent, 6}, {start_agents, 8}, {kill_all, 2},
 	{freeze, 5},       {thaw, 6},          {cut, 8},        {heal, 8},         {set_algorithm, 6},
 	{set_interval, 6}, {set_host, 4},      {drain, 7},      {undrain, 7},      {shut_down, 2},
@@ -272,19 +349,35 @@ static const struct {
 	{weigh, 5},        {pin, 2},           {rest, 4},
 };
 
-static enum err any_event(struct cluster *c, struct why *why)
+static enum err one_of(struct cluster *c, const struct kind *k, size_t n, struct why *why)
 {
 	unsigned total = 0, at;
 
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		total += kinds[i].weight;
+	for (size_t i = 0; i < n; i++)
+		total += k[i].weight;
 	at = (unsigned)draw(c, total);
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		if (at < kinds[i].weight)
-			return kinds[i].call(c, why);
-		at -= kinds[i].weight;
+	for (size_t i = 0; i < n; i++) {
+		if (at < k[i].weight)
+			return k[i].call(c, why);
+		at -= k[i].weight;
 	}
 	return ERR_OK;
+}
+
+static enum err any_event(struct cluster *c, struct why *why)
+{
+	if (c->p.certificates && draw(c, 2))
+		return one_of(c, cert_kinds, ARRAY_SIZE(cert_kinds), why);
+	return one_of(c, kinds, ARRAY_SIZE(kinds), why);
+}
+
+/* A third of the lives; drawn apart, so that the others are what they were without. */
+static bool has_certificates(const struct cluster *c)
+{
+	struct rng own;
+
+	rng_init(&own, c->p.seed ^ 0x63657274);
+	return !c->p.real_tls && rng_below(&own, 3) == 0;
 }
 
 static size_t pause_ms(struct cluster *c)
@@ -303,7 +396,7 @@ static size_t pause_ms(struct cluster *c)
 
 enum err history_run(struct cluster *c, const struct history *h, struct why *why)
 {
-	enum err e = ERR_OK;
+	enum err e = has_certificates(c) ? tell(c, why, "certificates") : ERR_OK;
 
 	for (size_t i = 0; i < h->n_servers && !e; i++) {
 		e = cluster_add_server(c, names[i], why);
@@ -317,6 +410,8 @@ enum err history_run(struct cluster *c, const struct history *h, struct why *why
 		e = tell(c, why, "agents %zu", h->n_agents);
 	if (!e && draw(c, 2))
 		e = tell(c, why, "set indirect.agent.lb.algorithm balanced");
+	if (!e && c->p.certificates)
+		e = begin_certificates(c, why);
 	if (!e && draw(c, 3))
 		e = tell(c, why, "commands %zums", 20 + draw(c, 1000));
 	if (!e)
@@ -328,7 +423,7 @@ enum err history_run(struct cluster *c, const struct history *h, struct why *why
 	}
 	if (!e && !sim_failure(c->sim)) {
 		cluster_calm(c);
-		cluster_settle(c, CALM_US);
+		cluster_settle(c, c->p.certificates ? CALM_CERTS_US : CALM_US);
 	}
 	return e;
 }

@@ -11,6 +11,7 @@
  * bound
  *   9. nobody enters a server that isn't Up in the store while another one takes agents
  *  10. what the engines count is what there is (leaks.c)
+ *  11 to 17: of certificates (cert_rules.c)
  * Calm:
  *   5. every agent is Up, with one link, on a server that knows it as Ready,
  * and its host is Up in the store
@@ -205,7 +206,7 @@ static void look_at_link_numbers(struct cluster *c, const struct truth *t)
 
 static void look_at_settings(struct cluster *c, const struct truth *t)
 {
-	list_for (k, &c->settings, struct setting, in_settings) {
+	list_for (k, &c->settings, struct told_setting, in_settings) {
 		const char *value = setting_in(t, k->name);
 
 		if (str_equal(value, k->acked) || str_list_has(&k->maybe, value ? value : ""))
@@ -302,6 +303,7 @@ static int64_t alone_most_us(struct cluster *c, const struct sim_agent *a)
 static bool may_be_alone(struct cluster *c, const struct sim_agent *a)
 {
 	return !a->agent || !sim_node_is_alive(a->node) || sim_node_is_frozen(a->node) || a->removal != STAYS ||
+	       a->is_banned ||
 	       sim_network(c->sim)->tls_bad_ppm || sim_network(c->sim)->names_down;
 }
 
@@ -427,6 +429,7 @@ static struct truth *truth_now(struct cluster *c)
 	if (!c->truth)
 		abort();
 	truth_get(c->truth, c);
+	c->truths++;
 	return c->truth;
 }
 
@@ -459,6 +462,8 @@ void invariants_look(struct cluster *c)
 	leaks_look(c);
 	moves_look(c, t);
 	flights_look(c);
+	if (c->p.certificates)
+		cert_rules_look(c);
 }
 
 /* ---- calm ---- */
@@ -506,6 +511,9 @@ static bool agent_is_calm(struct cluster *c, const struct truth *t, struct sim_a
 			why_set(why, "%s was deleted and is still in the store", a->name);
 		return !h;
 	}
+	/* Its certificate is revoked: cert_rules.c. */
+	if (a->is_banned)
+		return true;
 	if (!a->agent) {
 		why_set(why, "%s does not run", a->name);
 		return false;
@@ -609,6 +617,10 @@ static bool placement_is_even(struct cluster *c, const struct truth *t, struct w
 	for (size_t i = 0; i < t->n; i++)
 		if (t->hosts[i].pin)
 			return true;
+	/* So does the place of a host that is out. */
+	list_for (a, &c->agents, struct sim_agent, in_agents)
+		if (a->is_banned && a->removal != REMOVED)
+			return true;
 
 	if (t->algorithm != ALGORITHM_ROUNDROBIN || t->interval <= 0)
 		return true;
@@ -645,6 +657,8 @@ bool invariants_are_calm(struct cluster *c, bool long_calm, struct why *why)
 			break;
 		calm = agent_is_calm(c, t, a, long_calm, why);
 	}
+	if (calm && c->p.certificates)
+		calm = cert_rules_are_calm(c, long_calm, why);
 	if (calm)
 		calm = placement_is_even(c, t, why);
 	return calm;

@@ -7,11 +7,13 @@
  *                 list that is up
  *   flights.c     commands to agents, and their answers
  *   evenness.c    the placement in the store: does it fit, is it even
+ *   cert_rules.c  certificates: who is revoked is out, who isn't is never locked out, a rotation comes to its end
  *
  * No other file of the simulation looks into the server's engine; what an agent thinks comes through agent_look().
  */
 #pragma once
 
+#include "ca/rotation.h"
 #include "core/algorithm.h"
 #include "server/internal.h"
 #include "sim/cluster.h"
@@ -57,6 +59,19 @@ bool evenness_holds(const struct truth *t, struct why *why);
 
 /* moves.c */
 void moves_look(struct cluster *c, const struct truth *t);
+/* Nothing has befallen it for a while, and nothing does. */
+bool network_is_quiet(struct cluster *c);
+bool server_is_quiet(const struct sim_server *s);
+bool agent_is_quiet(const struct sim_agent *a);
+
+/* cert_rules.c */
+void cert_rules_look(struct cluster *c);
+bool cert_rules_are_calm(struct cluster *c, bool long_calm, struct why *why);
+enum rotation_phase cert_rules_phase(struct cluster *c); /* as the store has it */
+/* A server has asked this agent for a new key; the agent goes back to its old certificate. */
+void cert_rules_key_asked(struct sim_agent *a, int64_t msid);
+void cert_rules_given_up(struct sim_agent *a, const struct cert_info *fresh, const char *sentence);
+void cert_rules_free(struct cluster *c);
 
 /* flights.c */
 void flights_look(struct cluster *c);

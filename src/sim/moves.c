@@ -28,23 +28,23 @@ static bool is_long_ago(struct cluster *c, int64_t us)
 	return !us || sim_now_us(c->sim) - us > AFTERMATH_US;
 }
 
-static bool network_is_quiet(struct cluster *c)
+bool network_is_quiet(struct cluster *c)
 {
 	const struct sim_network *n = sim_network(c->sim);
 
 	return is_long_ago(c, c->troubled_us) && !n->loss_ppm && !n->tls_bad_ppm && !n->names_down;
 }
 
-static bool server_is_quiet(const struct sim_server *s)
+bool server_is_quiet(const struct sim_server *s)
 {
 	return s->state == PROGRAM_UP && server_is_well(s) && !sim_lane_is_slow(s->node, WORK_STORE) &&
 	       is_long_ago(s->cluster, s->troubled_us);
 }
 
-static bool agent_is_quiet(const struct sim_agent *a)
+bool agent_is_quiet(const struct sim_agent *a)
 {
 	return sim_node_is_alive(a->node) && !sim_node_is_frozen(a->node) && !a->stopping && a->removal == STAYS &&
-	       is_long_ago(a->cluster, a->troubled_us);
+	       !a->is_banned && is_long_ago(a->cluster, a->troubled_us);
 }
 
 static bool can_talk(struct cluster *c, const struct sim_node *x, const struct sim_node *y)

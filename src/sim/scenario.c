@@ -500,6 +500,33 @@ static enum err do_say(struct cluster *c, const struct words *w, struct why *why
 	return ERR_OK;
 }
 
+/* provision H1 | revoke H1 | rejoin H1 [keep] | rotate next|back | issue */
+static enum err do_certificates(struct cluster *c, const struct words *w, struct why *why)
+{
+	const char *name = w->w[0], *arg = word(w, 1);
+	struct sim_agent *a = arg ? cluster_agent(c, arg) : NULL;
+	bool asked = true;
+
+	if (str_equal(name, "rotate")) {
+		if (!str_equal(arg, "next") && !str_equal(arg, "back"))
+			return bad(why, "rotate next|back", arg);
+		asked = cluster_rotate(c, arg);
+	} else if (str_equal(name, "issue")) {
+		asked = cluster_issue(c);
+	} else if (!a || !c->p.certificates) {
+		return bad(why, "there is no such host, or there are no certificates", arg);
+	} else if (str_equal(name, "provision")) {
+		asked = cluster_provision(c, a);
+	} else if (str_equal(name, "revoke")) {
+		cluster_revoke(c, a);
+	} else {
+		cluster_rejoin(c, a, str_equal(word(w, 2), "keep"));
+	}
+	if (!asked)
+		sim_note(c->sim, NULL, "--- nobody to ask");
+	return ERR_OK;
+}
+
 /* One after the other, so that their order in lists is that of the line. */
 static enum err add_server(struct cluster *c, const char *name, struct why *why)
 {
@@ -574,6 +601,11 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 		if (!str_equal(arg, "off") && (!arg || !time_us(arg, &us) || us <= 0))
 			return bad(why, "commands TIME|off", arg);
 		cluster_commands(c, us);
+	} else if (str_equal(name, "certificates")) {
+		c->p.certificates = true;
+	} else if (str_equal(name, "provision") || str_equal(name, "revoke") || str_equal(name, "rejoin") ||
+		   str_equal(name, "rotate") || str_equal(name, "issue")) {
+		e = do_certificates(c, w, why);
 	} else if (str_equal(name, "rebalance")) {
 		if (!cluster_call(c, "rebalanceHosts"))
 			sim_note(c->sim, NULL, "--- nobody to ask");
@@ -590,6 +622,8 @@ static enum err command(struct cluster *c, const struct words *w, struct why *wh
 	} else if ((str_equal(name, "disk") || str_equal(name, "clock")) && w->n == 3) {
 		bool is_disk = str_equal(name, "disk");
 
+		if (!is_disk && str_equal(w->w[1], "all") && time_us(w->w[2][0] == '+' ? w->w[2] + 1 : w->w[2], &us))
+			c->clock_ms += us / 1000;
 		e = do_to(c, is_disk ? &disk : &clock, w->w[is_disk ? 2 : 1], w->w[is_disk ? 1 : 2], why);
 	} else if (str_equal(name, "network")) {
 		e = do_network(c, w, why);

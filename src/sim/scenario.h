@@ -21,6 +21,11 @@
  *   weigh a weight=N|zone=Z         what lists make of it
  *   rest a | rest none              counts as weight 0, as while it is restarted
  *   pin H1 a | unpin H1             where it belongs, whatever the algorithm says
+ *   certificates                    agents join and have real ones (certs.c); before there are agents
+ *   provision H1                    a new certificate, now
+ *   revoke H1 | rejoin H1 [keep]    everything that it has; it joins again (keep: what it has stays good)
+ *   rotate next|back                a step of the CA's rotation
+ *   issue                           a certificate for something else
  *   rebalance                       all agents are told to look for their preferred server
  *   commands 50ms | commands off    one so often to a random host through a random server (flights.c)
  *   store   fails|works|stalls|goes|slow:N  a    (slow: everything takes N times as long; 1: as usual)

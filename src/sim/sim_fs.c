@@ -142,6 +142,19 @@ struct disk *disk_free(struct disk *d)
 	return mem_free(d);
 }
 
+/*
+ * How much of so many bytes: a few sixteenths, all but the last one, or (`whole`) all. By parts, not by bytes: keys and
+ * signatures are not made from the seed, and the same draw must mean the same for a text that is a byte shorter.
+ */
+static size_t part_of(struct sim *s, size_t n, bool whole)
+{
+	uint64_t draw = rng_below(&s->rng, whole ? 18 : 17);
+
+	if (draw == 16)
+		return n ? n - 1 : 0;
+	return draw == 17 ? n : n / 16 * (size_t)draw;
+}
+
 void disk_power_lost(struct sim_node *n)
 {
 	struct disk *d = n->disk;
@@ -160,8 +173,7 @@ void disk_power_lost(struct sim_node *n)
 	list_for (m, &d->names, struct name, in_names) {
 		inode_set(&m->now, m->after);
 		if (m->now && m->now->durable < m->now->data.len) {
-			size_t kept = m->now->durable +
-				      (size_t)rng_below(&n->sim->rng, m->now->data.len - m->now->durable + 1);
+			size_t kept = m->now->durable + part_of(n->sim, m->now->data.len - m->now->durable, true);
 
 			m->now->data.len = kept;
 			m->now->durable = kept;
@@ -239,7 +251,7 @@ static enum err op_write_synced(const struct fs *fs, const char *path, const cha
 	struct sim_node *node = node_of_fs(fs);
 	struct disk *d = node->disk;
 	struct name *m = name_get(d, path);
-	size_t half = n ? (size_t)rng_below(&node->sim->rng, n) : 0;
+	size_t half = part_of(node->sim, n, false);
 	struct inode *i;
 
 	if (!step(node))
@@ -330,11 +342,22 @@ static enum err op_real_path(const struct fs *fs, const char *path, char **out, 
 	return *out ? ERR_OK : ERR_NOMEM;
 }
 
+/* A folder is there while something is in it. */
+static bool is_folder(const struct disk *d, const char *path)
+{
+	size_t n = strlen(path);
+
+	list_for (m, (struct list *)(uintptr_t)&d->names, struct name, in_names)
+		if (m->now && str_starts(m->path, path) && m->path[n] == '/')
+			return true;
+	return false;
+}
+
 static bool op_exists(const struct fs *fs, const char *path)
 {
 	struct name *m = name_find(node_of_fs(fs)->disk, path);
 
-	return m && m->now;
+	return m ? m->now != NULL : is_folder(node_of_fs(fs)->disk, path);
 }
 
 const struct fs sim_fs = {

@@ -182,7 +182,11 @@ static enum err info_copy(struct cert_info *to, const struct cert_info *from)
 	return e ? e : str_list_copy(&to->dns, &from->dns);
 }
 
-static enum err judge(struct texts *t, struct text *cert, struct text *ca, int64_t wall_s, struct why *why)
+/*
+ * Does it lead to that CA? Its own dates are judged each time, by judge_chain(): here it is looked at once, at a time
+ * when it is valid.
+ */
+static enum err judge(struct texts *t, struct text *cert, struct text *ca, struct why *why)
 {
 	uint64_t key = (uint64_t)cert->id << 32 | (ca ? ca->id : 0);
 	struct verdict *v = map_get_u64(&t->verdicts, key);
@@ -196,7 +200,7 @@ static enum err judge(struct texts *t, struct text *cert, struct text *ca, int64
 			v->e = ERR_UNTRUSTED;
 			str_copy(v->text, sizeof(v->text), "there is no CA to verify the certificate with");
 		} else if (!cert->is_line && !str_starts(ca->pem, CA_ALL)) {
-			v->e = cert_verify(cert->pem, ca->pem, wall_s, &said);
+			v->e = cert_verify(cert->pem, ca->pem, cert->info.not_after_s - 1, &said);
 			str_copy(v->text, sizeof(v->text), said.text);
 		}
 	}
@@ -226,6 +230,7 @@ struct session {
 	bool asks;               /* the server asks for a certificate */
 	uint64_t sent, received; /* records */
 	unsigned shown;          /* the peer's certificate, or the one of the ticket */
+	char *pin;               /* owned; of whoever joins: the fingerprint of the CA that it has been told */
 	bool gives_ticket;       /* server */
 	bool has_ticket;         /* client: one has come */
 	bool sent_cert;          /* client */
@@ -298,7 +303,8 @@ static enum err session_new(struct tls_creds *base, struct tls **out, const stru
 	s->params.resume = (struct bytes){0};
 	if (p->profile == TLS_CLIENT_MUSTER && p->resume.len > 0 && p->resume.len < sizeof(s->resume))
 		memcpy(s->resume, p->resume.data, p->resume.len);
-	s->params.pin = NULL; /* joining in the simulation trusts whom it meets */
+	s->params.pin = NULL;
+	s->pin = mem_strdup(p->pin);
 	*out = &s->tls;
 	return ERR_OK;
 }
@@ -309,6 +315,7 @@ static void op_free(struct tls *t)
 
 	tls_creds_unref(&s->creds->base);
 	cert_info_deinit(&s->peer.cert);
+	mem_free(s->pin);
 	mem_free(s);
 }
 
@@ -369,8 +376,12 @@ static bool is_server(const struct session *s)
 
 static enum err judge_chain(struct session *s, struct text *cert, int64_t grace_s, struct why *why)
 {
-	enum err e = judge(s->creds->sim->texts, cert, s->creds->ca, s->params.wall_s, why);
+	enum err e = judge(s->creds->sim->texts, cert, s->creds->ca, why);
 
+	if (!e && grace_s != INT64_MAX && s->params.wall_s < cert->info.not_before_s) {
+		why_set(why, "the certificate is not valid yet");
+		e = ERR_EXPIRED;
+	}
 	if (!e && grace_s != INT64_MAX && s->params.wall_s > cert->info.not_after_s + grace_s) {
 		why_set(why, "the certificate has expired");
 		e = ERR_EXPIRED;
@@ -393,16 +404,37 @@ static enum err judge_client(struct session *s, struct text *cert, struct why *w
 	return e;
 }
 
+/* The CA that was named is in the chain that is shown, and leads to it. */
+static enum err judge_pin(struct session *s, struct text *cert, struct why *why)
+{
+	CLEAN(str_list_deinit) struct str_list chain = {0};
+	bool is_in = cert->is_line; /* it has no CA */
+	enum err e = is_in ? ERR_OK : cert_split(&chain, cert->pem, why);
+
+	for (size_t i = 0; !e && !is_in && i < chain.n; i++) {
+		struct cert_info ca = {0};
+
+		e = cert_info_parse(&ca, chain.items[i], why);
+		is_in = !e && str_equal_nocase(ca.fingerprint, s->pin) &&
+			cert_verify(cert->pem, chain.items[i], cert->info.not_after_s - 1, NULL) == ERR_OK;
+		cert_info_deinit(&ca);
+	}
+	if (!e && !is_in) {
+		why_set(why, "the server's CA is not the one whose fingerprint was given");
+		e = ERR_UNTRUSTED;
+	}
+	return e;
+}
+
 static enum err judge_server(struct session *s, struct text *cert, struct why *why)
 {
-	enum err e = ERR_OK;
+	enum err e;
 
 	if (s->params.trust_all) {
 		str_copy(s->peer.chain_problem, sizeof(s->peer.chain_problem), "not verified: there is no CA here");
 		return ERR_OK;
 	}
-	if (s->params.profile != TLS_CLIENT_JOIN)
-		e = judge_chain(s, cert, 0, why);
+	e = s->params.profile == TLS_CLIENT_JOIN ? judge_pin(s, cert, why) : judge_chain(s, cert, 0, why);
 	if (e)
 		return e;
 	s->peer.chain_ok = true;
