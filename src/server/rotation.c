@@ -168,12 +168,13 @@ struct rotation_want rotation_want_of(const struct server *s)
 }
 
 /*
- * An agent that was let in without a certificate trusts nobody, and one that can't come back is lost already. Who has
- * joined and was never here has a certificate all the same; nothing else is known of it.
+ * An agent that was let in without a certificate trusts nobody, and one that can't come back is lost already: its
+ * certificate expired long ago, or all that it has is revoked (the store forgets what it trusts then). Who has joined,
+ * or joined again, and was not here since, has a certificate all the same; nothing else is known of it.
  */
 bool rotation_concerns(const struct server *s, const struct host_row *row)
 {
-	if (!row->cert_serial)
+	if (!row->cert_serial || authority_is_revoked(s, row->cert_serial))
 		return row->ca_known != NULL;
 	return row->cert_not_after_s + ADMIT_EXPIRED_LIMIT_S > world_wall_ms(s->world) / 1000;
 }

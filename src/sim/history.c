@@ -404,14 +404,14 @@ enum err history_run(struct cluster *c, const struct history *h, struct why *why
 		if (!e && draw(c, 4) == 0)
 			e = tell(c, why, "disk %s:%zu %s", draw(c, 2) ? "dies" : "dark", draw(c, 16), names[i]);
 	}
-	if (!e && c->p.real_tls)
+	if (!e && (c->p.real_tls || c->p.certificates))
 		e = tell(c, why, "run 2s");
+	if (!e && c->p.certificates)
+		e = begin_certificates(c, why);
 	if (!e)
 		e = tell(c, why, "agents %zu", h->n_agents);
 	if (!e && draw(c, 2))
 		e = tell(c, why, "set indirect.agent.lb.algorithm balanced");
-	if (!e && c->p.certificates)
-		e = begin_certificates(c, why);
 	if (!e && draw(c, 3))
 		e = tell(c, why, "commands %zums", 20 + draw(c, 1000));
 	if (!e)

@@ -379,6 +379,27 @@ static void a_step_is_taken_once(void **state)
 	down(&b);
 }
 
+/* Who is revoked can't follow, and is waited for no more than one that can't come back. */
+static void a_revoked_host_is_not_waited_for(void **state)
+{
+	struct api_param revoke[] = {{(char[]){"command"}, (char[]){"revokeCertificate"}}, {(char[]){"serial"}, NULL}};
+	struct bench b;
+	int status;
+
+	up(&b);
+	says(&b, &b.e.a, "advanceCaRotation", NULL, 200, "\"phase\":\"trust\"");
+	settle(&b);
+	revoke[1].value = b.k[2].cert.serial;
+	mem_free(engine_ask(&b.e, &b.e.b, revoke, 2, &status));
+	engine_run(&b.e, 3000);
+	says(&b, &b.e.a, "listCaRotation", NULL, 200, "\"hosts\":2,");
+	says(&b, &b.e.b, "advanceCaRotation", "trust", 200, "\"phase\":\"issue\"");
+	for (int i = 0; i < 400; i++)
+		keepers_run(b.k, N - 1, 50);
+	says(&b, &b.e.b, "advanceCaRotation", "issue", 200, "\"phase\":\"drop\"");
+	down(&b);
+}
+
 /* A server that starts in the middle reads how far it is before it takes anybody. */
 static void a_server_starts_in_the_middle(void **state)
 {
@@ -853,6 +874,7 @@ int main(void)
 		cmocka_unit_test(an_agent_changes_its_link_meanwhile),
 		cmocka_unit_test(every_step_can_be_taken_back),
 		cmocka_unit_test(a_step_is_taken_once),
+		cmocka_unit_test(a_revoked_host_is_not_waited_for),
 		cmocka_unit_test(a_server_starts_in_the_middle),
 		cmocka_unit_test(who_takes_a_step_dies),
 		cmocka_unit_test(a_server_without_the_key),
