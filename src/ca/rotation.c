@@ -7,7 +7,8 @@
  *   3. The rotation is finished, and the old key destroyed, only when everybody has forgotten the old CA: whoever still
  *      trusts it would believe who has stolen it.
  *   4. Back from `trust`, the new CA must not have signed what somebody still shows.
- *   5. The other steps back take nothing away from anybody.
+ *   5. Back from `issue`, the old one signs again only when everybody trusts it (again): after `drop` that is not so at
+ *      once. Back from `drop` nothing is taken away from anybody.
  */
 #include "ca/rotation.h"
 
@@ -66,16 +67,27 @@ const char *rotation_lag_text(enum rotation_lag l)
 	return "is ready";
 }
 
-enum rotation_lag rotation_lag_of(const struct rotation_want *w, enum rotation_step step,
-				  const struct rotation_party *p)
+static enum rotation_lag lag_back(const struct rotation_want *w, const struct rotation_party *p)
 {
 	/* A CA that was renewed with its key: what one of the two has signed, both have. */
 	bool same_key = w->other && str_equal(w->other, w->issuing);
 
+	switch (w->phase) {
+	case ROTATION_TRUST:
+		return w->other && !same_key && str_equal(p->cert_issuer, w->other) ? ROTATION_NEW_CERT
+										    : ROTATION_READY;
+	case ROTATION_ISSUE:
+		return str_equal(p->ca_known, w->trusted) ? ROTATION_READY : ROTATION_TRUSTS_OLD;
+	default:
+		return ROTATION_READY;
+	}
+}
+
+enum rotation_lag rotation_lag_of(const struct rotation_want *w, enum rotation_step step,
+				  const struct rotation_party *p)
+{
 	if (step == ROTATION_BACK)
-		return w->phase == ROTATION_TRUST && w->other && !same_key && str_equal(p->cert_issuer, w->other)
-			       ? ROTATION_NEW_CERT
-			       : ROTATION_READY;
+		return lag_back(w, p);
 	switch (w->phase) {
 	case ROTATION_TRUST:
 	case ROTATION_DROP:

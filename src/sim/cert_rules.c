@@ -162,12 +162,18 @@ static bool has_been_well(const struct sim_server *m, int64_t us)
 	       now - m->troubled_us > us && now - m->up_since_us > us;
 }
 
+/* Who has shown a certificate is judged when it says who it is, or has to go after a while. */
+static bool is_in(const struct session *x)
+{
+	return x->state != SESSION_ANONYMOUS || mono_ms_between(x->since, world_now(x->server->world)) * 1000 > CUT_US;
+}
+
 static void look_at_shown(struct cluster *c, const struct sim_server *m, const struct session *x, const char *serial)
 {
 	const struct revoked *r = map_get(&c->revoked, serial);
 	int64_t now = sim_now_us(c->sim);
 
-	if (r && now - r->at_us > CUT_US && has_been_well(m, CUT_US))
+	if (r && is_in(x) && now - r->at_us > CUT_US && has_been_well(m, CUT_US))
 		sim_fail(c->sim, "revocation: %s has a link at server %s with certificate %s, revoked %lld s ago", x->ip,
 			 m->name, serial, (long long)((now - r->at_us) / SECOND_US));
 	if (map_get(&c->recorded, serial))
@@ -217,6 +223,13 @@ void cert_rules_look(struct cluster *c)
 	look_at_links(c);
 	if (is_news)
 		look_at_banned(c);
+}
+
+/* Expired for so long that nobody lets it in: it has to join again. An hour or two, as clocks differ. */
+bool cert_rules_is_lost(const struct sim_agent *a)
+{
+	return a->daemon &&
+	       world_wall_ms(&a->node->world) / 1000 > a->daemon->cert.not_after_s + ADMIT_EXPIRED_LIMIT_S - 2 * 3600;
 }
 
 /* ---- 13. ---- */

@@ -95,6 +95,8 @@ void certs_agent_judged(struct sim_agent *a, bool new_stays, const char *sentenc
 
 bool certs_may_stop(struct sim_agent *a)
 {
+	if (cert_rules_is_lost(a))
+		return true;
 	if (a->daemon && certs_is_revoked(a->cluster, a->daemon->cert.serial))
 		a->is_banned = true;
 	return a->is_banned;
@@ -271,6 +273,9 @@ void certs_bring_to_an_end(struct cluster *c)
 {
 	if (str_equal(cluster_setting(c, "ca.framework.cert.renewal.rate"), "0"))
 		cluster_set(c, NULL, "ca.framework.cert.renewal.rate", NULL);
+	list_for (a, &c->agents, struct sim_agent, in_agents)
+		if (cert_rules_is_lost(a))
+			cluster_rejoin(c, a, false);
 	if (!c->frozen_us)
 		end_rotation(c);
 }

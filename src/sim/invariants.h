@@ -71,6 +71,7 @@ enum rotation_phase cert_rules_phase(struct cluster *c); /* as the store has it 
 /* A server has asked this agent for a new key; the agent goes back to its old certificate. */
 void cert_rules_key_asked(struct sim_agent *a, int64_t msid);
 void cert_rules_given_up(struct sim_agent *a, const struct cert_info *fresh, const char *sentence);
+bool cert_rules_is_lost(const struct sim_agent *a);
 void cert_rules_free(struct cluster *c);
 
 /* flights.c */

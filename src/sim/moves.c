@@ -44,7 +44,7 @@ bool server_is_quiet(const struct sim_server *s)
 bool agent_is_quiet(const struct sim_agent *a)
 {
 	return sim_node_is_alive(a->node) && !sim_node_is_frozen(a->node) && !a->stopping && a->removal == STAYS &&
-	       !a->is_banned && is_long_ago(a->cluster, a->troubled_us);
+	       !a->is_banned && !cert_rules_is_lost(a) && is_long_ago(a->cluster, a->troubled_us);
 }
 
 static bool can_talk(struct cluster *c, const struct sim_node *x, const struct sim_node *y)

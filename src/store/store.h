@@ -360,7 +360,7 @@ enum err store_cert_list(struct store_tx *tx, struct cert_row **rows, size_t *n)
 enum err store_cert_get(struct store_tx *tx, const char *serial, struct cert_row *out) MUST_CHECK; /* ERR_NOT_FOUND */
 /* Was it issued here for that host (by guid)? */
 enum err store_cert_is_for(struct store_tx *tx, const char *serial, const char *guid, bool *is) MUST_CHECK;
-/* Also for serials that were never issued here. */
+/* Also for serials that were never issued here. A host that has no other one is not known to trust anybody any more. */
 enum err store_cert_revoke(struct store_tx *tx, const char *serial, const char *common_name) MUST_CHECK;
 /* The same, with who wants it and why (both may be NULL). */
 enum err store_cert_revoke_by(struct store_tx *tx, const char *serial, const char *common_name, const char *by,

@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "store/sql.h"
 
+#define EXPIRED_LIMIT_S (30LL * 24 * 3600) /* ca/policy.h: so long an expired certificate may let in */
+
 /* clang-format off */
 #define CERT_FIELDS(A, F)                                                                       \
 	A(TEXT, serial) F(TEXT, common_name) F(TEXT, role) F(TEXT, subject_id)                  \
@@ -112,6 +114,27 @@ enum err store_cert_get(struct store_tx *tx, const char *serial, struct cert_row
 	return e == ERR_NOT_FOUND ? tx_say(tx, e, "no certificate %s was issued here", serial) : e;
 }
 
+/*
+ * A host that has nothing left to come back with: what it trusts is not known any more, until it joins again. Nobody
+ * has to wait for it then, as when it had never been given anything.
+ */
+static enum err forget_what_it_trusts(struct store_tx *tx, const char *serial)
+{
+	int64_t host_id = 0;
+	enum err e =
+		sql_read(tx, &host_id, 0,
+			 "SELECT host.id FROM certificate AS c JOIN host ON host.guid = c.subject_id"
+			 " WHERE c.serial = ?1 AND c.role <> 'server' AND host.ca_known IS NOT NULL"
+			 " AND NOT EXISTS (SELECT 1 FROM certificate AS other WHERE other.role = c.role"
+			 " AND other.subject_id = c.subject_id AND other.revoked_ms = 0 AND other.not_after_s > ?2)",
+			 SQL_T(serial), SQL_N(tx->wall_ms / 1000 - EXPIRED_LIMIT_S));
+
+	if (e || !host_id)
+		return e;
+	e = sql_run(tx, "UPDATE host SET ca_known = NULL WHERE id = ?", SQL_N(host_id));
+	return e ? e : change_add(tx, CHANGE_HOST, host_id);
+}
+
 /* A serial that is revoked already keeps its time. */
 enum err store_cert_revoke_by(struct store_tx *tx, const char *serial, const char *common_name, const char *by,
 			      const char *reason)
@@ -127,6 +150,8 @@ enum err store_cert_revoke_by(struct store_tx *tx, const char *serial, const cha
 		return e;
 	e = sql_run(tx, "UPDATE certificate SET revoked_ms = ? WHERE serial = ? AND revoked_ms = 0", SQL_N(at),
 		    SQL_T(serial));
+	if (!e)
+		e = forget_what_it_trusts(tx, serial);
 	return e ? e : change_add(tx, CHANGE_CA, 0);
 }
 

@@ -69,7 +69,11 @@ static void who_is_in_the_way(void **state)
 		{"4: back, its certificate is of the new one", ROTATION_TRUST, ROTATION_BACK, "new", "set",
 		 ROTATION_NEW_CERT},
 		{"4: back, it is of the old one", ROTATION_TRUST, ROTATION_BACK, "old", "set", ROTATION_READY},
-		{"5: back to the old one", ROTATION_ISSUE, ROTATION_BACK, "new", "set", ROTATION_READY},
+		{"5: back to the old one, which it trusts", ROTATION_ISSUE, ROTATION_BACK, "new", "set", ROTATION_READY},
+		{"5: back to the old one, which it has forgotten", ROTATION_ISSUE, ROTATION_BACK, "new", "after",
+		 ROTATION_TRUSTS_OLD},
+		{"5: back to the old one, nobody knows", ROTATION_ISSUE, ROTATION_BACK, "new", NULL,
+		 ROTATION_TRUSTS_OLD},
 		{"5: back to both", ROTATION_DROP, ROTATION_BACK, "new", "set", ROTATION_READY},
 	};
 

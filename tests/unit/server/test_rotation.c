@@ -348,6 +348,11 @@ static void every_step_can_be_taken_back(void **state)
 	settle(&b);
 	/* Everybody trusts the new one only: that is not in the way. */
 	says(&b, &b.e.b, "revertCaRotation", "drop", 200, "\"phase\":\"issue\"");
+	/* Until they trust the old one again, a server with a certificate of it would be refused. */
+	says(&b, &b.e.b, "revertCaRotation", "issue", 530, "3 hosts would be cut off");
+	for (int i = 0; i < 400 && n_cas(b.k[0].trusted) + n_cas(b.k[1].trusted) + n_cas(b.k[2].trusted) < 6; i++)
+		keepers_run(b.k, N, 50);
+	keepers_run(b.k, N, 1000);
 	settle(&b);
 	check_all(&b, false, 2);
 	says(&b, &b.e.b, "revertCaRotation", "issue", 200, "\"phase\":\"trust\"");

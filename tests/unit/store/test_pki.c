@@ -559,6 +559,41 @@ TX_TEST(certificates_are_listed_by_what_becomes_of_them)
 	return ERR_OK;
 }
 
+static bool is_known_to_trust(struct store_tx *tx, int64_t id)
+{
+	struct host_row got = {0};
+	bool is;
+
+	ok(store_host_get(tx, id, &got));
+	is = got.ca_known != NULL;
+	host_row_deinit(&got);
+	return is;
+}
+
+/* With the last certificate that it can come back with goes what it is known to trust. */
+TX_TEST(who_has_nothing_left_trusts_nobody)
+{
+	int64_t h1 = host_made(tx, "h1"), h2 = host_made(tx, "h2"), seq;
+
+	store_tx_by(tx, 1, 100 * 86400000LL);
+	ok(store_host_ca_known(tx, h1, "aa"));
+	ok(store_host_ca_known(tx, h2, "aa"));
+	cert_until(tx, "a", "agent", "h1", 101 * 86400);
+	cert_until(tx, "b", "agent", "h1", 71 * 86400); /* expired, and may still let it in */
+	cert_until(tx, "c", "agent", "h1", 69 * 86400); /* not any more */
+	cert_until(tx, "d", "agent", "h2", 101 * 86400);
+	cert_until(tx, "e", "server", "h2", 101 * 86400);
+	ok(store_cert_revoke(tx, "a", "cn"));
+	assert_true(is_known_to_trust(tx, h1));
+	ok(store_cert_revoke(tx, "e", "cn"));
+	seq = changes_so_far(tx);
+	ok(store_cert_revoke(tx, "b", "cn"));
+	assert_false(is_known_to_trust(tx, h1));
+	assert_true(is_known_to_trust(tx, h2));
+	assert_true(changes_so_far(tx) > seq);
+	return ERR_OK;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -569,6 +604,7 @@ int main(void)
 		cmocka_unit_test(a_serial_is_revoked_once),
 		cmocka_unit_test(a_foreign_serial_can_be_revoked_before_it_is_seen),
 		cmocka_unit_test(all_of_a_subject_is_revoked),
+		cmocka_unit_test(who_has_nothing_left_trusts_nobody),
 		cmocka_unit_test(revocations_are_read_from_where_one_stopped),
 		cmocka_unit_test(a_signed_list_names_what_is_ours_and_not_over),
 		cmocka_unit_test(who_revoked_it_and_why_is_kept),
