@@ -174,8 +174,8 @@ static void look_at_shown(struct cluster *c, const struct sim_server *m, const s
 	int64_t now = sim_now_us(c->sim);
 
 	if (r && is_in(x) && now - r->at_us > CUT_US && has_been_well(m, CUT_US))
-		sim_fail(c->sim, "revocation: %s has a link at server %s with certificate %s, revoked %lld s ago", x->ip,
-			 m->name, serial, (long long)((now - r->at_us) / SECOND_US));
+		sim_fail(c->sim, "revocation: %s has a link at server %s with certificate %s, revoked %lld s ago",
+			 x->ip, m->name, serial, (long long)((now - r->at_us) / SECOND_US));
 	if (map_get(&c->recorded, serial))
 		return;
 	if (!certs_are_recorded(c, serial))
@@ -210,8 +210,10 @@ static void look_at_banned(struct cluster *c)
 		if (!a->banned_us || !a->is_banned || a->wish)
 			continue;
 		if (certs_of_host(c, a, &serials) == ERR_OK && serials.n)
-			sim_fail(c->sim, "revocation: everything that %s has was revoked %lld s ago, and it was given %s",
-				 a->name, (long long)((sim_now_us(c->sim) - a->banned_us) / SECOND_US), serials.items[0]);
+			sim_fail(c->sim,
+				 "revocation: everything that %s has was revoked %lld s ago, and it was given %s",
+				 a->name, (long long)((sim_now_us(c->sim) - a->banned_us) / SECOND_US),
+				 serials.items[0]);
 	}
 }
 
@@ -282,8 +284,8 @@ void cert_rules_key_asked(struct sim_agent *a, int64_t msid)
 		return;
 	m->keys.level += 1;
 	if (m->keys.level > (double)(rate > 0 ? rate : 1) + (double)rate * (double)UNEVEN_US / (double)SECOND_US + 1)
-		sim_fail(c->sim, "renewal: server %s has asked for %.0f keys more than its rate of %lld at once", m->name,
-			 m->keys.level, (long long)rate);
+		sim_fail(c->sim, "renewal: server %s has asked for %.0f keys more than its rate of %lld at once",
+			 m->name, m->keys.level, (long long)rate);
 }
 
 /* ---- calm ---- */

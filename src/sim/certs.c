@@ -1,7 +1,7 @@
 /*
  * Certificates in the simulation, where `certificates` says so: agents join with a token (joins.c), have real
- * certificates of the cluster's CA, keep them in files on their disk, and answer SetupKeyStore and SetupCertificate with
- * the real program's code (agent/credentials.c and what it stands on). Only TLS stays simulated.
+ * certificates of the cluster's CA, keep them in files on their disk, and answer SetupKeyStore and SetupCertificate
+ * with the real program's code (agent/credentials.c and what it stands on). Only TLS stays simulated.
  *
  * Keys and signatures are not made from the seed. What they are decides nothing: nothing is timed, ordered or drawn by
  * their bytes or their length (sim_tls.c sends numbers for texts, sim_fs.c cuts files by parts), so that a seed is the

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "agent/daemon.h"
+#include "base/mem.h"
 #include "ca/root.h"
 #include "client/agent_file.h"
 #include "core/server_list.h"
@@ -665,7 +665,7 @@ static struct told_setting *setting_get(struct cluster *c, const char *name)
 struct call {
 	struct cluster *cluster;
 	struct told_setting *setting; /* NULL: a host is removed */
-	struct sim_agent *agent; /* that is removed */
+	struct sim_agent *agent;      /* that is removed */
 	char *value;
 	void (*answered)(struct cluster *c, struct sim_agent *a, int status, json_t *body);
 	struct sim_agent *about;

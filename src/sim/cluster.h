@@ -74,8 +74,8 @@ struct sim_agent {
 	struct daemon *daemon;       /* owned; the real program's, around its files; NULL while off */
 	struct sim_joining *joining; /* owned; what runs on its machine is the join; NULL: it isn't */
 	enum { WISH_NONE, WISH_JOIN, WISH_REJOIN, WISH_REJOIN_KEEP } wish; /* what comes before its next start */
-	char *token;            /* owned; for that; NULL: none yet */
-	bool token_asked;       /* the answer isn't there */
+	char *token;                                                       /* owned; for that; NULL: none yet */
+	bool token_asked;                                                  /* the answer isn't there */
 	bool is_banned;         /* an operator has revoked what it has, or is about to */
 	bool is_revoking;       /* not all of it yet */
 	int64_t revoke_next_us; /* then the next attempt */

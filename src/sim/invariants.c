@@ -303,8 +303,8 @@ static int64_t alone_most_us(struct cluster *c, const struct sim_agent *a)
 static bool may_be_alone(struct cluster *c, const struct sim_agent *a)
 {
 	return !a->agent || !sim_node_is_alive(a->node) || sim_node_is_frozen(a->node) || a->removal != STAYS ||
-	       a->is_banned || cert_rules_is_lost(a) ||
-	       sim_network(c->sim)->tls_bad_ppm || sim_network(c->sim)->names_down;
+	       a->is_banned || cert_rules_is_lost(a) || sim_network(c->sim)->tls_bad_ppm ||
+	       sim_network(c->sim)->names_down;
 }
 
 static void look_at_links(struct cluster *c, const struct truth *t)

@@ -104,7 +104,8 @@ static void joined(void *user, enum err result, const char *sentence, const stru
 		result = check(j, m, &why);
 	if (!result)
 		result = join_write(sim_node_world(a->node)->fs, &o, &j->identity, m, &j->token.servers, &why);
-	sim_note(a->cluster->sim, a->node, "--- %s: %s", result ? "has not joined" : "has joined", why_text(&why, result));
+	sim_note(a->cluster->sim, a->node, "--- %s: %s", result ? "has not joined" : "has joined",
+		 why_text(&why, result));
 	if (!sim_node_is_alive(a->node))
 		return;
 	if (!result || is_no(result))
@@ -132,12 +133,13 @@ static enum err send_request(struct sim_joining *j, struct world *w, struct why 
 	CLEAN(mem_freep) char *servers = str_list_join(&j->token.servers, ",");
 	CLEAN(batch_deinit) struct batch b = {0};
 	struct msg_join *m = batch_add(&b, MSG_JOIN);
-	const struct join_params p = {.world = w, .log = sim_node_log(a->node), .servers = servers,
-				      .fingerprint = j->token.fingerprint};
+	const struct join_params p = {
+		.world = w, .log = sim_node_log(a->node), .servers = servers, .fingerprint = j->token.fingerprint};
 
-	if (!servers || !m || msg_set_text(&m->tokenId, j->token.id) || msg_set_text(&m->tokenSecret, j->token.secret) ||
-	    msg_set_text(&m->role, "agent") || msg_set_text(&m->csr, j->csr) || msg_set_text(&m->guid, a->guid) ||
-	    msg_set_text(&m->name, a->name) || msg_set_text(&m->resourceName, "LibvirtComputingResource"))
+	if (!servers || !m || msg_set_text(&m->tokenId, j->token.id) ||
+	    msg_set_text(&m->tokenSecret, j->token.secret) || msg_set_text(&m->role, "agent") ||
+	    msg_set_text(&m->csr, j->csr) || msg_set_text(&m->guid, a->guid) || msg_set_text(&m->name, a->name) ||
+	    msg_set_text(&m->resourceName, "LibvirtComputingResource"))
 		return ERR_NOMEM;
 	msg_set_bool(&m->guidIsFixed, true);
 	msg_set_bool(&m->rejoins, a->wish != WISH_JOIN);

@@ -33,6 +33,7 @@ struct options {
 	bool trace;
 	bool twice;
 	bool real_tls;
+	bool certificates; /* in all lives, not in a part of them */
 	enum log_level level;
 };
 
@@ -81,7 +82,8 @@ static void tail_print(struct tail *t)
 
 static enum err live(struct cluster *c, const struct options *o, struct why *why)
 {
-	struct history h = {.n_servers = o->servers, .n_agents = o->agents, .n_events = o->events};
+	struct history h = {
+		.n_servers = o->servers, .n_agents = o->agents, .n_events = o->events, .is_asked = o->agents != 0};
 
 	if (o->text)
 		return scenario_run(c, o->text, why);
@@ -97,8 +99,12 @@ static enum err live(struct cluster *c, const struct options *o, struct why *why
 static enum err run_seed(const struct options *o, uint64_t seed, void (*print)(void *, const char *), void *user,
 			 struct result *r)
 {
-	struct cluster_params p = {
-		.seed = seed, .real_tls = o->real_tls, .print = print, .user = user, .level = o->level};
+	struct cluster_params p = {.seed = seed,
+				   .real_tls = o->real_tls,
+				   .certificates = o->certificates,
+				   .print = print,
+				   .user = user,
+				   .level = o->level};
 	struct why why = WHY_NONE;
 	struct cluster *c = NULL;
 	enum err e = cluster_new(&c, &p, &why);
@@ -136,7 +142,7 @@ static void explain(const struct options *o, uint64_t seed, const struct result 
 		printf(" --agents %zu", o->agents);
 	if (o->events)
 		printf(" --events %zu", o->events);
-	printf("%s --trace\n", o->real_tls ? " --real-tls" : "");
+	printf("%s%s --trace\n", o->real_tls ? " --real-tls" : "", o->certificates ? " --certificates" : "");
 }
 
 /* ---- all of them ---- */
@@ -235,18 +241,20 @@ static int run_all(const struct options *o)
 
 /* ---- the command line ---- */
 
-static const char usage[] = "usage: muster-sim [options]\n"
-			    "  --seeds N        so many random histories (1)\n"
-			    "  --seed S         the first one (1)\n"
-			    "  --jobs N         so many of them at the same time (1)\n"
-			    "  --servers M      of each (2 to 4)\n"
-			    "  --agents N       of each (1 to 12)\n"
-			    "  --events N       that befall each (5 to 34)\n"
-			    "  --scenario FILE  instead of random histories\n"
-			    "  --twice          each seed twice: the trace hash must be the same\n"
-			    "  --real-tls       GnuTLS over the simulated network\n"
-			    "  --trace          print everything that happens\n"
-			    "  --debug          and what the engines log at debug level\n";
+static const char usage[] =
+	"usage: muster-sim [options]\n"
+	"  --seeds N        so many random histories (1)\n"
+	"  --seed S         the first one (1)\n"
+	"  --jobs N         so many of them at the same time (1)\n"
+	"  --servers M      of each (2 to 4)\n"
+	"  --agents N       of each (1 to 12)\n"
+	"  --events N       that befall each (5 to 34)\n"
+	"  --scenario FILE  instead of random histories\n"
+	"  --twice          each seed twice: the trace hash must be the same\n"
+	"  --real-tls       GnuTLS over the simulated network\n"
+	"  --certificates   real ones, and what happens to them, in every history (otherwise in one of six)\n"
+	"  --trace          print everything that happens\n"
+	"  --debug          and what the engines log at debug level\n";
 
 static bool number(const char *text, uint64_t *out)
 {
@@ -269,21 +277,29 @@ static bool read_text(const char *path, char **out)
 
 static int parse(struct options *o, int argc, char **argv)
 {
-	enum { SEEDS = 1, SEED, JOBS, SERVERS, AGENTS, EVENTS, SCENARIO, TWICE, REAL_TLS, TRACE, DEBUG, HELP };
+	enum {
+		SEEDS = 1,
+		SEED,
+		JOBS,
+		SERVERS,
+		AGENTS,
+		EVENTS,
+		SCENARIO,
+		TWICE,
+		REAL_TLS,
+		CERTIFICATES,
+		TRACE,
+		DEBUG,
+		HELP
+	};
 	static const struct option longs[] = {
-		{"seeds", 1, NULL, SEEDS},
-		{"seed", 1, NULL, SEED},
-		{"servers", 1, NULL, SERVERS},
-		{"jobs", 1, NULL, JOBS},
-		{"agents", 1, NULL, AGENTS},
-		{"events", 1, NULL, EVENTS},
-		{"scenario", 1, NULL, SCENARIO},
-		{"twice", 0, NULL, TWICE},
-		{"real-tls", 0, NULL, REAL_TLS},
-		{"trace", 0, NULL, TRACE},
-		{"debug", 0, NULL, DEBUG},
-		{"help", 0, NULL, HELP},
-		{NULL, 0, NULL, 0},
+		{"seeds", 1, NULL, SEEDS},       {"seed", 1, NULL, SEED},
+		{"servers", 1, NULL, SERVERS},   {"jobs", 1, NULL, JOBS},
+		{"agents", 1, NULL, AGENTS},     {"events", 1, NULL, EVENTS},
+		{"scenario", 1, NULL, SCENARIO}, {"twice", 0, NULL, TWICE},
+		{"real-tls", 0, NULL, REAL_TLS}, {"certificates", 0, NULL, CERTIFICATES},
+		{"trace", 0, NULL, TRACE},       {"debug", 0, NULL, DEBUG},
+		{"help", 0, NULL, HELP},         {NULL, 0, NULL, 0},
 	};
 	int opt;
 
@@ -311,6 +327,8 @@ static int parse(struct options *o, int argc, char **argv)
 			o->twice = true;
 		else if (opt == REAL_TLS)
 			o->real_tls = true;
+		else if (opt == CERTIFICATES)
+			o->certificates = true;
 		else if (opt == TRACE || opt == DEBUG)
 			o->trace = true, o->level = opt == DEBUG ? LOG_DEBUG : o->level;
 		else

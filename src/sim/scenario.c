@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "client/agent_file.h"
+#include "sim/invariants.h"
 
 #define WORDS_MAX 64
 #define SETTLE_US (180 * SECOND_US)
@@ -301,6 +302,13 @@ static char *expect_state(struct cluster *c, const char *who, const char *state,
 	return str_equal(is, state) ? NULL : mem_strdup(is);
 }
 
+static char *expect_phase(struct cluster *c, const char *phase)
+{
+	const char *is = rotation_phase_name(cert_rules_phase(c));
+
+	return str_equal(is, phase) ? NULL : mem_strdup(is);
+}
+
 static char *expectation(struct cluster *c, const struct words *w, size_t at, enum err *e, struct why *why)
 {
 	const char *what = word(w, at), *arg = word(w, at + 1);
@@ -311,6 +319,8 @@ static char *expectation(struct cluster *c, const struct words *w, size_t at, en
 		return expect_agents(c, w, at + 1, e, why);
 	if (str_equal(what, "state"))
 		return expect_state(c, arg, word(w, at + 2), e, why);
+	if (str_equal(what, "phase"))
+		return expect_phase(c, arg);
 	if (str_equal(what, "list"))
 		return expect_list(c, arg, word(w, at + 2), e, why);
 	if (str_equal(what, "outdated") && arg) {

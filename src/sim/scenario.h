@@ -43,6 +43,7 @@
  *   expect  behind 0                agents that are not on the first of their list that runs; also >N
  *   expect  spread 2                between the servers that run: so many agents at most
  *   expect  moves 0                 from a link that worked to another server's, since they are counted
+ *   expect  phase trust             of the CA's rotation
  *   expect  putoffs >0              asked to come back later by the servers that run: more than that
  *   within  5s agents a=15 b=15     an expectation that must come true in that time
  */
@@ -60,6 +61,7 @@ struct history {
 	size_t n_servers;
 	size_t n_agents;
 	size_t n_events;
+	bool is_asked; /* so many agents and no others */
 };
 /* A random life from the cluster's seed, then calm. */
 enum err history_run(struct cluster *c, const struct history *h, struct why *why) MUST_CHECK;
