@@ -17,6 +17,8 @@
 /* ---- renew: some hosts at a time, each a job ---- */
 
 #define AT_A_TIME 8
+#define ADMITTED_DAYS 30 /* so long an expired certificate may let its host in */
+#define ROUNDS_MOST 5
 #define LOOK_MS 200
 
 struct renewal {
@@ -207,12 +209,29 @@ static json_t *unknown_serial(const char *word)
 	return or_die(json_pack("[{s:s,s:s,s:s}]", "serial", word, "state", "unknown", "cn", "unknown"));
 }
 
+/* One that expired so long ago lets nobody in any more, and the others are enough to read. */
+static void drop_over(json_t *certs)
+{
+	for (size_t i = json_array_size(certs); i-- > 0;) {
+		const json_t *cert = json_array_get(certs, i);
+
+		if (str_equal(json_text(cert, "state", ""), "expired") &&
+		    json_number(cert, "daysleft", 0) < -ADMITTED_DAYS)
+			json_array_remove(certs, i);
+	}
+}
+
+/* Of a host everything that it could come back with: an expired one may do (ca.plugin.root.allow.expired.cert). */
 static json_t *to_revoke(struct cli *c, const char *word, bool is_serial)
 {
 	json_t *certs;
 
-	if (!is_serial)
-		return certs_find(c, word, "inuse,valid,superseded", false);
+	if (!is_serial) {
+		certs = certs_find(c, word, "inuse,valid,superseded,expired", false);
+		if (certs)
+			drop_over(certs);
+		return certs;
+	}
 	certs = cli_list(c, "listCertificates", "certificate", API_ARGS({"serial", word}));
 	if (certs && !json_array_size(certs)) {
 		json_decref(certs);
@@ -221,9 +240,9 @@ static json_t *to_revoke(struct cli *c, const char *word, bool is_serial)
 	return certs;
 }
 
-static int revoke_all(struct cli *c, const json_t *certs, const char *reason, bool force)
+/* Adds the serials of what was revoked. */
+static int revoke_each(struct cli *c, const json_t *certs, const char *reason, bool force, json_t *revoked)
 {
-	json_t *revoked = or_die(json_array());
 	int exit_code = CLI_OK;
 	size_t i;
 	json_t *cert;
@@ -242,6 +261,63 @@ static int revoke_all(struct cli *c, const json_t *certs, const char *reason, bo
 		if (!c->json)
 			printf("Certificate %s is revoked.\n", serial);
 		json_decref(answer);
+	}
+	return exit_code;
+}
+
+/* The host that was asked for; NULL: the word was a serial number, of that one alone. */
+static const char *host_meant(const json_t *certs, const char *word)
+{
+	const json_t *first = json_array_get(certs, 0);
+	const char *id = json_text(first, "hostid", NULL);
+
+	return str_equal(json_text(first, "hostname", NULL), word) || str_equal(id, word) ? id : NULL;
+}
+
+static bool has_text(const json_t *texts, const char *text)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach (texts, i, one) {
+		if (str_equal(json_string_value(one), text))
+			return true;
+	}
+	return false;
+}
+
+/* What that host has by now and isn't revoked; NULL: the question failed. */
+static json_t *newer_of(struct cli *c, const char *host_id, const json_t *revoked)
+{
+	json_t *now = cli_list(c, "listCertificates", "certificate",
+			       API_ARGS({"hostid", host_id}, {"state", "inuse,valid,superseded"}));
+
+	for (size_t i = json_array_size(now); i-- > 0;)
+		if (has_text(revoked, json_text(json_array_get(now, i), "serial", "")))
+			json_array_remove(now, i);
+	return now;
+}
+
+/*
+ * Somebody has thought about it, and a host is given a new certificate at any time: what it was given meanwhile goes
+ * too. Whoever has only revoked ones gets no other, so this comes to an end.
+ */
+static int revoke_all(struct cli *c, const json_t *certs, const char *reason, bool force, const char *word)
+{
+	const char *host_id = host_meant(certs, word);
+	json_t *revoked = or_die(json_array());
+	int exit_code = revoke_each(c, certs, reason, force, revoked);
+
+	for (int i = 0; i < ROUNDS_MOST && host_id && !exit_code; i++) {
+		json_t *newer = newer_of(c, host_id, revoked);
+
+		if (!newer)
+			exit_code = CLI_FAILED;
+		else if (json_array_size(newer))
+			exit_code = revoke_each(c, newer, reason, force, revoked);
+		else
+			i = ROUNDS_MOST;
+		json_decref(newer);
 	}
 	if (c->json) {
 		revoked = json_listing("revoked", revoked);
@@ -292,7 +368,7 @@ int cmd_cert_revoke(struct cli *c, int argc, char **argv)
 		exit_code = confirm_ask(c, &confirm);
 	}
 	if (!exit_code)
-		exit_code = revoke_all(c, certs, reason, force);
+		exit_code = revoke_all(c, certs, reason, force, a.words[0]);
 	json_decref(certs);
 	return exit_code ? exit_code : cli_flush(c);
 }

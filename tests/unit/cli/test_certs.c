@@ -29,6 +29,16 @@
 #define OLD                                                                                                            \
 	CERT("4a00000000000000000000000000aa04", "kvm1", "agent", "-3", "2026-01-12T00:00:00+0000",                    \
 	     "\"hostname\":\"H1\",\"state\":\"expired\"")
+#define LONG_OVER                                                                                                      \
+	CERT("4a00000000000000000000000000aa05", "kvm1", "agent", "-31", "2025-12-15T00:00:00+0000",                   \
+	     "\"hostname\":\"H5\",\"state\":\"expired\"")
+/* What H6 has, and what it was given while somebody thought about it. */
+#define H6_OLD                                                                                                         \
+	CERT("4a00000000000000000000000000aa06", "kvm6", "agent", "9", "2026-01-24T00:00:00+0000",                     \
+	     "\"hostname\":\"H6\",\"hostid\":\"u6\",\"state\":\"inuse\"")
+#define H6_NEW                                                                                                         \
+	CERT("4a00000000000000000000000000aa07", "kvm6", "agent", "99", "2026-04-24T00:00:00+0000",                    \
+	     "\"hostname\":\"H6\",\"hostid\":\"u6\",\"state\":\"inuse\"")
 #define GONE                                                                                                                          \
 	"{\"serial\":\"abc\",\"state\":\"revoked\",\"revoked\":\"2026-01-15T08:00:02+0000\",\"revokedby\":\"ops\",\"reason\":\"lost " \
 	"laptop\\u001b[31m\",\"issuedhere\":false}"
@@ -43,6 +53,11 @@ static const struct fake_answer answers[] = {
 	{"listCertificates", "serial=4a00000000000000000000000000aa03\n", 0, LIST(M1, "1")},
 	{"listCertificates", "serial=00000abc\n", 0, LIST(GONE, "1")},
 	{"listCertificates", "hostid=u1\n", 0, LIST(H1, "1")},
+	{"listCertificates", "hostid=u5\nresponse=json\nstate=inuse,valid,superseded,expired\n", 0,
+	 LIST(OLD "," LONG_OVER, "2")},
+	{"listCertificates", "hostid=u6\nresponse=json\nstate=inuse,valid,superseded,expired\n", 0, LIST(H6_OLD, "1")},
+	{"listCertificates", "hostid=u6\nresponse=json\nstate=inuse,valid,superseded\n", 0,
+	 LIST(H6_OLD "," H6_NEW, "2")},
 	{"listCertificates", "hostid=u9\n", 0, "{\"listcertificatesresponse\":{}}"},
 	{"listCertificates", "state=inuse,valid\n", 0, LIST(H1 "," H2 "," M1, "3")},
 	{"listCertificates", NULL, 0, LIST(H1 "," H2 "," M1 "," OLD "," GONE, "5")},
@@ -56,6 +71,10 @@ static const struct fake_answer answers[] = {
 	{"issueCertificate", NULL, 0, "{\"issuecertificateresponse\":{\"jobid\":\"j-issued\"}}"},
 	{"listHosts", "name=H1\n", 0,
 	 "{\"listhostsresponse\":{\"count\":1,\"host\":[{\"id\":\"u1\",\"name\":\"H1\"}]}}"},
+	{"listHosts", "name=H5\n", 0,
+	 "{\"listhostsresponse\":{\"count\":1,\"host\":[{\"id\":\"u5\",\"name\":\"H5\"}]}}"},
+	{"listHosts", "name=H6\n", 0,
+	 "{\"listhostsresponse\":{\"count\":1,\"host\":[{\"id\":\"u6\",\"name\":\"H6\"}]}}"},
 	{"listHosts", "name=H9\n", 0,
 	 "{\"listhostsresponse\":{\"count\":1,\"host\":[{\"id\":\"u9\",\"name\":\"H9\"}]}}"},
 	{"listHosts", "name=nobody\n", 0, "{\"listhostsresponse\":{}}"},
@@ -195,6 +214,8 @@ static void what_will_be_cut_is_said_first(void **state)
 		{"cert revoke H1 --yes --reason 'lost laptop'", "cert_revoke", 0, NULL, "reason=lost laptop\n"},
 		{"cert revoke H1 --yes --json", "cert_revoke_json", 0, NULL,
 		 "serial=4a00000000000000000000000000aa01\n"},
+		{"cert revoke H5 --yes", "cert_revoke_expired", 0, NULL, "serial=4a00000000000000000000000000aa04\n"},
+		{"cert revoke H6 --yes", "cert_revoke_newer", 0, NULL, "serial=4a00000000000000000000000000aa07\n"},
 		{"cert revoke H1 --json", NULL, 2, "--yes is needed", NULL},
 		{"cert revoke 4a00000000000000000000000000aa03 --yes", "cert_revoke_server", 1,
 		 "is management server M1's", NULL},
