@@ -11,7 +11,7 @@
  * A crash before 4 has used nothing up; after 4 the certificate exists and `muster host rejoin` gives a new token.
  * Two servers that get the last use of one token at once both come as far as 4, and the store lets one of them through.
  */
-#include "server/internal.h"
+#include "server/rotation.h"
 
 #include <string.h>
 
@@ -35,6 +35,7 @@ struct joining {
 	struct ca_provider *ca; /* owned with others */
 	struct ca_request request;
 	struct ca_issued issued;
+	char *signer;  /* the CA that signs, owned; NULL: an external one */
 	char *trusted; /* the CA certificates that it will trust; owned */
 	char trusted_hash[FINGERPRINT_TEXT];
 	struct cert_row cert;
@@ -56,6 +57,7 @@ static void joining_free(struct joining *j)
 	join_request_deinit(&j->q);
 	ca_provider_free(j->ca);
 	ca_issued_deinit(&j->issued);
+	mem_free(j->signer);
 	mem_free(j->trusted);
 	cert_row_deinit(&j->cert);
 	host_row_deinit(&j->host);
@@ -378,6 +380,19 @@ static enum err take_token(struct joining *j, const struct token_row *t)
 	return t->bound_zone && !j->bound_zone ? ERR_NOMEM : ERR_OK;
 }
 
+/* Nobody has seen it with its certificate yet, but it has it: a rotation has to wait for it accordingly. */
+static enum err record(struct store_tx *tx, struct joining *j, struct why *why)
+{
+	enum err e = rotation_still_signs(tx, j->signer, why);
+
+	if (!e)
+		e = store_cert_add(tx, &j->cert);
+	if (e || j->q.role != CERT_ROLE_AGENT)
+		return e;
+	e = store_host_ca_known(tx, j->host.id, j->trusted_hash);
+	return e ? e : store_host_cert_issuer(tx, j->host.id, j->cert.issuer);
+}
+
 /* May run again after an undone group. */
 static enum err token_run(struct store_tx *tx, struct entry *entry, struct why *why)
 {
@@ -398,9 +413,7 @@ static enum err token_run(struct store_tx *tx, struct entry *entry, struct why *
 	if (!e && j->use)
 		e = store_token_use(tx, j->q.token_id);
 	if (!e && j->use)
-		e = store_cert_add(tx, &j->cert);
-	if (!e && j->use && j->q.role == CERT_ROLE_AGENT)
-		e = store_host_ca_known(tx, j->host.id, j->trusted_hash);
+		e = record(tx, j, why);
 	token_row_deinit(&t);
 	return e;
 }
@@ -459,7 +472,8 @@ static void issue(struct joining *j)
 	/* The CA of this moment, and what is trusted now: a rotation may go on meanwhile. */
 	j->ca = ca_provider_ref(s->ca);
 	j->trusted = mem_strdup(s->ca_chain);
-	if (!j->trusted) {
+	j->signer = mem_strdup(s->rotation.issuing_cert);
+	if (!j->trusted || (s->rotation.issuing_cert && !j->signer)) {
 		refuse(j, JOIN_FAILED, ERR_NOMEM, err_text(ERR_NOMEM));
 		return;
 	}
@@ -473,6 +487,8 @@ static void token_done(struct server *s, struct entry *entry, enum err result, c
 	struct joining *j = container_of(entry, struct joining, entry);
 
 	/* When the whole group failed, what was found out in it doesn't count. */
+	if (result == ERR_CONFLICT && j->use)
+		result = ERR_BUSY; /* who joins asks again, here or elsewhere */
 	if (result) {
 		refuse(j, j->refusal && result == join_refusal_err(j->refusal) ? j->refusal : JOIN_FAILED, result,
 		       sentence);

@@ -45,6 +45,7 @@ struct provision {
 	struct str_list ips, dns;
 	struct ca_issued issued;
 	struct cert_row cert;
+	char *signer;  /* the CA that signs, owned; NULL: an external one */
 	char *trusted; /* the CA certificates as they are sent */
 	char trusted_hash[FINGERPRINT_TEXT];
 	enum err result;
@@ -69,6 +70,7 @@ static void provision_free(struct provision *p)
 	ca_provider_free(p->ca);
 	ca_issued_deinit(&p->issued);
 	cert_row_deinit(&p->cert);
+	mem_free(p->signer);
 	mem_free(p->trusted);
 	mem_free(p);
 }
@@ -254,6 +256,8 @@ static enum err record_run(struct store_tx *tx, struct entry *entry, struct why 
 		e = ERR_REVOKED;
 	}
 	if (!e)
+		e = rotation_still_signs(tx, p->signer, why);
+	if (!e)
 		e = store_cert_add(tx, &p->cert);
 	host_row_deinit(&now);
 	return e;
@@ -333,7 +337,8 @@ static void sign(struct provision *p)
 	struct server *s = p->server;
 
 	p->trusted = mem_strdup(s->ca_chain);
-	if (!p->trusted) {
+	p->signer = mem_strdup(s->rotation.issuing_cert);
+	if (!p->trusted || (s->rotation.issuing_cert && !p->signer)) {
 		end(p, ERR_NOMEM, err_text(ERR_NOMEM));
 		return;
 	}

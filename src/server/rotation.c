@@ -462,6 +462,17 @@ void rotation_tick(struct server *s)
 
 /* ---- who comes too late ---- */
 
+enum err rotation_still_signs(struct store_tx *tx, const char *signer, struct why *why)
+{
+	CLEAN(mem_freep) char *now = NULL;
+	enum err e = signer ? store_secret_get(tx, CA_SECRET_CERT, &now) : ERR_OK;
+
+	if (e || !signer || str_equal(now, signer))
+		return e;
+	why_set(why, "another CA signs by now: ask again");
+	return ERR_CONFLICT;
+}
+
 static bool is_trusted(const struct server *s, const char *key_id)
 {
 	return str_equal(key_id, s->rotation.issuing_id) ||

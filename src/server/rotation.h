@@ -60,6 +60,13 @@ const char *rotation_newer_ca(const struct server *s);
 /* While both are trusted: was it begun because the old one's key was stolen? */
 bool rotation_is_compromised(const struct server *s);
 
+/*
+ * In the transaction that records a certificate: is `signer`, the CA that it was signed by (NULL: an external one), still
+ * the one that signs? Otherwise a step of a rotation came between, which has not waited for who gets this one:
+ * ERR_CONFLICT with a sentence.
+ */
+enum err rotation_still_signs(struct store_tx *tx, const char *signer, struct why *why) MUST_CHECK;
+
 /* What is wanted now; texts belong to the server. */
 struct rotation_want rotation_want_of(const struct server *s);
 /* Does it matter what this host has? */

@@ -108,7 +108,7 @@ struct certs_question {
 	const char *serial, *guid;
 	int64_t now_s;
 	struct str_list *serials; /* that aren't revoked; NULL: not asked for */
-	size_t n;
+	size_t n; /* that were issued here: what hosts have shown is listed as well */
 	bool is_revoked;
 };
 
@@ -121,11 +121,12 @@ static enum err certs_read(struct store_tx *tx, void *arg, struct why *why)
 				  .now_s = a->now_s,
 				  .room = CERTS_OF_ONE};
 	struct cert_view *views = NULL;
-	size_t n = 0;
-	enum err e = store_cert_views(tx, &q, &views, &n, &a->n);
+	size_t n = 0, all;
+	enum err e = store_cert_views(tx, &q, &views, &n, &all);
 
 	for (size_t i = 0; i < n; i++) {
 		a->is_revoked |= views[i].revoked_ms != 0;
+		a->n += views[i].pem != NULL;
 		if (!e && a->serials && !views[i].revoked_ms)
 			e = str_list_add(a->serials, views[i].serial);
 		cert_view_deinit(&views[i]);

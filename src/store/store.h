@@ -180,6 +180,11 @@ enum err store_host_describe(struct store_tx *tx, const struct host_row *row) MU
 /* Its agent has confirmed that it trusts these CA certificates (SHA-256 of their text, hex). */
 enum err store_host_ca_known(struct store_tx *tx, int64_t host_id, const char *hash) MUST_CHECK;
 /*
+ * It has been given a certificate of this issuer (cert_info.authority_key_id) and has not been seen with it yet: what
+ * the row says of its certificate's issuer until then.
+ */
+enum err store_host_cert_issuer(struct store_tx *tx, int64_t host_id, const char *issuer) MUST_CHECK;
+/*
  * An operator is to be told about its certificate, if the last time was before `since_ms`; *is_due: then this was noted
  * as the last time. No change row: nobody else has to know.
  */

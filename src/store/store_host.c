@@ -268,6 +268,18 @@ enum err store_host_ca_known(struct store_tx *tx, int64_t host_id, const char *h
 	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_HOST, host_id);
 }
 
+enum err store_host_cert_issuer(struct store_tx *tx, int64_t host_id, const char *issuer)
+{
+	int64_t zone_id;
+	uint64_t slot;
+	enum err e = where_is(tx, host_id, &zone_id, &slot);
+
+	if (!e)
+		e = sql_run(tx, "UPDATE host SET cert_issuer = ?1 WHERE id = ?2 AND cert_issuer IS NOT ?1",
+			    SQL_T(str_is_blank(issuer) ? NULL : issuer), SQL_N(host_id));
+	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_HOST, host_id);
+}
+
 enum err store_host_list_confirmed(struct store_tx *tx, int64_t host_id, const char *ms_list, int64_t interval)
 {
 	int64_t zone_id;

@@ -275,6 +275,9 @@ static void a_host_joins(void **state)
 	assert_int_equal(h->row.id, j.host_id);
 	assert_int_equal(h->row.status, HOST_CREATING);
 	assert_int_equal(h->row.bound_zone, 0);
+	/* What a rotation waits for, also before it has come. */
+	assert_string_equal(h->row.cert_issuer, e.a.server->rotation.issuing_id);
+	assert_string_equal(h->row.ca_known, e.a.server->rotation.trusted_hash);
 	assert_int_equal(uses_left(&e, &e.a, t), 0);
 	assert_int_equal(e.a.server->n_joined, 1);
 	assert_int_equal(events_with(&e, &e.a, "kvm1 joined from 10.9.0.1 with token"), 1);

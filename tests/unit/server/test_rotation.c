@@ -476,6 +476,39 @@ static void a_server_without_the_key(void **state)
 	down(&b);
 }
 
+static enum err signs_run(struct store_tx *tx, struct entry *entry, struct why *why)
+{
+	static const char *const signer = "another CA";
+	char *now = NULL;
+
+	assert_int_equal(store_secret_get(tx, CA_SECRET_CERT, &now), ERR_OK);
+	assert_int_equal(rotation_still_signs(tx, now, why), ERR_OK);
+	assert_int_equal(rotation_still_signs(tx, NULL, why), ERR_OK);
+	assert_int_equal(rotation_still_signs(tx, signer, why), ERR_CONFLICT);
+	assert_non_null(strstr(why->text, "another CA signs by now"));
+	mem_free(now);
+	return ERR_OK;
+}
+
+static void signs_done(struct server *s, struct entry *entry, enum err result, const char *sentence)
+{
+	assert_int_equal(result, ERR_OK);
+	entry->run = NULL;
+}
+
+/* A step that was taken between signing and recording has not waited for who gets that certificate. */
+static void a_certificate_of_a_ca_that_signs_no_more(void **state)
+{
+	struct entry entry = {.run = signs_run, .done = signs_done};
+	struct bench b;
+
+	up(&b);
+	ledger_add(b.e.a.server, &entry);
+	engine_run(&b.e, 1000);
+	assert_null(entry.run);
+	down(&b);
+}
+
 static void rows_of_the_store(void **state)
 {
 	static const struct {
@@ -887,6 +920,7 @@ int main(void)
 		cmocka_unit_test(a_host_that_joined_and_never_came),
 		cmocka_unit_test(what_is_not_in_use_is_not_confirmed),
 		cmocka_unit_test(the_rsa_certificate_follows),
+		cmocka_unit_test(a_certificate_of_a_ca_that_signs_no_more),
 		cmocka_unit_test(rows_of_the_store),
 		cmocka_unit_test(strangers_are_out_when_the_key_was_stolen),
 		cmocka_unit_test(a_stranger_is_an_alert_otherwise),

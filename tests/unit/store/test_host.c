@@ -260,6 +260,14 @@ TX_TEST(a_description_is_written_when_it_changed)
 	got = host(tx, row.id);
 	assert_string_equal(got.ca_known, "aa");
 	err_is(store_host_ca_known(tx, 4711, "aa"), ERR_NOT_FOUND);
+	ok(store_host_cert_issuer(tx, row.id, "88"));
+	seq = changes_so_far(tx);
+	ok(store_host_cert_issuer(tx, row.id, "88")); /* said already */
+	assert_int_equal(changes_so_far(tx), seq);
+	host_row_deinit(&got);
+	got = host(tx, row.id);
+	assert_string_equal(got.cert_issuer, "88");
+	err_is(store_host_cert_issuer(tx, 4711, "88"), ERR_NOT_FOUND);
 	assert_int_equal(got.owner, 0);
 	assert_null(got.ms_list);
 	host_row_deinit(&got);
