@@ -481,6 +481,8 @@ static enum err claim_run(struct store_tx *tx, struct entry *entry, struct why *
 		.boot_number = c->row.boot_number,
 	};
 	e = store_host_claim(tx, &c->result);
+	if (!e && !c->result.superseded && c->is_retry && c->row.cert_serial)
+		e = store_host_shown(tx, &c->row);
 	if (!e && !c->result.superseded && c->reported)
 		e = store_host_list_confirmed(tx, c->row.id, c->reported, -1);
 	if (e)
@@ -675,6 +677,22 @@ static void claim_begin(struct session *x, struct claim *take_c)
 
 /* ---- a provisional session asks again until the store answers ---- */
 
+/* The host's row is as it was before this link: the certificate that was shown on it is another one, maybe. */
+static enum err put_shown(struct host_row *row, const struct session *x)
+{
+	const struct tls_peer *peer = x->link ? link_peer(x->link) : NULL;
+
+	if (!peer || !peer->has_cert || !peer->chain_ok)
+		return ERR_OK;
+	row->cert_not_before_s = peer->cert.not_before_s;
+	row->cert_not_after_s = peer->cert.not_after_s;
+	row->cert_serial = mem_free(row->cert_serial);
+	row->cert_issuer = mem_free(row->cert_issuer);
+	return set(&row->cert_serial, peer->cert.serial) || set(&row->cert_issuer, peer->cert.authority_key_id)
+		       ? ERR_NOMEM
+		       : ERR_OK;
+}
+
 static void on_claim_again(struct timer *t)
 {
 	struct session *x = container_of(t, struct session, claim_again);
@@ -699,6 +717,10 @@ static void on_claim_again(struct timer *t)
 	c->pod = mem_printf("%lld", (long long)c->row.pod_id);
 	c->cluster = mem_printf("%lld", (long long)c->row.cluster_id);
 	if (!c->zone || !c->pod || !c->cluster) {
+		timer_set_in(s->world, t, CLAIM_AGAIN_MS);
+		return;
+	}
+	if (put_shown(&c->row, x)) {
 		timer_set_in(s->world, t, CLAIM_AGAIN_MS);
 		return;
 	}

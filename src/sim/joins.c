@@ -65,8 +65,11 @@ static void ask_for_token(struct sim_agent *a)
 	/* It was let in, and hasn't heard of it. */
 	if (is_known && a->wish == WISH_JOIN)
 		a->wish = WISH_REJOIN;
-	if (!a->token_asked)
-		a->token_asked = cluster_ask(c, params, is_known ? 3 : 1, a->name, a, token_came);
+	if (a->token_asked)
+		return;
+	a->token_asked = true; /* the answer may come at once */
+	if (!cluster_ask(c, params, is_known ? 3 : 1, a->name, a, token_came))
+		a->token_asked = false;
 }
 
 /* ---- the join ---- */

@@ -177,6 +177,8 @@ enum err store_host_create(struct store_tx *tx, struct host_row *row) MUST_CHECK
  * cert_*).
  */
 enum err store_host_describe(struct store_tx *tx, const struct host_row *row) MUST_CHECK;
+/* The certificate that it has shown, alone: cert_* of that row. */
+enum err store_host_shown(struct store_tx *tx, const struct host_row *row) MUST_CHECK;
 /* Its agent has confirmed that it trusts these CA certificates (SHA-256 of their text, hex). */
 enum err store_host_ca_known(struct store_tx *tx, int64_t host_id, const char *hash) MUST_CHECK;
 /*

@@ -268,6 +268,22 @@ enum err store_host_ca_known(struct store_tx *tx, int64_t host_id, const char *h
 	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_HOST, host_id);
 }
 
+enum err store_host_shown(struct store_tx *tx, const struct host_row *row)
+{
+	int64_t zone_id;
+	uint64_t slot;
+	enum err e = where_is(tx, row->id, &zone_id, &slot);
+
+	if (!e)
+		e = sql_run(
+			tx,
+			"UPDATE host SET cert_serial = ?1, cert_not_before_s = ?2, cert_not_after_s = ?3, cert_issuer = ?4"
+			" WHERE id = ?5 AND (cert_serial IS NOT ?1 OR cert_issuer IS NOT ?4)",
+			SQL_T(row->cert_serial), SQL_N(row->cert_not_before_s), SQL_N(row->cert_not_after_s),
+			SQL_T(str_is_blank(row->cert_issuer) ? NULL : row->cert_issuer), SQL_N(row->id));
+	return e || sql_changes(tx) == 0 ? e : change_add(tx, CHANGE_HOST, row->id);
+}
+
 enum err store_host_cert_issuer(struct store_tx *tx, int64_t host_id, const char *issuer)
 {
 	int64_t zone_id;

@@ -268,6 +268,18 @@ TX_TEST(a_description_is_written_when_it_changed)
 	got = host(tx, row.id);
 	assert_string_equal(got.cert_issuer, "88");
 	err_is(store_host_cert_issuer(tx, 4711, "88"), ERR_NOT_FOUND);
+	ok(store_host_shown(tx, &(struct host_row){.id = row.id,
+						   .cert_serial = (char[]){"c2"},
+						   .cert_issuer = (char[]){"99"},
+						   .cert_not_before_s = 4,
+						   .cert_not_after_s = 6}));
+	host_row_deinit(&got);
+	got = host(tx, row.id);
+	assert_string_equal(got.cert_serial, "c2");
+	assert_string_equal(got.cert_issuer, "99");
+	assert_int_equal(got.cert_not_after_s, 6);
+	assert_string_equal(got.name, "n");
+	err_is(store_host_shown(tx, &(struct host_row){.id = 4711}), ERR_NOT_FOUND);
 	assert_int_equal(got.owner, 0);
 	assert_null(got.ms_list);
 	host_row_deinit(&got);
