@@ -61,9 +61,9 @@ const char *rotation_newer_ca(const struct server *s);
 bool rotation_is_compromised(const struct server *s);
 
 /*
- * In the transaction that records a certificate: is `signer`, the CA that it was signed by (NULL: an external one), still
- * the one that signs? Otherwise a step of a rotation came between, which has not waited for who gets this one:
- * ERR_CONFLICT with a sentence.
+ * In the transaction that records a certificate: does `signer`, which has signed it (NULL: an external CA), still sign?
+ * Otherwise a step of a rotation came between, which has not waited for who gets this one: ERR_CONFLICT with a
+ * sentence.
  */
 enum err rotation_still_signs(struct store_tx *tx, const char *signer, struct why *why) MUST_CHECK;
 
