@@ -195,7 +195,7 @@ static void look_at_links(struct cluster *c)
 		list_for (x, &m->server->sessions, struct session, in_sessions) {
 			const struct tls_peer *peer = x->link && x->state != SESSION_TLS ? link_peer(x->link) : NULL;
 
-			if (peer && peer->has_cert && peer->cert.role != CERT_ROLE_SERVER)
+			if (peer && peer->has_cert)
 				look_at_shown(c, m, x, peer->cert.serial);
 		}
 	}

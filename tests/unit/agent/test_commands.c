@@ -823,10 +823,11 @@ static void a_server_is_told_why_it_is_where_it_is(void **state)
 	assert_non_null(strstr(answer, "[{\"muster.ExplainAnswer\":{\"explained\":{\"name\":\"h1\",\"guid\":\"g\","));
 	assert_non_null(strstr(answer, "\"candidates\":[{\"server\":\"m1.example.org\",\"verdict\":\"backing off\","));
 	assert_non_null(strstr(answer, "\"commands\":2,"));
-	assert_non_null(strstr(answer, "\"host_params\":[],\"identity\":null},\"result\":true,"));
+	assert_non_null(strstr(answer, "\"host_params\":[],\"identity\":null,\"better\":null},\"result\":true,"));
 	assert_int_equal(daemon_explain(&p.d, &line), ERR_OK);
 	assert_non_null(strstr(buf_str(&line), "\"commands\":3,"));
-	assert_non_null(strstr(buf_str(&line), "\"host_params\":[\"migratewait=5\"],\"identity\":null}"));
+	assert_non_null(
+		strstr(buf_str(&line), "\"host_params\":[\"migratewait=5\"],\"identity\":null,\"better\":null}"));
 
 	/* Bounded, whatever the list is. */
 	p.n_candidates = 2000;
