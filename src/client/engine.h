@@ -7,11 +7,14 @@
  *   move.c          from one session to the next: make before break, promotion, loss
  *   liveness.c      is the other side still there?
  *   creds.c         with which certificate: the new one, or the old one that is kept until that is proven
- *   check.c         am I on my preferred server, and may I go there now? Or to a better one than this, while it is
- * away? list.c          a received list, avoid list and interval own_commands.c  the commands that the engine answers
- * itself news.c          what a server says without being asked tickets.c       the session ticket that makes coming
- * back cheap requests.c      batches of commands and their answers, across links cron.c          commands that are
- * repeated trust.c         may this be my server?
+ *   check.c         am I on my preferred server, or on the best that is left, and may I go there now?
+ *   list.c          a received list, avoid list and interval
+ *   own_commands.c  the commands that the engine answers itself
+ *   news.c          what a server says without being asked
+ *   tickets.c       the session ticket that makes coming back cheap
+ *   requests.c      batches of commands and their answers, across links
+ *   cron.c          commands that are repeated
+ *   trust.c         may this be my server?
  *
  * Two rules keep it freeable at any moment. What the host program hears about (changed, stopped, command) is called
  * from the end of a turn, never from the middle of the engine; after such a call the agent may be gone. And a session
@@ -449,8 +452,7 @@ struct agent {
 	size_t goal;                            /* of returns: index into the list; 0: the preferred server */
 	enum failback_verdict failback_verdict; /* of the last look, on the preferred server */
 	struct mono failback_again;
-	/* The same on each entry that stands before the one in use, as far as they were judged; [0] is the preferred.
-	 */
+	/* The same on each entry that stands before the one in use, as far as they were judged; [0]: the preferred. */
 	enum failback_verdict gates[FAILBACK_ENTRIES_MOST];
 	size_t n_gates;
 	size_t better; /* index of the entry that is gone to or waited for; 0: the preferred one, or none */
