@@ -422,6 +422,31 @@ static void prepared_of(const struct server *s, char out[FINGERPRINT_TEXT])
 	cert_info_deinit(&c);
 }
 
+static bool key_is_the_same(const struct server *s)
+{
+	struct cert_info present = {0}, next = {0};
+	bool same;
+
+	if (s->rotation.phase != ROTATION_NONE)
+		return str_equal(s->rotation.issuing_id, s->rotation.other_id);
+	same = s->rotation.next_cert && cert_info_parse(&present, s->rotation.issuing_cert, NULL) == ERR_OK &&
+	       cert_info_parse(&next, s->rotation.next_cert, NULL) == ERR_OK && str_equal(present.key_id, next.key_id);
+	cert_info_deinit(&present);
+	cert_info_deinit(&next);
+	return same;
+}
+
+/* A CA that was renewed with its key is no remedy when that was stolen. */
+static bool is_a_remedy(struct api_call *c)
+{
+	if (!api_flag(c, "compromised") || !key_is_the_same(c->server))
+		return true;
+	api_fail(
+		c, API_BAD_PARAM, CS_VALUE,
+		"The next CA has the key that was stolen: prepare one with another key (muster-server ca import --next)");
+	return false;
+}
+
 static bool may_step(struct api_call *c, enum rotation_step step)
 {
 	struct server *s = c->server;
@@ -444,8 +469,9 @@ static void step(struct api_call *c, enum rotation_step which)
 	struct stepping *t;
 
 	prepared_of(s, prepared);
-	if (!is_ours(c) || !is_expected(c) || (which == ROTATION_NEXT && !is_expected_next(c, prepared)) ||
-	    !has_key(c) || !may_step(c, which))
+	if (!is_ours(c) || !is_expected(c) ||
+	    (which == ROTATION_NEXT && (!is_expected_next(c, prepared) || !is_a_remedy(c))) || !has_key(c) ||
+	    !may_step(c, which))
 		return;
 	t = mem_zalloc(sizeof(*t));
 	if (!t) {

@@ -313,7 +313,10 @@ static void the_same_key(void **state)
 	step(&e, "none");
 	own = mem_strdup(e.a.server->own[OWN_CERT_EC].cert);
 	prepared(&e, &again);
+	/* Whoever has stolen the key has that of the next one, too. */
+	says(&e, &e.a, "advanceCaRotation", "compromised", "true", 431, "has the key that was stolen");
 	step(&e, "trust");
+	says(&e, &e.a, "advanceCaRotation", "compromised", "true", 431, "has the key that was stolen");
 	/* Nobody's certificate is of the new one more than of the old one. */
 	says(&e, &e.b, "revertCaRotation", NULL, NULL, 200, "\"phase\":\"none\"");
 	engine_run(&e, 2000);
