@@ -235,9 +235,11 @@ class Processes(unittest.TestCase):
         with ChaosCluster(2) as cluster, BlackHole(f"{cluster.net}.100") as hole:
             cluster.begin(1)
             cluster.add_agents(2, f"ssl.handshake.timeout={handshake_s}")
-            cluster.settle(spread=False)
-            before = {a.name: (a.link(), a.explain()["links"]) for a in cluster.agents[1:]}
+            # All on one server, so that there is no better one to go to while the preferred one is a black hole.
             cluster.config("indirect.agent.lb.algorithm", "static")
+            cluster.settle(spread=False)
+            until(lambda: all(a.link() for a in cluster.agents[1:]), DEADLINE, "links that were left are closed")
+            before = {a.name: (a.link(), a.explain()["links"]) for a in cluster.agents[1:]}
             cluster.config("host", ",".join([f"{cluster.net}.100", *cluster.addresses()]))
             until(lambda: len(hole.taken) >= attempts, DEADLINE * 2, "the agents have tried the black hole often enough")
             for agent in cluster.agents[1:]:
