@@ -677,6 +677,9 @@ enum err identity_recover(const struct fs *fs, const char *dir, struct why *why)
 
 	if (!e)
 		e = tidy_old(&is_others, fs, dir, why);
+	/* A trial that an older program began: from here on it is known what is ours. */
+	if (!e && !is_others && is_there(fs, dir, CERT OLD) && !is_there(fs, dir, OURS))
+		e = write_ours(fs, dir, &(struct identity){0}, why);
 	return e || !is_others ? e : others_stay(fs, dir, why);
 }
 

@@ -214,6 +214,8 @@ static enum err read_old(struct joining *j)
 	const struct settings_voice silent = {0};
 	enum err e = path ? join_open_props(&p, j->fs, path, &j->why) : ERR_NOMEM;
 
+	agent_settings_deinit(&j->settings); /* of an earlier look */
+	j->settings = (struct agent_settings){0};
 	if (!e) {
 		e = agent_settings_load(&j->settings, p, path, &silent);
 		if (e)

@@ -358,6 +358,9 @@ static void unproven(struct session *s, const struct looking *l)
 	if (is_goal && v == FAILBACK_UNPROVEN) {
 		candidate_move_failed(a, s->entry, ERR_TIMEOUT, failback_verdict_text(v));
 		check_failed(a, s->entry);
+	} else if (v == FAILBACK_OPEN) {
+		/* Another one can be gone to now: a single look is not spent on what was given up for it. */
+		look_sooner(a, mono_add_ms(world_now(a->world), BUSY_MS));
 	} else {
 		look_sooner(a, next_look(a, l));
 	}

@@ -180,9 +180,10 @@ enum failback_verdict failback_judge(const struct failback *f, const struct fail
 bool failback_passes_over(const struct failback_question *q, enum failback_verdict v)
 {
 	switch (v) {
-	/* Who has no room says when it has: going elsewhere meanwhile would be two moves instead of one. */
+	/* Who has no room says when it has: going elsewhere meanwhile would be two moves instead of one. Its word is
+	 * over when it is gone. */
 	case FAILBACK_PUT_OFF:
-		return !q->has_named_time;
+		return !q->has_named_time || q->is_avoided || (q->word.is_known && !q->word.is_up);
 	case FAILBACK_UNKNOWN:
 		return q->needs_word;
 	case FAILBACK_AVOIDED:

@@ -617,6 +617,22 @@ static void what_somebody_else_puts_there_stays(void **state)
 	}
 }
 
+/* A trial that a program began which kept no list: from its first start on, this one knows what is ours. */
+static void a_trial_from_before_the_list(void **state)
+{
+	const struct operation o = {.on_trial = true};
+	CLEAN(disk_deinit) struct disk d;
+	struct why why = WHY_NONE;
+
+	prepare(&d, &o, false);
+	assert_int_equal(d.fs.remove(&d.fs, DIR_NAME "/cloud.ours", NULL), ERR_OK);
+	assert_int_equal(identity_recover(&d.fs, DIR_NAME, NULL), ERR_OK);
+	assert_true(disk_exists(&d.fs, DIR_NAME "/cloud.ours"));
+	put_set(&d, &all.others);
+	assert_int_equal(identity_go_back(&d.fs, DIR_NAME, &why), ERR_CONFLICT);
+	assert_true(holds(&d, "cloud.key", all.others.key));
+}
+
 /* What the agent itself has put there is not somebody else's, and neither is what isn't there. */
 static void a_renewal_goes_over_its_own(void **state)
 {
@@ -795,6 +811,7 @@ int main(void)
 		cmocka_unit_test(a_start_can_stop_at_any_step),
 		cmocka_unit_test(after_one_that_failed_another_can_stop_at_any_step),
 		cmocka_unit_test(what_somebody_else_puts_there_stays),
+		cmocka_unit_test(a_trial_from_before_the_list),
 		cmocka_unit_test(a_renewal_goes_over_its_own),
 		cmocka_unit_test(what_cannot_be_replaced_is_refused_before_anything_is),
 		cmocka_unit_test(an_old_set_that_does_not_fit_is_none),

@@ -299,6 +299,28 @@ static void shuffle_has_one_look(void **state)
 	bench_teardown(&b);
 }
 
+/* 5., 6. The preferred server comes back while the one look's link proves itself: the look is not over. */
+static void shuffle_follows_its_look_to_the_end(void **state)
+{
+	struct bench b;
+
+	on_the_last(&b, INTERVAL_S, "shuffle");
+	bench_send_list(
+		b.m1, &(struct list_fill){.servers = M3 "," M2 "," M1, .algorithm = "shuffle", .interval = INTERVAL_S});
+	bench_send_list(b.m1, &(struct list_fill){.servers = LIST, .algorithm = "shuffle", .interval = INTERVAL_S});
+	tell(b.m1, &m2_is_down);
+	tell(b.m1, &m3_is_up);
+	for (int i = 0; i < 3000 && !b.m3->n_open; i++)
+		bench_run(&b, 10);
+	assert_true(b.m3->n_open > 0);
+	bench_run(&b, 600);
+	b.m2 = server_at(&b, M2);
+	tell(b.m1, &(struct word){M2, NULL, OLD_MS, false});
+	bench_run(&b, 3 * INTERVAL_S * 1000);
+	assert_string_equal(bench_connected(&b), M2);
+	bench_teardown(&b);
+}
+
 static void a_freeze_stops_it(void **state)
 {
 	struct bench b;
@@ -383,6 +405,7 @@ int main(void)
 		cmocka_unit_test(the_damper_is_that_servers),
 		cmocka_unit_test(a_better_one_comes_while_it_proves_itself),
 		cmocka_unit_test(shuffle_has_one_look),
+		cmocka_unit_test(shuffle_follows_its_look_to_the_end),
 		cmocka_unit_test(a_freeze_stops_it),
 		cmocka_unit_test(towards_cloudstack_only_the_first_counts),
 		cmocka_unit_test(an_older_server_leaves_it_where_it_is),

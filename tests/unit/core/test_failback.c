@@ -140,6 +140,8 @@ static void the_best_live_entry_is_gone_to(void **state)
 		{ "4. each has its own age", {{ READY, DOWN }, { LATER, YOUNG }, { LATER, GOOD }}, {0}, 3, 1, 2, FAILBACK_TOO_YOUNG },
 		{ "4. so is one that named a time", {{ READY, GOOD, NAMED }, { LATER, GOOD }}, {0}, 2, 0, 1, FAILBACK_PUT_OFF },
 		{ "4. wherever it stands", {{ READY, DOWN }, { LATER, GOOD, NAMED }, { LATER, GOOD }}, {0}, 3, 1, 2, FAILBACK_PUT_OFF },
+		{ "4. but not one that has died since", {{ READY, DOWN }, { LATER, DOWN, NAMED }, { LATER, GOOD }}, {0}, 3, 2, 3, FAILBACK_OPEN },
+		{ "4. or is avoided", {{ READY, DOWN }, { LATER, GOOD, NAMED, .is_avoided = true }, { LATER, GOOD }}, {0}, 3, 2, 3, FAILBACK_OPEN },
 		{ "4. and one whose link proves itself", {{ READY, DOWN }, { LATER, GOOD, CANDIDATE(1, 100) }, { LATER, GOOD }}, {0}, 3, 1, 2,
 		  FAILBACK_PROVING },
 		{ "4. or has failed to", {{ READY, DOWN }, { LATER, GOOD, CANDIDATE(1, 6000) }, { LATER, GOOD }}, {0}, 3, 1, 2, FAILBACK_UNPROVEN },
