@@ -98,12 +98,14 @@ static void advise_lists(struct cli *c, const json_t *crl)
 	const json_t *lists = json_object_get(crl, "lists"), *l;
 	size_t i;
 
-	if (json_array_size(lists) < 2)
+	if (json_array_size(lists) < 2) {
 		advise_list(c, "", crl);
-	else
-		json_array_foreach (lists, i, l)
+	} else {
+		json_array_foreach (lists, i, l) {
 			advise_list(c,
 				    json_flag(l, "signs", false) ? "Of the CA that signs: " : "Of the other CA: ", l);
+		}
+	}
 	if (json_text(crl, "problem", NULL))
 		cli_advise(c, "A list is missing or not renewed: %s.", json_text(crl, "problem", ""));
 }

@@ -543,7 +543,8 @@ void check_view(const struct agent *a, struct agent_view *out)
 	out->n_gates = a->n_gates;
 	out->better = a->better && a->better < a->list.n ? a->list.items[a->better] : NULL;
 	out->better_again = a->better_again;
-	out->damped_until = preferred == CHOICE_NONE ? (struct mono){0} : a->places[preferred].past.damped_until;
+	if (preferred != CHOICE_NONE)
+		out->damped_until = a->places[preferred].past.damped_until;
 	out->told = !is_told(a) ? NULL : a->told == TOLD_BY_LIST ? "a new list" : "the servers";
 	out->looks_once = a->check_is_once;
 	out->uptime_needed_ms = failback_uptime_needed_ms(&a->p.failback, interval_ms(a));

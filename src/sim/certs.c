@@ -108,7 +108,7 @@ struct certs_question {
 	const char *serial, *guid;
 	int64_t now_s;
 	struct str_list *serials; /* that aren't revoked; NULL: not asked for */
-	size_t n; /* that were issued here: what hosts have shown is listed as well */
+	size_t n;                 /* that were issued here: what hosts have shown is listed as well */
 	bool is_revoked;
 };
 

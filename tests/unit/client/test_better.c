@@ -40,8 +40,16 @@ static void tell(struct fake_server *s, const struct word *w)
 		fake_server_ask(s, MSG_NEWS, fill_word, (void *)(uintptr_t)w);
 }
 
-static const struct word m2_is_down = {M2, "Down", 0, false};
-static const struct word m3_is_up = {M3, NULL, OLD_MS, false};
+#define M2_IS_DOWN                                                                                                     \
+	{                                                                                                              \
+		M2, "Down", 0, false                                                                                   \
+	}
+#define M3_IS_UP                                                                                                       \
+	{                                                                                                              \
+		M3, NULL, OLD_MS, false                                                                                \
+	}
+static const struct word m2_is_down = M2_IS_DOWN;
+static const struct word m3_is_up = M3_IS_UP;
 
 static struct fake_server *server_at(struct bench *b, const char *entry)
 {
@@ -88,32 +96,32 @@ static void what_the_server_says_decides(void **state)
 		const char *goes_to;      /* by itself within an interval */
 		const char *told_goes_to; /* when it is told to */
 	} rows[] = {
-		{"the second is up", INTERVAL_S, {m2_is_down, m3_is_up}, NULL, M3, M3},
-		{"both are said to be down", INTERVAL_S, {m2_is_down, {M3, "Down", 0, false}}, NULL, M1, M1},
-		{"the second is in maintenance", INTERVAL_S, {m2_is_down, {M3, "Maintenance", 0, false}}, NULL, M1, M1},
-		{"it takes nobody", INTERVAL_S, {m2_is_down, {M3, NULL, OLD_MS, true}}, NULL, M1, M1},
-		{"it is avoided", INTERVAL_S, {m2_is_down, m3_is_up}, M3, M1, M1},
-		{"it is too young, unless told", INTERVAL_S, {m2_is_down, {M3, NULL, -100000, false}}, NULL, M1, M3},
-		{"2. nothing was said of it", INTERVAL_S, {m2_is_down, {0}}, NULL, M1, M1},
+		{"the second is up", INTERVAL_S, {M2_IS_DOWN, M3_IS_UP}, NULL, M3, M3},
+		{"both are said to be down", INTERVAL_S, {M2_IS_DOWN, {M3, "Down", 0, false}}, NULL, M1, M1},
+		{"the second is in maintenance", INTERVAL_S, {M2_IS_DOWN, {M3, "Maintenance", 0, false}}, NULL, M1, M1},
+		{"it takes nobody", INTERVAL_S, {M2_IS_DOWN, {M3, NULL, OLD_MS, true}}, NULL, M1, M1},
+		{"it is avoided", INTERVAL_S, {M2_IS_DOWN, M3_IS_UP}, M3, M1, M1},
+		{"it is too young, unless told", INTERVAL_S, {M2_IS_DOWN, {M3, NULL, -100000, false}}, NULL, M1, M3},
+		{"2. nothing was said of it", INTERVAL_S, {M2_IS_DOWN, {0}}, NULL, M1, M1},
 		{"3. the server doesn't know the first: that one is tried, and then the second",
 		 INTERVAL_S,
-		 {{0}, m3_is_up},
+		 {{0}, M3_IS_UP},
 		 NULL,
 		 M3,
 		 M3},
 		{"3. nor does it know that the first can't be reached from here",
 		 INTERVAL_S,
-		 {{M2, NULL, OLD_MS, false}, m3_is_up},
+		 {{M2, NULL, OLD_MS, false}, M3_IS_UP},
 		 NULL,
 		 M3,
 		 M3},
 		{"4. the first is too young: it is waited for",
 		 INTERVAL_S,
-		 {{M2, NULL, -100000, false}, m3_is_up},
+		 {{M2, NULL, -100000, false}, M3_IS_UP},
 		 NULL,
 		 M1,
 		 M3},
-		{"without an interval only who is told", 0, {m2_is_down, m3_is_up}, NULL, M1, M3},
+		{"without an interval only who is told", 0, {M2_IS_DOWN, M3_IS_UP}, NULL, M1, M3},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
