@@ -239,7 +239,7 @@ enum err plan_resize(struct plan *p, size_t n)
 	for (size_t i = 0; i < n_old; i++)
 		id = p->hosts[i].id > id ? p->hosts[i].id : id;
 	for (size_t k = 0; !e && n_there + k < n; k++) {
-		while (n_there && p->hosts[from].is_gone)
+		while (n_old && n_there && p->hosts[from].is_gone)
 			from = (from + 1) % n_old;
 		e = add_new_host(p, id + k + 1, k + 1, n_there ? p->hosts[from].zone : NULL);
 		from = n_old ? (from + 1) % n_old : 0;

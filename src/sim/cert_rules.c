@@ -323,7 +323,7 @@ static bool agent_is_good(struct cluster *c, const struct ca_truth *t, struct si
 			  struct why *why)
 {
 	const struct host *h = NULL;
-	struct agent_view v;
+	struct agent_view v = {0};
 
 	if (a->wish || a->is_revoking) {
 		why_set(why, "%s is still to %s", a->name, a->wish ? "join" : "be revoked");
