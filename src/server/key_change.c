@@ -306,7 +306,15 @@ static enum err change_run(struct store_tx *tx, void *arg, struct why *why)
 		why_set(why, "the key in %s is not the cluster's any more: it has been changed already", k->path);
 		return ERR_UNTRUSTED;
 	}
-	if ((e = secrets_again(tx, k, why)) || (e = jobs_again(tx, k, why)) || (e = put_record(tx, k, now_ms)))
+	if ((e = secrets_again(tx, k, why)) || (e = jobs_again(tx, k, why)))
+		return e;
+	/* Under an external CA nothing else tells that it is another cluster's. */
+	if (k->n_lost && !k->n_again && !r.id[0]) {
+		why_set(why, "the key in %s opens nothing that is sealed in the store: it is not this cluster's",
+			k->path);
+		return ERR_UNTRUSTED;
+	}
+	if ((e = put_record(tx, k, now_ms)))
 		return e;
 	return put_event(tx, k, now_ms);
 }

@@ -200,6 +200,9 @@ enum err key_command(struct key_command *c, struct why *why)
 
 	if (e)
 		return e;
+	/* Before anything is made beside it that would be somebody else's. */
+	if (secret_file_check(place.path, false, why) == ERR_REFUSED)
+		return ERR_REFUSED;
 	lock = cluster_key_lock(place.path);
 	if (lock < 0) {
 		why_set(why, "%s.lock can't be made: the folder has to be one that this user can write to", place.path);

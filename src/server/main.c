@@ -302,7 +302,7 @@ static void check_own_key(struct daemon *d)
  * A change of the key that broke off is finished, or undone, before anybody reads the file. If that can't be, because
  * the files are somebody else's to write, it is for check_cluster_key() to say whether it matters.
  */
-static void settle_cluster_key(struct daemon *d, const char *path, const char *id)
+static void settle_cluster_key(struct daemon *d, const char *path, struct glance *g)
 {
 	CLEAN(mem_freep) char *real = NULL, *next = NULL;
 	enum key_settled settled = KEY_SETTLED_NOTHING;
@@ -316,7 +316,9 @@ static void settle_cluster_key(struct daemon *d, const char *path, const char *i
 		return;
 	/* Or it is at work now: the lock is what we wait for. */
 	lock = cluster_key_lock(path);
-	e = lock < 0 ? ERR_IO : key_change_settle(&settled, &fs_posix, path, id, &why);
+	e = lock < 0 ? ERR_IO : glance(d, g, &why); /* it may have been made while we waited */
+	if (!e)
+		e = key_change_settle(&settled, &fs_posix, path, g->key.id, &why);
 	if (e)
 		log_error(&d->log,
 			  "a change of the cluster key broke off: `muster-server cluster-key change`, called again by "
@@ -352,7 +354,7 @@ static enum err check_cluster_key(const struct daemon *d, const struct cluster_k
 	return ERR_UNTRUSTED;
 }
 
-static enum err load_cluster_key(struct daemon *d, const struct glance *g, struct why *why)
+static enum err load_cluster_key(struct daemon *d, struct glance *g, struct why *why)
 {
 	CLEAN(cluster_key_place_deinit) struct cluster_key_place place = {0};
 	enum err e = cluster_key_find(&place, d->dir, d->settings.cluster_key, getenv(CREDENTIALS_VARIABLE), why);
@@ -361,7 +363,7 @@ static enum err load_cluster_key(struct daemon *d, const struct glance *g, struc
 
 	check_own_key(d);
 	if (!e && !place.is_credential)
-		settle_cluster_key(d, path, g->key.id);
+		settle_cluster_key(d, path, g);
 	if (!e)
 		e = read_cluster_key(d, &place, why);
 	if (!e && (e = check_cluster_key(d, &place, &g->key, why)))
@@ -613,6 +615,7 @@ static enum err set_up(struct daemon *d, struct why *why)
 	p.user = d;
 	d->started_ms = world_wall_ms(d->world);
 	e = server_new(&d->server, &p, why);
+	mem_wipe(d->cluster_key, sizeof(d->cluster_key)); /* the server has a copy, which it wipes when it is changed */
 	if (!e)
 		e = world_uv_on_signal(d->world, SIGTERM, on_signal, d);
 	if (!e)
